@@ -1,0 +1,1 @@
+"""Evaluation: benchmarks, running them, statistics, and the report."""

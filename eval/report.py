@@ -1,0 +1,124 @@
+"""report.md and report.html, and the table at the end of a run. Every number comes from files in the run folder."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from rich.console import Group
+from rich.table import Table
+
+EXAMPLES = 3  # of each kind
+# title, the metrics.jsonl keys drawn, unit of the vertical axis
+CURVES = {
+    "reward": ("Reward per step", {"reward": "mean", "rewards/best": "best completion", "rewards/worst": "worst completion"}, "reward"),
+    "accuracy": ("Accuracy", {"rewards/correct_answer/mean": "training batches, sampled"}, "share correct"),
+    "length": ("Completion length", {"completions/mean_length": "mean", "completions/max_length": "longest"}, "tokens"),
+    "kl": ("KL from the starting policy", {"kl": "mean per token"}, "nats"),
+}
+
+
+def write_report(folder: Path) -> None:
+    """Write report.md, report.html (one file, nothing fetched) and curves/*.svg from what the run folder holds."""
+    facts = read_facts(folder)
+    metrics = read_jsonl(folder / "metrics.jsonl")
+    (folder / "curves").mkdir(exist_ok=True)
+    curves = {name: draw(metrics, *curve) for name, curve in CURVES.items()}
+    curves = {name: svg for name, svg in curves.items() if svg}
+    for name, svg in curves.items():
+        (folder / "curves" / f"{name}.svg").write_text(svg, encoding="utf-8")
+    templates = FileSystemLoader(Path(__file__).parent / "templates")
+    for file, escape in (("report.md", False), ("report.html", True)):  # what the model wrote may look like HTML
+        jinja = Environment(loader=templates, autoescape=escape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        text = jinja.get_template(f"{file}.j2").render(**facts, curves=curves, titles={n: c[0] for n, c in CURVES.items()})
+        (folder / file).write_text(text, encoding="utf-8")
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What both reports and the terminal's table say, by the name that the templates use."""
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    recipe = yaml.safe_load((folder / "recipe.resolved.yaml").read_text(encoding="utf-8"))
+    return {
+        "folder": folder,
+        "results": results,
+        "recipe": recipe,
+        "recipe_text": (folder / "recipe.resolved.yaml").read_text(encoding="utf-8"),
+        "environment": json.loads((folder / "environment.json").read_text(encoding="utf-8")),
+        "examples": {name: examples(folder, name) for name in results["benchmarks"]},
+    }
+
+
+def examples(folder: Path, benchmark: str) -> dict[str, list[dict[str, Any]]]:
+    """The first problems that were fixed, and that were broken: question, gold, both completions."""
+    before, after = (read_jsonl(folder / "items" / f"{benchmark}-{when}.jsonl") for when in ("before", "after"))
+    kinds: dict[str, list[dict[str, Any]]] = {"fixed": [], "broken": []}
+    for b, a in zip(before, after, strict=True):
+        was, now = b["verdict"] == "correct", a["verdict"] == "correct"
+        if was != now and len(kinds[kind := "fixed" if now else "broken"]) < EXAMPLES:
+            kinds[kind].append({"question": b["question"], "gold": b["gold"], "before": b["completion"], "after": a["completion"]})
+    return kinds
+
+
+def draw(metrics: list[dict[str, Any]], title: str, series: dict[str, str], unit: str) -> str:
+    """One chart as SVG text; "" where the run logged none of its series."""
+    from matplotlib.figure import Figure  # not pyplot: no display, no global state
+
+    figure = Figure(figsize=(5.2, 2.9), layout="constrained")
+    axes = figure.subplots()
+    for key, label in series.items():
+        points = [(line["step"], line[key]) for line in metrics if line.get(key) is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=label, linewidth=1.4)
+    if not axes.lines:
+        return ""
+    if title == "Accuracy":
+        for key in sorted({key for line in metrics for key in line if key.startswith("eval/") and key.endswith("/accuracy")}):
+            points = [(line["step"], line[key]) for line in metrics if line.get(key) is not None]
+            axes.plot(*zip(*points, strict=True), "o--", label=f"{key.split('/')[1]}, greedy", linewidth=1)
+        axes.set_ylim(0, 1)
+    axes.set(xlabel="GRPO step", ylabel=unit, title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def read_jsonl(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+
+
+def summary(folder: Path) -> Group:
+    """The table that ends a run: accuracy before, after, difference, interval, p; then where things are."""
+    facts = read_facts(folder)
+    table = Table(title=f"{facts['recipe']['name']}: greedy accuracy on problems not trained on")
+    for column in ("benchmark", "n", "before", "after", "difference", "95 % interval", "p"):
+        table.add_column(column, justify="left" if column == "benchmark" else "right")
+    for name, b in facts["results"]["benchmarks"].items():
+        for label, score, d in (
+            (name, "accuracy", b["difference"]),
+            ("  flexible extraction", "flexible", b["flexible_difference"]),
+        ):
+            table.add_row(
+                label,
+                str(b["n"]),
+                f"{b['before'][score]:.1%}",
+                f"{b['after'][score]:.1%}",
+                f"{d['points']:+.1f} points",
+                f"{d['ci_low']:+.1f} to {d['ci_high']:+.1f}",
+                p_text(d["p_value"]),
+            )
+        table.add_row("  step by step", "", f"{b['before']['step_by_step']:.1%}", f"{b['after']['step_by_step']:.1%}")
+        table.add_row("  mean tokens", "", f"{b['before']['mean_tokens']:.1f}", f"{b['after']['mean_tokens']:.1f}", end_section=True)
+    lines = [f"{key:<12}{folder / file}" for key, file in (("report", "report.html"), ("numbers", "results.json"), ("adapter", "adapter"))]
+    lines.append(f"{'curves':<12}tensorboard --logdir {folder / 'tensorboard'}")
+    if facts["recipe"]["caveat"]:
+        lines.insert(0, facts["recipe"]["caveat"] + "\n")
+    return Group(table, *lines)
+
+
+def p_text(p_value: float) -> str:
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"

@@ -1,0 +1,74 @@
+"""Thin shells between the trainers' events and our display and journal."""
+
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from onecard.display import Tick
+from onecard.journal import Journal
+
+if TYPE_CHECKING:
+    from trl import GRPOTrainer
+
+COMPLETIONS_SHOWN = 4
+STEPS_BETWEEN_COMPLETIONS = 10
+
+
+class ShowWarmup(TrainerCallback):
+    """Moves the warm-up's progress display on, with the latest logged loss."""
+
+    def __init__(self, tick: Tick) -> None:
+        self.tick = tick
+        self.facts: dict[str, float] = {}
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        if logs and "loss" in logs:
+            self.facts = {"loss": logs["loss"]}
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.tick(state.global_step, **self.facts)
+
+
+class RecordGrpo(TrainerCallback):
+    """Writes every step to the journal, with the best and the worst completion's reward and a few completions to read."""
+
+    trainer: "GRPOTrainer"  # set by build_trainer; TRL does not hand it to callbacks
+
+    def __init__(self, journal: Journal, tick: Tick) -> None:
+        self.journal = journal
+        self.tick = tick
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        if not logs or "reward" not in logs:
+            return  # the summary at the end of training
+        step = state.global_step
+        batch = self.trainer._logs  # the completions that TRL would print itself; it has no public name for them
+        weights = args.reward_weights  # type: ignore[attr-defined]
+        totals = [sum(w * v for w, v in zip(weights, row, strict=True)) for row in zip(*batch["rewards"].values(), strict=True)]
+        self.journal.log(step, {"rewards/best": max(totals), "rewards/worst": min(totals)}, trl=logs)
+        self.tick(step, reward=logs["reward"])
+        if step == 1 or step % STEPS_BETWEEN_COMPLETIONS == 0:
+            self.journal.text(step, "completions", readable(batch, COMPLETIONS_SHOWN))
+
+
+def readable(batch: dict[str, Any], count: int) -> str:
+    """The first `count` completions of a batch as Markdown: question, completion, each reward, advantage."""
+    blocks = []
+    for index in range(min(count, len(batch["completion"]))):
+        paid = ", ".join(f"{name} {values[index]:g}" for name, values in batch["rewards"].items())
+        question = batch["prompt"][index][-1]["content"]
+        completion = batch["completion"][index][-1]["content"]
+        blocks.append(
+            f"**question**\n\n{fenced(question)}\n\n**completion**\n\n{fenced(completion)}\n\n"
+            f"{paid}; advantage {batch['advantages'][index]:+.2f}"
+        )
+    return "\n\n---\n\n".join(blocks)
+
+
+def fenced(text: str) -> str:
+    """Text as an indented Markdown block: what a model wrote is shown, never rendered."""
+    return "\n".join(f"    {line}" for line in text.splitlines())

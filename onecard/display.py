@@ -1,0 +1,56 @@
+"""What a person sees while a run works: a live bar on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+SECONDS_BETWEEN_LINES = 10.0
+
+Tick = Callable[..., None]  # tick(done, **facts): how much of the phase is done, and what to show beside it
+
+
+class Display:
+    """One console. `phase()` shows one phase of the run and gives the function that moves it on."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+
+    def say(self, text: str) -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def phase(self, name: str, total: int, unit: str = "step") -> Iterator[Tick]:
+        """Show `total` units of work. Pace is wall time, so for GRPO it counts generation and rewards too."""
+        started = time.monotonic()
+
+        def facts_line(done: int, facts: dict[str, float]) -> str:
+            pace = (time.monotonic() - started) / max(done, 1)
+            shown = [f"{key} {value:.3g}" for key, value in facts.items()]
+            if pace >= 0.1:
+                shown.append(f"{pace:.2f} s/{unit}")
+            return "  ".join([*shown, f"{clock(pace * (total - done))} left" if done < total else clock(pace * done)])
+
+        if self.console.is_terminal:
+            columns = (TextColumn(f"{name:<18}"), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"))
+            with Progress(*columns, console=self.console) as progress:
+                task = progress.add_task(name, total=total, facts="")
+                yield lambda done, **facts: progress.update(task, completed=done, facts=facts_line(done, facts))
+            return
+
+        last_line = float("-inf")
+
+        def tick(done: int, **facts: float) -> None:
+            nonlocal last_line
+            if done >= total or time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
+                last_line = time.monotonic()
+                self.say(f"{name:<18} {unit} {done}/{total}  {facts_line(done, facts)}")
+
+        yield tick
+
+
+def clock(seconds: float) -> str:
+    """90 -> '1:30'."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

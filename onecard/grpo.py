@@ -1,0 +1,73 @@
+"""The recipe's values as TRL's GRPOConfig takes them. Pure: this runs before torch or trl are imported."""
+
+import ast
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onecard.recipe import Recipe
+
+# What the run itself decides, whatever the recipe says.
+OWNED = {
+    "output_dir": "the run folder is --name",
+    "report_to": "TensorBoard is always on",
+    "resume_from_checkpoint": "not a recipe's matter",
+    "seed": "write `seed:` at the top of the recipe",
+    "save_steps": "write `save.every_steps:`",
+    "reward_weights": "write each reward's `weight:`",
+}
+
+
+def grpo_settings(recipe: "Recipe", folder: Path, cuda: bool) -> dict[str, Any]:
+    """Every GRPOConfig value of a run, each set explicitly: Unsloth's generated GRPOConfig has other defaults than TRL's.
+
+    `cuda` chooses what depends on the machine: vLLM generation, if the recipe wants it, and where the tensors live.
+    """
+    grpo = recipe.grpo
+    stated = grpo.model_dump(exclude={"extra"})  # the section uses GRPOConfig's own names
+    return (
+        stated
+        | {
+            "output_dir": str(folder),
+            "seed": recipe.seed,
+            "data_seed": recipe.seed,
+            "reward_weights": [spec.weight for spec in recipe.rewards],
+            "save_strategy": "steps",
+            "save_steps": recipe.save.every_steps,
+            "save_total_limit": 2,
+            "logging_strategy": "steps",
+            "logging_steps": 1,
+            "logging_first_step": True,
+            "report_to": "none",  # our callback owns the TensorBoard writer, so that evaluations land in the same log
+            "disable_tqdm": True,
+            "use_vllm": cuda and recipe.model.fast_inference,
+            "use_cpu": not cuda,
+            "bf16": False,  # the policy is loaded in the precision it trains in; no autocast on top
+            "fp16": False,
+            "top_p": 1.0,
+            "top_k": 0,
+            "repetition_penalty": 1.0,
+            "shuffle_dataset": True,
+            "remove_unused_columns": False,
+            "dataloader_pin_memory": cuda,
+            "importance_sampling_level": "token",
+            "adam_beta1": 0.9,
+            "adam_beta2": 0.999,
+            "adam_epsilon": 1e-8,
+        }
+        | grpo.extra
+    )
+
+
+@cache
+def stock_fields() -> frozenset[str]:
+    """The field names of TRL's GRPOConfig, read from the installed sources: importing them takes 10 s and torch."""
+    trl, transformers = (Path(str(find_spec(name).submodule_search_locations[0])) for name in ("trl", "transformers"))  # type: ignore[union-attr, index]
+    names = set()
+    for file in (trl / "trainer/grpo_config.py", trl / "trainer/base_config.py", transformers / "training_args.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and node.name in ("GRPOConfig", "_BaseConfig", "TrainingArguments"):
+                names |= {s.target.id for s in node.body if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)}
+    return frozenset(names)

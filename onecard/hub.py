@@ -1,0 +1,31 @@
+"""Is a model or a data set within reach? Asked before anything is written, so that a run never starts to fail later."""
+
+from pathlib import Path
+from typing import Literal
+
+from onecard.types import UserError
+
+
+def check_available(name: str, kind: Literal["model", "dataset"], key: str) -> None:
+    """Pass when `name` is a folder, is in the local hub cache, or answers on the hub; else UserError naming `key`."""
+    if Path(name).is_dir():
+        if kind == "model" and not (Path(name) / "config.json").is_file():
+            raise UserError(f"{key}: the folder {name} has no config.json, so it is not a model; save_pretrained writes one")
+        return
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    remedy = "go online once to fetch it, or name a folder on this disk"
+    try:
+        if any(name == repo.repo_id and kind == repo.repo_type for repo in huggingface_hub.scan_cache_dir().repos):
+            return
+    except huggingface_hub.CacheNotFound:
+        pass  # nothing was ever fetched on this machine
+    try:
+        huggingface_hub.HfApi().repo_info(name, repo_type=kind, timeout=10)
+    except HFValidationError:
+        raise UserError(f"{key}: no folder {name!r}, and that is no hub id (owner/name) either") from None
+    except RepositoryNotFoundError:
+        raise UserError(f"{key}: the hub knows no {kind} {name!r}; if it is private or gated, set HF_TOKEN") from None
+    except Exception as error:  # every way of being offline, from DNS to HF_HUB_OFFLINE=1, has its own class
+        raise UserError(f"{key}: {name} is not on this disk and the hub does not answer ({type(error).__name__}); {remedy}") from None

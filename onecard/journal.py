@@ -1,0 +1,42 @@
+"""metrics.jsonl and TensorBoard, written together so that each is the other's twin."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+from onecard.runs import Run
+from onecard.types import EvalResult
+
+
+class Journal:
+    """A run's measurements by step. Step 0 is before training."""
+
+    def __init__(self, run: Run) -> None:
+        self.file: Path = run.metrics
+        self.tensorboard_folder = run.folder / "tensorboard"
+        self.writer = SummaryWriter(str(self.tensorboard_folder))
+        self.writer.add_text("recipe", f"```yaml\n{(run.folder / 'recipe.resolved.yaml').read_text(encoding='utf-8')}\n```")
+
+    def log(self, step: int, values: dict[str, float | None], trl: dict[str, Any] | None = None) -> None:
+        """One line of metrics.jsonl, one scalar per number. `trl`: TRL's own logs, which TensorBoard shows below train/."""
+        numbers = {tag: value for tag, value in (trl or {}).items() if isinstance(value, int | float) and tag != "step"}
+        for tag, value in ({f"train/{tag}": value for tag, value in numbers.items()} | values).items():
+            if value is not None:
+                self.writer.add_scalar(tag, value, step)
+        line = {tag: value if value is None or math.isfinite(value) else None for tag, value in (numbers | values).items()}
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **line}) + "\n")
+        self.writer.flush()
+
+    def evaluation(self, step: int, results: list[EvalResult]) -> None:
+        """Every benchmark's accuracies as eval/<benchmark>/... at `step`."""
+        for r in results:
+            tags = {"accuracy": r.accuracy, "flexible": r.flexible, "strict": r.strict, "step_by_step": r.step_by_step}
+            self.log(step, {f"eval/{r.benchmark}/{tag}": value for tag, value in tags.items()})
+
+    def text(self, step: int, tag: str, text: str) -> None:
+        self.writer.add_text(tag, text, step)
+        self.writer.flush()

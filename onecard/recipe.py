@@ -1,0 +1,274 @@
+"""A recipe: one YAML file, every value that matters, checked before anything heavy is imported."""
+
+import math
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from eval.benchmarks import BENCHMARKS
+from onecard.grpo import OWNED, stock_fields
+from onecard.types import UserError
+from onecard.yaml_lines import Loc, parse_value, read_yaml
+from rewards import REWARDS
+
+
+def named_in(known: dict[str, Any]) -> AfterValidator:
+    """A validator: the string is a key of `known`, or the error gives the nearest one."""
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"no such name {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
+        return name
+
+    return AfterValidator(check)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    nearest = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {nearest[0]!r}?)" if nearest else ""
+
+
+class Section(BaseModel):
+    """What all sections share: unknown keys refused, no coercion of types, no infinities, frozen."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Model(Section):
+    """`name`: a hub id, a folder, or `tiny`, the random-weight model that is built on the spot."""
+
+    name: str
+    load_in_4bit: bool = True
+    fast_inference: bool = False  # generate with vLLM, in this process; needs a CUDA card
+    max_seq_length: Count  # prompt + completion, tokens
+
+
+class Lora(Section):
+    rank: Count
+    alpha: Count
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    target_modules: Annotated[list[str], Field(min_length=1)] = [
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+    ]  # fmt: skip
+
+
+class Data(Section):
+    """`path`: a folder with train.jsonl and test.jsonl in GSM8K's format, or `tiny`, the synthetic set.
+
+    Where that folder is absent, the data set `hub_id` is fetched instead.
+    """
+
+    path: str
+    hub_id: str | None = None
+    hub_config: str | None = None
+    train_problems: Count = 3000  # how many the synthetic set makes; a real set is used whole
+    system_prompt: str | None = None
+    max_prompt_length: Count  # tokens; longer training prompts are left out, and counted aloud
+
+
+class Warmup(Section):
+    """Supervised steps on the data set's own solutions before GRPO, so that there is something to reinforce.
+
+    `trains`: `all_weights` for a model that knows nothing yet, `adapter` (the LoRA adapter) for one that does.
+    """
+
+    trains: Literal["all_weights", "adapter"]
+    max_steps: Count
+    batch_size: Count
+    learning_rate: Positive
+    lr_warmup_steps: Annotated[int, Field(ge=0)] = 0
+
+
+class RewardSpec(Section):
+    name: Annotated[str, named_in(REWARDS)]
+    weight: float = 1.0
+
+
+class Grpo(Section):
+    """TRL's GRPOConfig, in TRL's words. `extra` takes further fields of it by name."""
+
+    max_steps: Count
+    num_generations: Annotated[int, Field(ge=2)]
+    per_device_train_batch_size: Count  # completions per forward/backward pass
+    gradient_accumulation_steps: Count = 1
+    max_completion_length: Count
+    learning_rate: Positive
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    optim: str = "adamw_torch"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Positive = 1.0
+    temperature: Positive = 1.0
+    beta: Annotated[float, Field(ge=0)]  # weight of the KL term; 0 leaves the KL curve out
+    epsilon: Positive = 0.2
+    epsilon_high: Positive = 0.2
+    loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo"] = "dapo"
+    scale_rewards: Literal["group", "batch", "none"] = "group"
+    num_iterations: Count = 1
+    mask_truncated_completions: bool = False
+    gradient_checkpointing: bool = False
+    extra: dict[str, Any] = {}
+
+    @property
+    def completions_per_step(self) -> int:
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    @property
+    def prompts_per_step(self) -> int:
+        return self.completions_per_step // self.num_generations
+
+    @model_validator(mode="after")
+    def check(self) -> "Grpo":
+        if self.completions_per_step % self.num_generations:
+            low = self.completions_per_step // self.num_generations * self.num_generations
+            raise ValueError(
+                f"per_device_train_batch_size {self.per_device_train_batch_size} x gradient_accumulation_steps "
+                f"{self.gradient_accumulation_steps} = {self.completions_per_step} completions per step, which "
+                f"num_generations {self.num_generations} does not divide; make it "
+                + " or ".join(str(n) for n in (low, low + self.num_generations) if n)
+            )
+        for name in self.extra:
+            if name in OWNED:
+                raise ValueError(f"extra: {name} is not taken here: {OWNED[name]}")
+            if name in Grpo.model_fields:
+                raise ValueError(f"extra: {name} is a key of grpo itself; write it there")
+            if name not in stock_fields():
+                raise ValueError(f"extra: TRL's GRPOConfig has no field {name!r}{did_you_mean(name, stock_fields())}")
+        return self
+
+
+class Eval(Section):
+    """Greedy accuracy on the same problems before and after. `limit`: problems per benchmark, None for all."""
+
+    benchmarks: Annotated[list[Annotated[str, named_in(BENCHMARKS)]], Field(min_length=1)]
+    limit: Count | None = None
+    batch_size: Count
+    max_completion_length: Count
+
+
+class Save(Section):
+    every_steps: Count
+
+
+class Recipe(Section):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    claim: str  # what this recipe is expected to show, in one sentence
+    caveat: str | None = None  # what a reader must know before believing the numbers; stands at the top of the report
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    model: Model
+    lora: Lora
+    data: Data
+    warmup: Warmup | None = None
+    rewards: Annotated[list[RewardSpec], Field(min_length=1)]
+    grpo: Grpo
+    eval: Eval
+    save: Save
+
+    @model_validator(mode="after")
+    def check(self) -> "Recipe":
+        needed = self.data.max_prompt_length + max(self.grpo.max_completion_length, self.eval.max_completion_length)
+        if needed > self.model.max_seq_length:
+            raise ValueError(
+                f"data.max_prompt_length {self.data.max_prompt_length} + max_completion_length "
+                f"{needed - self.data.max_prompt_length} = {needed} tokens is more than model.max_seq_length "
+                f"{self.model.max_seq_length}; raise that to {needed} or lower the others"
+            )
+        names = [spec.name for spec in self.rewards]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"rewards: {', '.join(sorted(twice))} is listed twice; give it one entry and one weight")
+        if math.fsum(abs(spec.weight) for spec in self.rewards) == 0:
+            raise ValueError("rewards: every weight is 0, so nothing would be learned; give one a weight")
+        if self.model.name == "tiny" and (self.warmup is None or self.warmup.trains != "all_weights"):
+            raise ValueError("model.name: tiny has random weights; it needs `warmup:` with `trains: all_weights`")
+        return self
+
+
+def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """Read and check a recipe; `overrides` are "a.b=value" strings, typed by the schema.
+
+    Raises UserError: one line per fault, each with the file's line, what was found and what to write.
+    """
+    path = Path(path)
+    if path.is_dir():
+        found = ", ".join(sorted(file.name for file in path.glob("*.yaml"))) or "none"
+        raise UserError(f"{path} is a folder, not a recipe; recipes in it: {found}")
+    if not path.is_file():
+        shipped = [f"recipes/{file.name}" for file in Path(__file__).parent.parent.glob("recipes/*.yaml")]
+        raise UserError(f"no recipe {path}{did_you_mean(str(path), shipped)}; recipes/ has the shipped ones")
+    content, lines = read_yaml(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: a recipe is a mapping of sections (name, model, grpo, ...), got {type(content).__name__}")
+    sources = {loc: f"{path}, line {line}" for loc, line in lines.items()}
+    for override in overrides or []:
+        sources[apply_override(content, override)] = f"--set {override}"
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise UserError("\n".join(explain(fault, sources, path) for fault in error.errors())) from None
+
+
+def apply_override(content: dict[str, Any], override: str) -> Loc:
+    """Write one "a.b=value" into the recipe's content; return the path it went to."""
+    key, equals, text = override.partition("=")
+    if not equals or not all(key.split(".")):
+        raise UserError(f"--set {override}: wanted key=value, for example --set grpo.max_steps=20")
+    loc: Loc = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+    target: Any = content
+    for part in loc[:-1]:
+        if isinstance(target, dict) and target.get(part) is None:
+            target[part] = {}  # a section that the recipe leaves out
+        try:
+            target = target[part]
+        except (KeyError, IndexError, TypeError):
+            raise UserError(f"--set {override}: there is no {part!r} to set {loc[-1]!r} in") from None
+    section = section_at(loc[:-1])
+    plain_text = section is not None and loc[-1] in section.model_fields and section.model_fields[str(loc[-1])].annotation is str
+    try:
+        target[loc[-1]] = text if plain_text else parse_value(text)  # `--set name=7` means the text "7"
+    except (IndexError, TypeError):
+        raise UserError(f"--set {override}: there is no place {loc[-1]!r} in a {type(target).__name__}") from None
+    except ValueError:
+        raise UserError(f"--set {override}: {text!r} is not a YAML value; quote it for the shell") from None
+    return loc
+
+
+def section_at(loc: Loc) -> type[Section] | None:
+    """The schema's section at a path of keys and list indices, or None where there is none."""
+    section: type[Section] | None = Recipe
+    for part in loc:
+        if isinstance(part, str):
+            field = section.model_fields.get(part) if section else None
+            section = next(filter(is_section, annotations(field.annotation)), None) if field else None
+    return section
+
+
+def annotations(annotation: Any) -> Iterator[Any]:
+    """A type annotation and all that stands inside it: list[Reward] | None -> itself, list[Reward], Reward, None."""
+    yield annotation
+    for inner in get_args(annotation):
+        yield from annotations(inner)
+
+
+def is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def explain(fault: Any, sources: dict[Loc, str], path: Path) -> str:
+    """One of pydantic's faults in the words of the recipe: where, which key, what was wrong, what to write."""
+    loc = fault["loc"]
+    where = next((sources[loc[:end]] for end in range(len(loc), 0, -1) if loc[:end] in sources), str(path))
+    key = ".".join(map(str, loc))
+    if fault["type"] == "extra_forbidden":
+        section = section_at(loc[:-1])
+        return f"{where}: unknown key {key}{did_you_mean(str(loc[-1]), section.model_fields if section else ())}"
+    if fault["type"] == "missing":
+        return f"{where}: {key} is missing; every recipe states it"
+    got = "" if fault["type"] == "value_error" else f", got {fault['input']!r}"
+    return f"{where}: {key + ': ' if key else ''}{fault['msg'].removeprefix('Value error, ')}{got}"

@@ -1,0 +1,100 @@
+"""The run folder: where everything that one run makes is found afterwards."""
+
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from onecard.recipe import Recipe
+from onecard.types import UserError
+
+PACKAGES = ("unsloth", "unsloth_zoo", "trl", "transformers", "peft", "bitsandbytes", "torch", "datasets", "tensorboard")
+
+
+@dataclass(frozen=True)
+class Run:
+    """runs/<name>/ and the seconds that each phase took."""
+
+    folder: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def adapter(self) -> Path:
+        return self.folder / "adapter"
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time what is inside as one phase of the run."""
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - started, 2)
+
+    def discard(self) -> None:
+        """Remove the folder of a run that stopped over bad input before its first metric."""
+        if not self.metrics.exists():
+            shutil.rmtree(self.folder)
+
+
+def open_run(recipe: Recipe, root: Path, name: str | None) -> Run:
+    """Make the run folder with recipe.resolved.yaml and environment.json.
+
+    Named `name`, which must be new, or else after the recipe: tiny, tiny-2, tiny-3 ...
+    """
+    if name is None:
+        name = next(n for i in count(1) if not (root / (n := recipe.name if i == 1 else f"{recipe.name}-{i}")).exists())
+    elif Path(name).name != name or name.startswith("."):
+        raise UserError(f"--name {name}: a plain folder name, without / and not starting with a dot")
+    folder = root / name
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise UserError(f"--name {name}: {folder} exists already; choose another name or remove that folder") from None
+    except OSError as error:
+        raise UserError(f"cannot make the run folder {folder}: {error.strerror}") from None
+    run = Run(folder)
+    write_yaml(folder / "recipe.resolved.yaml", recipe.model_dump(mode="json"))
+    write_json(folder / "environment.json", environment())
+    return run
+
+
+def environment() -> dict[str, Any]:
+    """What the run ran on: versions, platform, the code's commit."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return {
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "commit": commit.stdout.strip() or None,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def write_json(file: Path, content: Any) -> None:
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_jsonl(file: Path, rows: Iterable[Any]) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_yaml(file: Path, content: Any) -> None:
+    file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -1,0 +1,92 @@
+"""TRL's trainers, built from a recipe. The only place that imports trl (after unsloth, which patches it)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onecard.policy as policy  # isort: skip  (imports unsloth, which must come before trl)
+import torch
+from datasets import Dataset
+from transformers import PrinterCallback, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+
+from onecard.callbacks import RecordGrpo
+from onecard.grpo import grpo_settings
+from onecard.recipe import Recipe
+from onecard.samples import prompt_for, target_for
+from onecard.types import Sample
+from rewards import Reward
+
+
+def build_trainer(
+    recipe: Recipe,
+    policy: policy.Policy,
+    samples: list[Sample],
+    rewards: list[Reward],
+    folder: Path,
+    record: RecordGrpo,
+) -> GRPOTrainer:
+    """GRPO on `samples`, recorded by `record`; checkpoints go to `folder`."""
+    trainer = GRPOTrainer(
+        model=policy.model,
+        processing_class=policy.tokenizer,
+        reward_funcs=[trl_reward(reward, samples) for reward in rewards],
+        args=GRPOConfig(**grpo_settings(recipe, folder, cuda=torch.cuda.is_available())),
+        train_dataset=Dataset.from_list([{"prompt": prompt_for(s, recipe.data), "sample_id": s.id} for s in samples]),
+        callbacks=[record],
+    )
+    record.trainer = trainer
+    trainer.remove_callback(PrinterCallback)  # our progress display says it better
+    return trainer
+
+
+def build_warmup_trainer(
+    recipe: Recipe, policy: policy.Policy, samples: list[Sample], folder: Path, callbacks: list[TrainerCallback]
+) -> SFTTrainer:
+    """Supervised training on the samples' own solutions; the loss is on the completion alone."""
+    assert recipe.warmup is not None
+    cuda = torch.cuda.is_available()
+    rows = [{"prompt": prompt_for(s, recipe.data), "completion": target_for(s)} for s in samples]
+    trainer = SFTTrainer(
+        model=policy.model,
+        processing_class=policy.tokenizer,
+        args=SFTConfig(
+            output_dir=str(folder),
+            seed=recipe.seed,
+            max_steps=recipe.warmup.max_steps,
+            per_device_train_batch_size=recipe.warmup.batch_size,
+            learning_rate=recipe.warmup.learning_rate,
+            lr_scheduler_type="linear",
+            warmup_steps=recipe.warmup.lr_warmup_steps,
+            optim="adamw_torch",
+            weight_decay=0.0,
+            max_length=recipe.model.max_seq_length,
+            completion_only_loss=True,
+            packing=False,
+            gradient_checkpointing=recipe.grpo.gradient_checkpointing,
+            bf16=False,
+            fp16=False,
+            use_cpu=not cuda,
+            dataloader_pin_memory=cuda,
+            save_strategy="no",
+            logging_steps=10,
+            report_to="none",
+            disable_tqdm=True,
+        ),
+        train_dataset=Dataset.from_list(rows),
+        callbacks=callbacks,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def trl_reward(reward: Reward, samples: list[Sample]) -> Callable[..., list[float]]:
+    """A reward as TRL calls it: a list in, a list of the same length out, under the reward's own name."""
+    by_id = {sample.id: sample for sample in samples}
+
+    def score_batch(completions: list[list[dict[str, str]]], sample_id: list[str], **_: Any) -> list[float]:
+        pairs = zip(completions, sample_id, strict=True)
+        return [reward.score(messages[-1]["content"], by_id[name]).value for messages, name in pairs]
+
+    score_batch.__name__ = reward.name
+    return score_batch

@@ -1,0 +1,27 @@
+"""A few supervised steps before GRPO: where every sample scores zero, there is nothing to reinforce."""
+
+from onecard.callbacks import ShowWarmup
+from onecard.display import Display
+from onecard.policy import Policy, load_full_model, load_policy
+from onecard.recipe import Recipe
+from onecard.runs import Run
+from onecard.trainer import build_warmup_trainer
+from onecard.types import Sample
+
+
+def warm_up(recipe: Recipe, weights: str, samples: list[Sample], run: Run, display: Display) -> Policy:
+    """The policy of `weights` after the recipe's warm-up, ready for GRPO.
+
+    `trains: adapter` trains the policy's own adapter; `trains: all_weights` trains the whole model in 32 bit, keeps it
+    in the run folder, and loads it again as the quantized base of a fresh adapter.
+    """
+    assert recipe.warmup is not None
+    everything = recipe.warmup.trains == "all_weights"
+    policy = load_full_model(recipe, weights) if everything else load_policy(recipe, weights, run.folder)
+    with display.phase("warm-up", recipe.warmup.max_steps) as tick:
+        build_warmup_trainer(recipe, policy, samples, run.folder / "checkpoints", [ShowWarmup(tick)]).train()
+    if not everything:
+        return policy
+    base = run.folder / "base-model"
+    policy.save(base)
+    return load_policy(recipe, str(base), run.folder)

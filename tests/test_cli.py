@@ -1,0 +1,95 @@
+"""train.py as a person types it: fast answers, and bad input told in one sentence with nothing written."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parent.parent
+
+
+def train(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "train.py"), *arguments]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(cwd), "HF_HUB_OFFLINE": "1"} | env
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("recipes/tiny.yaml", "--plan"), ("recipes/gsm8k-tiny.yaml", "--plan")])
+def test_help_and_plan_answer_in_under_a_second(arguments: tuple[str, ...]) -> None:
+    train(*arguments)  # the first call compiles the modules
+    started = time.monotonic()
+    answer = train(*arguments)
+    assert time.monotonic() - started < 1.0
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_plan_imports_none_of_the_heavy_packages() -> None:
+    code = (
+        "import sys, train; sys.argv = ['train.py', 'recipes/tiny.yaml', '--plan']; assert train.main() == 0;"
+        "heavy = {'torch', 'trl', 'unsloth', 'transformers', 'datasets', 'scipy', 'matplotlib', 'huggingface_hub'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_plan_says_what_will_be_done() -> None:
+    plan = train("recipes/tiny.yaml", "--plan", "--set", "grpo.max_steps=10", "--set", "eval.limit=300").stdout
+    assert "max_steps: 10" in plan
+    assert "10 steps x 16 prompts x 8 completions" in plan
+    assert "1,280 completions, at most 51,200 generated tokens" in plan
+    assert "tiny, before and after, greedy: 300" in plan
+
+
+def rows(folder: Path, content: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for split in ("train", "test"):
+        (folder / f"{split}.jsonl").write_text(content, encoding="utf-8")
+
+
+GOOD_ROW = json.dumps({"question": "What is 1 + 1?", "answer": "1 + 1 = 2\n#### 2"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["nowhere.yaml"], "no recipe nowhere.yaml"),
+        (["data"], "is a folder, not a recipe"),
+        (["{tiny}", "--set", "grpo.max_steps=many"], "should be a valid integer, got 'many'"),
+        (["{tiny}", "--set", "grpo.per_device_train_batch_size=12"], "does not divide; make it 8 or 16"),
+        (["{tiny}", "--set", "model.name=some-owner/some-model"], "model.name: some-owner/some-model is not on this disk"),
+        (["{tiny}", "--set", "model.name=data"], "model.name: the folder data has no config.json"),
+        (["{tiny}", "--set", "data.path=nowhere"], "data.path: no folder 'nowhere'"),
+        (["{tiny}", "--set", "data.path=nowhere", "--set", "data.hub_id=owner/set"], "data.hub_id: owner/set is not on this disk"),
+        (
+            ["{gsm}", "--set", "data.path=columns"],
+            "columns/train.jsonl, row 1: no text in column 'question' (the row has: problem, answer)",
+        ),
+        (["{gsm}", "--set", "data.path=gold"], "gold/train.jsonl, row 2: the answer must end in '#### NUMBER', got 'two'"),
+        (["{gsm}", "--set", "data.path=empty"], "empty/train.jsonl: no rows"),
+        (["{gsm}", "--set", "data.path=broken"], "broken/train.jsonl, line 1: not JSON"),
+        (["{gsm}", "--set", "data.path=."], "no file train.jsonl"),
+        (["{tiny}", "--name", "../up"], "--name ../up"),
+        (["{tiny}", "--name", "taken"], "runs/taken exists already"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path: Path, arguments: list[str], expected: str) -> None:
+    rows(tmp_path / "data", GOOD_ROW)
+    rows(tmp_path / "columns", json.dumps({"problem": "p", "answer": "#### 1"}))
+    rows(tmp_path / "gold", GOOD_ROW + "\n" + json.dumps({"question": "q", "answer": "two"}))
+    rows(tmp_path / "empty", "\n")
+    rows(tmp_path / "broken", "{question")
+    (tmp_path / "runs/taken").mkdir(parents=True)
+    there = {file for file in tmp_path.rglob("*") if ".cache" not in file.parts}
+    names = {"{tiny}": str(ROOT / "recipes/tiny.yaml"), "{gsm}": str(ROOT / "recipes/gsm8k-tiny.yaml")}
+    done = train(*(names.get(argument, argument) for argument in arguments), cwd=tmp_path)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert {file for file in tmp_path.rglob("*") if ".cache" not in file.parts} == there

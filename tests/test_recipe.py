@@ -1,0 +1,171 @@
+"""Recipes: what is accepted, and how a fault is told to the person who made it."""
+
+from pathlib import Path
+
+import pytest
+
+from onecard.recipe import load_recipe
+from onecard.types import UserError
+
+pytestmark = pytest.mark.unit
+RECIPES = sorted(Path(__file__).parent.parent.glob("recipes/*.yaml"))
+TINY = Path(__file__).parent.parent / "recipes/tiny.yaml"
+
+
+def edited(tmp_path: Path, old: str, new: str) -> Path:
+    """A copy of tiny.yaml with one text replaced."""
+    text = TINY.read_text()
+    assert old in text
+    file = tmp_path / "edited.yaml"
+    file.write_text(text.replace(old, new, 1))
+    return file
+
+
+def line_of(file: Path, text: str) -> int:
+    return next(number for number, line in enumerate(file.read_text().splitlines(), start=1) if text in line)
+
+
+def fault(path: Path | str, *overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        load_recipe(path, list(overrides))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_every_shipped_recipe_loads_and_is_named_after_its_file(file: Path) -> None:
+    assert load_recipe(file).name == file.stem
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "suggestion"),
+    [
+        ("max_steps: 100", "max_stepz: 100", "grpo.max_stepz", "max_steps"),
+        ("  rank:", "  rnak: 1\n  rank:", "lora.rnak", "rank"),
+        ("seed: 0", "seeed: 0", "seeed", "seed"),
+        ("    weight: 0.25", "    wieght: 0.25", "rewards.1.wieght", "weight"),
+    ],
+)
+def test_unknown_key_is_refused_with_its_line_and_the_nearest_name(tmp_path: Path, old: str, new: str, key: str, suggestion: str) -> None:
+    file = edited(tmp_path, old, new)
+    message = fault(file)
+    assert f"{file}, line {line_of(file, key.split('.')[-1])}: unknown key {key} (did you mean '{suggestion}'?)" in message
+
+
+def test_unknown_key_of_set_names_the_option() -> None:
+    assert fault(TINY, "grpo.num_generation=4") == (
+        "--set grpo.num_generation=4: unknown key grpo.num_generation (did you mean 'num_generations'?)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("grpo.max_steps=7", 7),
+        ("grpo.learning_rate=1e-3", 0.001),
+        ("grpo.learning_rate=5", 5.0),
+        ("name=123", "123"),
+        ("data.path=true", "true"),
+        ("model.load_in_4bit=false", False),
+        ("eval.limit=null", None),
+        ("eval.benchmarks=[tiny-dev]", ["tiny-dev"]),
+        ("rewards.1.weight=0.5", 0.5),
+        ("warmup.max_steps=9", 9),
+    ],
+)
+def test_set_is_typed_by_the_schema(override: str, value: object) -> None:
+    found = load_recipe(TINY, [override])
+    for part in override.split("=")[0].split("."):
+        found = found[int(part)] if part.isdigit() else getattr(found, part)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("override", ["grpo.max_steps", "=3", "grpo..x=3", "rewards.7.weight=1", "name.x=1", "seed=[", "rewards=3"])
+def test_set_that_makes_no_sense_is_refused(override: str) -> None:
+    assert f"--set {override}" in fault(TINY, override)
+
+
+@pytest.mark.parametrize("value", ["'10'", "10.5", "true", "null", "[10]"])
+def test_wrong_type_is_refused_and_not_coerced(tmp_path: Path, value: str) -> None:
+    file = edited(tmp_path, "max_steps: 500", f"max_steps: {value}")
+    assert f"line {line_of(file, 'max_steps:')}: warmup.max_steps: Input should be a valid integer, got" in fault(file)
+
+
+@pytest.mark.parametrize("value", [".inf", ".nan"])
+def test_infinities_are_refused(tmp_path: Path, value: str) -> None:
+    assert "finite" in fault(edited(tmp_path, "weight: 0.25", f"weight: {value}"))
+
+
+def test_ranges_are_shown() -> None:
+    assert fault(TINY, "grpo.num_generations=1") == (
+        "--set grpo.num_generations=1: grpo.num_generations: Input should be greater than or equal to 2, got 1"
+    )
+
+
+def test_batch_that_does_not_divide_shows_the_arithmetic_and_the_remedy() -> None:
+    message = fault(TINY, "grpo.per_device_train_batch_size=20")
+    assert "20 x gradient_accumulation_steps 1 = 20 completions per step" in message
+    assert "num_generations 8 does not divide; make it 16 or 24" in message
+
+
+def test_sequence_that_does_not_fit_shows_the_arithmetic() -> None:
+    message = fault(TINY, "grpo.max_completion_length=100")
+    assert "96 + max_completion_length 100 = 196 tokens is more than model.max_seq_length 160; raise that to 196" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name: a\nname: b\n", "line 2: broken YAML: the key 'name' stands twice"),
+        ("grpo:\n  beta: 0\n  beta: 1\n", "line 3: broken YAML: the key 'beta' stands twice"),
+        ("name: [a\n", "broken YAML"),
+        ("- a\n", "a recipe is a mapping of sections"),
+        ("", "a recipe is a mapping of sections"),
+        ("name: !!python/object/apply:os.system ['true']\n", "broken YAML"),
+        ("? [a, b]\n: 1\n", "broken YAML"),
+    ],
+)
+def test_bad_yaml_is_told_in_one_line(tmp_path: Path, text: str, expected: str) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    message = fault(file)
+    assert str(file) in message
+    assert expected in message
+    assert "\n" not in message
+
+
+def test_bytes_that_are_not_text_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_bytes(b"name: \xff\xfe")
+    assert "not UTF-8 text" in fault(file)
+
+
+def test_folder_and_missing_file_name_what_there_is() -> None:
+    assert "tiny.yaml" in fault(TINY.parent)
+    assert "did you mean 'recipes/tiny.yaml'?" in fault("recipes/tinny.yaml")
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "", "a b"])
+def test_names_that_would_leave_the_runs_folder_are_refused(name: str) -> None:
+    assert "name" in fault(TINY, f"name={name}")
+
+
+def test_rewards_are_known_once_and_pay_something(tmp_path: Path) -> None:
+    assert "did you mean 'correct_answer'?" in fault(TINY, "rewards.0.name=corect_answer")
+    assert "listed twice" in fault(TINY, "rewards.1.name=correct_answer")
+    assert "every weight is 0" in fault(TINY, "rewards.0.weight=0", "rewards.1.weight=0")
+
+
+def test_benchmarks_are_known() -> None:
+    assert "did you mean 'tiny-shifted'?" in fault(TINY, "eval.benchmarks=[tiny-shift]")
+
+
+def test_extra_takes_fields_of_the_stock_config_only() -> None:
+    assert load_recipe(TINY, ["grpo.extra={top_entropy_quantile: 0.8}"]).grpo.extra == {"top_entropy_quantile": 0.8}
+    assert "no field 'top_entropy_quantil' (did you mean 'top_entropy_quantile'?)" in fault(TINY, "grpo.extra={top_entropy_quantil: 0.8}")
+    assert "write it there" in fault(TINY, "grpo.extra={beta: 0.1}")
+    assert "the run folder is --name" in fault(TINY, "grpo.extra={output_dir: /tmp}")
+
+
+def test_random_weights_need_a_warm_up(tmp_path: Path) -> None:
+    assert "needs `warmup:`" in fault(TINY, "warmup=null")

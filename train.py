@@ -1,0 +1,100 @@
+"""Train a reasoning model with GRPO on one GPU, and say whether it got better.
+
+    python train.py recipes/tiny.yaml                     the whole run, on a laptop
+    python train.py RECIPE --plan                         what it would do; nothing is imported, downloaded or written
+    python train.py RECIPE --set grpo.max_steps=20        with one value changed
+
+Everything a run makes is in runs/<name>/; the recipe is the only other input.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from eval.benchmarks import load_benchmark
+from onecard.display import Display
+from onecard.hub import check_available
+from onecard.plan import plan_text
+from onecard.recipe import Recipe, load_recipe
+from onecard.runs import Run, open_run
+from onecard.samples import fitting, load_samples
+from onecard.types import Sample, UserError
+from rewards import build_rewards
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", help="a YAML file; recipes/ has the shipped ones")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the recipe; may be repeated")
+    parser.add_argument("--plan", action="store_true", help="print the resolved recipe and what it would do, then stop")
+    parser.add_argument("--name", help="the run folder's name below runs/ (default: the recipe's name, numbered)")
+    args = parser.parse_args()
+    try:
+        recipe = load_recipe(args.recipe, args.set)
+        if args.plan:
+            print(plan_text(recipe))
+        else:
+            train(recipe, args.name, Display())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def train(recipe: Recipe, name: str | None, display: Display) -> None:
+    # All that can be wrong with the input is found before anything is written.
+    if recipe.model.name != "tiny":
+        check_available(recipe.model.name, "model", key="model.name")
+    samples = load_samples(recipe.data, "train", recipe.data.train_problems)
+    benchmarks = {b: load_benchmark(b, recipe.data, recipe.eval.limit) for b in recipe.eval.benchmarks}
+    run = open_run(recipe, Path("runs"), name)
+    try:
+        run_phases(recipe, samples, benchmarks, run, display)
+    except UserError:
+        run.discard()
+        raise
+
+
+def run_phases(recipe: Recipe, samples: list[Sample], benchmarks: dict[str, list[Sample]], run: Run, display: Display) -> None:
+    display.say(f"{recipe.name}: {len(samples):,} training problems; everything goes to {run.folder}/")
+    with run.phase("import"):  # 10 s: Unsloth, torch and TRL are imported only once the input is known to be good
+        from eval.report import summary, write_report
+        from eval.results import write_results
+        from eval.run import evaluate
+        from onecard.callbacks import RecordGrpo
+        from onecard.journal import Journal
+        from onecard.policy import load_policy, load_tokenizer
+        from onecard.tiny_model import build_tiny_model
+        from onecard.trainer import build_trainer
+        from onecard.warmup import warm_up
+
+    journal = Journal(run)
+    with run.phase("model and warm-up"):
+        folder = run.folder / "random-model"
+        weights = build_tiny_model(recipe, samples, folder) if recipe.model.name == "tiny" else recipe.model.name
+        usable = fitting(samples, recipe, load_tokenizer(weights))
+        if too_long := len(samples) - len(usable):
+            display.say(f"{too_long:,} prompts longer than {recipe.data.max_prompt_length} tokens are left out of training")
+        policy = warm_up(recipe, weights, usable, run, display) if recipe.warmup else load_policy(recipe, weights, run.folder)
+
+    with run.phase("evaluation before"):
+        before = [evaluate(policy, b, problems, "before", recipe, run, display) for b, problems in benchmarks.items()]
+        journal.evaluation(0, before)
+
+    with run.phase("GRPO"), display.phase("GRPO", recipe.grpo.max_steps) as tick:
+        rewards = build_rewards([(spec.name, spec.weight) for spec in recipe.rewards], recipe.seed)
+        trainer = build_trainer(recipe, policy, usable, rewards, run.folder / "checkpoints", RecordGrpo(journal, tick))
+        trainer.train()
+        policy.save(run.adapter)
+
+    with run.phase("evaluation after"):
+        after = [evaluate(policy, b, problems, "after", recipe, run, display) for b, problems in benchmarks.items()]
+        journal.evaluation(recipe.grpo.max_steps, after)
+
+    write_results(run, recipe, before, after, problems_read=len(samples), problems_used=len(usable))
+    write_report(run.folder)
+    display.console.print(summary(run.folder))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
