@@ -14,6 +14,7 @@ OBJECTS = ("apples", "books", "coins", "pens", "cards", "shells", "stamps", "mar
 SHIFTED_NAMES = ("Quinn", "Rosa", "Sam", "Tara", "Uma", "Victor", "Wendy", "Zoe")
 SHIFTED_OBJECTS = ("lemons", "rings", "stones", "kites")
 STEPWISE_SHARE = 0.4
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday")  # named in each step, so that a model this small finds its event
 EVENTS = (2, 3, 4)  # doubling and halving among them: a result that no sum of the numbers gives away
 
 
@@ -30,20 +31,20 @@ def write_problem(rng: random.Random, shifted: bool = False) -> dict[str, str]:
     thing = rng.choice(SHIFTED_OBJECTS if shifted else OBJECTS)
     value = rng.randint(2, limit // 2)
     sentences, steps = [f"{name} has {value} {thing}."], []
-    for _ in range(rng.choice(EVENTS)):
+    for day in DAYS[: rng.choice(EVENTS)]:
         kind = rng.choice(("add", "take", "double", "halve"))
         if kind == "double" and 2 <= value <= limit // 2:
-            sentence, sign, amount, after = f"The number of {thing} doubles.", "*", 2, value * 2
+            sentence, sign, amount, after = f"On {day} the number of {thing} doubles.", "*", 2, value * 2
         elif kind == "halve" and value >= 2 and value % 2 == 0:
-            sentence, sign, amount, after = f"{name} gives away half.", "/", 2, value // 2
+            sentence, sign, amount, after = f"On {day} {name} gives away half.", "/", 2, value // 2
         elif (kind in ("add", "double") and value < limit) or value == 0:
             amount = rng.randint(1, min(9, limit - value))
-            sentence, sign, after = f"{name} {rng.choice(('buys', 'finds'))} {amount} more.", "+", value + amount
+            sentence, sign, after = f"On {day} {name} {rng.choice(('buys', 'finds'))} {amount} more.", "+", value + amount
         else:
             amount = rng.randint(1, min(9, value))
-            sentence, sign, after = f"{name} {rng.choice(('gives away', 'loses'))} {amount}.", "-", value - amount
+            sentence, sign, after = f"On {day} {name} {rng.choice(('gives away', 'loses'))} {amount}.", "-", value - amount
         sentences.append(sentence)
-        steps.append(f"{value} {sign} {amount} = {after}")
+        steps.append(f"{day}: {value} {sign} {amount} = {after}")
         value = after
     solution = ". ".join(steps) if rng.random() < STEPWISE_SHARE else f"{name} has {value} {thing}."
     question = " ".join([*sentences, f"How many {thing} does {name} have now?"])

@@ -41,7 +41,7 @@ def test_plan_says_what_will_be_done() -> None:
     plan = train("recipes/tiny.yaml", "--plan", "--set", "grpo.max_steps=10", "--set", "eval.limit=300").stdout
     assert "max_steps: 10" in plan
     assert "10 steps x 16 prompts x 8 completions" in plan
-    assert "1,280 completions, at most 51,200 generated tokens" in plan
+    assert "1,280 completions, at most 61,440 generated tokens" in plan
     assert "tiny, before and after, greedy: 300" in plan
 
 

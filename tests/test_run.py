@@ -1,0 +1,179 @@
+"""A short run with the real packages: what it leaves behind is whole, agrees with itself, and can be used again."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, run_train
+
+pytestmark = pytest.mark.e2e
+ShortRun = tuple[Path, str]
+
+
+def read_jsonl(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+
+
+@pytest.fixture(scope="module")
+def events(short_run: ShortRun) -> Any:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(short_run[0] / "tensorboard"), size_guidance={"tensors": 0, "scalars": 0}).Reload()
+
+
+def texts(events: Any, tag: str) -> list[str]:
+    return [event.tensor_proto.string_val[0].decode() for event in events.Tensors(f"{tag}/text_summary")]
+
+
+def test_plain_lines_tell_each_phase(short_run: ShortRun) -> None:
+    lines = short_run[1].splitlines()
+    for phase in ("warm-up", "tiny before", "GRPO", "tiny after"):
+        assert any(line.startswith(phase) for line in lines), phase
+    assert any(re.match(r"GRPO +step 4/4  reward \S+  [\d.]+ s/step", line) for line in lines)
+    assert "\x1b" not in short_run[1]
+    assert any("tensorboard --logdir runs/tiny/tensorboard" in line for line in lines)
+    assert any("report.html" in line for line in lines)
+
+
+def test_results_keep_the_contract(short_run: ShortRun) -> None:
+    results = json.loads((short_run[0] / "results.json").read_text())
+    assert set(results["benchmarks"]) == {"tiny", "tiny-shifted"}
+    for benchmark in results["benchmarks"].values():
+        assert benchmark["n"] == 48
+        for when in ("before", "after"):
+            assert {"accuracy", "stderr", "strict", "flexible", "no_answer", "truncated"} <= set(benchmark[when])
+        assert {"points", "ci_low", "ci_high", "p_value"} == set(benchmark["difference"])
+        gain = 100 * (benchmark["after"]["accuracy"] - benchmark["before"]["accuracy"])
+        assert benchmark["difference"]["points"] == pytest.approx(gain)
+    assert results["seconds"]["total"] >= results["seconds"]["GRPO"] > 0
+    assert results["training_problems"] == {"read": 600, "used": 600}
+
+
+def test_items_are_the_numbers_of_the_results(short_run: ShortRun) -> None:
+    results = json.loads((short_run[0] / "results.json").read_text())
+    for name, benchmark in results["benchmarks"].items():
+        before, after = (read_jsonl(short_run[0] / f"items/{name}-{when}.jsonl") for when in ("before", "after"))
+        assert [item["question"] for item in before] == [item["question"] for item in after]
+        for when, items in (("before", before), ("after", after)):
+            assert benchmark[when]["accuracy"] == sum(item["verdict"] == "correct" for item in items) / 48
+            assert benchmark[when]["flexible"] == sum(item["flexible"] for item in items) / 48
+
+
+def test_metrics_and_tensorboard_are_twins(short_run: ShortRun, events: Any) -> None:
+    scalars = {(tag, event.step): event.value for tag in events.Tags()["scalars"] for event in events.Scalars(tag)}
+    lines = read_jsonl(short_run[0] / "metrics.jsonl")
+    seen = set()
+    for line in lines:
+        for key, value in line.items():
+            if key == "step" or value is None:
+                continue
+            tag = key if (key, line["step"]) in scalars else f"train/{key}"
+            assert scalars[tag, line["step"]] == pytest.approx(value, rel=1e-5), key
+            seen.add((tag, line["step"]))
+    assert seen == set(scalars)
+    assert sorted(line["step"] for line in lines if "reward" in line) == [1, 2, 3, 4]
+
+
+def test_tensorboard_has_the_tags_that_people_look_for(events: Any) -> None:
+    tags = set(events.Tags()["scalars"])
+    assert {"train/reward", "train/kl", "train/loss", "train/completions/mean_length", "train/entropy"} <= tags  # TRL's own
+    assert {"train/rewards/correct_answer/mean", "train/rewards/think_format/mean", "rewards/best", "rewards/worst"} <= tags
+    for benchmark in ("tiny", "tiny-shifted"):
+        assert [event.step for event in events.Scalars(f"eval/{benchmark}/accuracy")] == [0, 4]
+    best, worst, mean = ([e.value for e in events.Scalars(t)] for t in ("rewards/best", "rewards/worst", "train/reward"))
+    assert all(b >= m >= w for b, m, w in zip(best, mean, worst, strict=True))
+
+
+def test_tensorboard_has_the_recipe_and_completions_to_read(events: Any) -> None:
+    assert "num_generations: 8" in texts(events, "recipe")[0]
+    shown = texts(events, "completions")[0]
+    assert re.search(r"    \w+ has \d+ \w+\..*How many", shown)
+    assert re.search(r"correct_answer [01], think_format [01]; advantage [+-]\d\.\d\d", shown)
+
+
+def test_report_is_one_file_with_pictures_and_the_caveat(short_run: ShortRun) -> None:
+    page = (short_run[0] / "report.html").read_text(encoding="utf-8")
+    for curve in ("reward", "accuracy", "length", "kl"):
+        assert f'<div id="curve-{curve}"><svg' in page
+        assert (short_run[0] / f"curves/{curve}.svg").stat().st_size > 2000
+    assert not re.search(r"<(script|link|img)\b", page)
+    results = json.loads((short_run[0] / "results.json").read_text())["benchmarks"]["tiny"]
+    for text in (page, (short_run[0] / "report.md").read_text(encoding="utf-8")):
+        assert "engineered" in text
+        assert f"{100 * results['before']['accuracy']:.1f} %" in text
+        assert f"{results['difference']['points']:+.1f} points" in text
+
+
+def test_checkpoints_are_where_the_recipe_says(short_run: ShortRun) -> None:
+    assert sorted(folder.name for folder in (short_run[0] / "checkpoints").glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
+
+
+def test_environment_and_resolved_recipe_are_kept(short_run: ShortRun) -> None:
+    from onecard.recipe import load_recipe
+
+    assert load_recipe(short_run[0] / "recipe.resolved.yaml").grpo.max_steps == 4
+    environment = json.loads((short_run[0] / "environment.json").read_text())
+    assert environment["packages"]["trl"] == "1.15.0"
+
+
+def test_the_saved_adapter_is_the_one_that_was_evaluated(short_run: ShortRun) -> None:
+    """Base and adapter, loaded again with PEFT alone, write the same completions as the evaluation recorded."""
+    import unsloth  # isort: skip
+    from peft import PeftModel
+    from safetensors.torch import load_file
+
+    from onecard.policy import Policy, load_tokenizer
+
+    folder, _ = short_run
+    weights = load_file(folder / "adapter/adapter_model.safetensors")
+    assert not any("ref" in name for name in weights)
+    assert any(value.abs().max() > 0 for name, value in weights.items() if "lora_B" in name)
+    model, _ = unsloth.FastLanguageModel.from_pretrained(str(folder / "base-model"), max_seq_length=160, load_in_4bit=True)
+    policy = Policy(PeftModel.from_pretrained(model, str(folder / "adapter")), load_tokenizer(str(folder / "adapter")))
+    items = read_jsonl(folder / "items/tiny-after.jsonl")
+    prompts = [[{"role": "user", "content": item["question"]}] for item in items]
+    again = [completion.text for completion in policy.generate(prompts, max_completion_length=48, batch_size=128)]
+    assert again == [item["completion"] for item in items]
+    # Batches are sorted by length and padded on the left: neither may change what a problem is answered.
+    alone = [completion.text for completion in policy.generate(prompts, max_completion_length=48, batch_size=1)]
+    assert sum(a == b for a, b in zip(again, alone, strict=True)) >= 0.9 * len(items)
+
+
+def test_every_setting_survives_in_the_stock_config(tmp_path: Path) -> None:
+    from onecard.grpo import grpo_settings, stock_fields
+    import unsloth  # noqa: F401  isort: skip
+    import dataclasses
+
+    from trl import GRPOConfig
+
+    from onecard.recipe import load_recipe
+
+    assert stock_fields() == {field.name for field in dataclasses.fields(GRPOConfig)}
+    for file in (ROOT / "recipes").glob("*.yaml"):
+        settings = grpo_settings(load_recipe(file), tmp_path, cuda=False)
+        config = GRPOConfig(**settings)
+        for name, value in settings.items():
+            kept = getattr(config, name)
+            assert getattr(kept, "value", kept) in (value, [] if value == "none" else value), name
+
+
+def test_a_model_on_disk_needs_no_warm_up_and_may_have_one_for_its_adapter(short_run: ShortRun, tmp_path: Path) -> None:
+    settings = [f"model.name={short_run[0] / 'base-model'}", "grpo.max_steps=1", "eval.limit=8", "eval.benchmarks=[tiny]"]
+    warmup = "warmup={trains: adapter, max_steps: 2, batch_size: 4, learning_rate: 1e-3}"
+    for name, extra in (("without", "warmup=null"), ("adapter", warmup)):
+        arguments = [part for s in (*settings, extra) for part in ("--set", s)]
+        done = run_train(tmp_path, str(ROOT / "recipes/tiny.yaml"), "--name", name, *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert (tmp_path / "runs" / name / "adapter/adapter_model.safetensors").is_file()
+        assert not (tmp_path / "runs" / name / "base-model").exists()
+
+
+def test_too_long_prompts_are_counted_aloud_and_too_few_refused(tmp_path: Path) -> None:
+    recipe = str(ROOT / "recipes/tiny.yaml")
+    done = run_train(tmp_path, recipe, "--set", "data.max_prompt_length=10")
+    assert done.returncode == 2
+    assert "0 of 8000 training prompts are that short, but one step needs 16" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "runs").iterdir()) == []
