@@ -38,6 +38,8 @@ def main() -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -57,7 +59,8 @@ def train(recipe: Recipe, name: str | None, display: Display) -> None:
 
 def run_phases(recipe: Recipe, samples: list[Sample], benchmarks: dict[str, list[Sample]], run: Run, display: Display) -> None:
     display.say(f"{recipe.name}: {len(samples):,} training problems; everything goes to {run.folder}/")
-    with run.phase("import"):  # 10 s: Unsloth, torch and TRL are imported only once the input is known to be good
+    display.say("importing Unsloth, TRL and torch, about 10 seconds")  # only once the input is known to be good
+    with run.phase("import"):
         from eval.report import summary, write_report
         from eval.results import write_results
         from eval.run import evaluate

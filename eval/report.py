@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from rich.box import SIMPLE
 from rich.console import Group
 from rich.table import Table
 
@@ -94,20 +95,20 @@ def read_jsonl(file: Path) -> list[dict[str, Any]]:
 def summary(folder: Path) -> Group:
     """The table that ends a run: accuracy before, after, difference, interval, p; then where things are."""
     facts = read_facts(folder)
-    table = Table(title=f"{facts['recipe']['name']}: greedy accuracy on problems not trained on")
-    for column in ("benchmark", "n", "before", "after", "difference", "95 % interval", "p"):
-        table.add_column(column, justify="left" if column == "benchmark" else "right")
+    table = Table(title=f"{facts['recipe']['name']}: greedy, on problems not trained on", box=SIMPLE, pad_edge=False, title_justify="left")
+    for column in ("benchmark", "n", "before", "after", "points", "95 % interval", "p"):
+        table.add_column(column, justify="left" if column == "benchmark" else "right", no_wrap=True)
     for name, b in facts["results"]["benchmarks"].items():
         for label, score, d in (
             (name, "accuracy", b["difference"]),
-            ("  flexible extraction", "flexible", b["flexible_difference"]),
+            ("  flexible", "flexible", b["flexible_difference"]),
         ):
             table.add_row(
                 label,
                 str(b["n"]),
                 f"{b['before'][score]:.1%}",
                 f"{b['after'][score]:.1%}",
-                f"{d['points']:+.1f} points",
+                f"{d['points']:+.1f}",
                 f"{d['ci_low']:+.1f} to {d['ci_high']:+.1f}",
                 p_text(d["p_value"]),
             )

@@ -22,7 +22,7 @@ def plan_text(recipe: Recipe) -> str:
         "rewards    " + ", ".join(f"{spec.name} x {spec.weight:g}" for spec in recipe.rewards),
     ]
     for name in recipe.eval.benchmarks:
-        limit = recipe.eval.limit or BENCHMARKS[name].problems
-        lines.append(f"evaluated  {name}, before and after, greedy: {min(limit, BENCHMARKS[name].problems):,} {BENCHMARKS[name].about}")
+        counts = [count for count in (recipe.eval.limit, BENCHMARKS[name].problems) if count]
+        lines.append(f"evaluated  {name}, before and after, greedy: {min(counts, default='all')} {BENCHMARKS[name].about}")
     lines.append(f"kept       a checkpoint every {recipe.save.every_steps} steps, the adapter, report.md, report.html, results.json")
     return "\n".join(lines)

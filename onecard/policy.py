@@ -1,5 +1,6 @@
 """The model that is trained and asked. The only place that imports unsloth; import this before torch's other users."""
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,15 +9,18 @@ from typing import Any
 
 os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")  # no call home
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # one progress display is enough: ours
-os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 os.environ.setdefault("UNSLOTH_VLLM_STANDBY", "1")  # read at import; lets vLLM's memory be reused by the backward pass
+
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package of CUDA kernels, on CPU too
 
 import unsloth  # isort: skip
 import torch
-from transformers import AutoTokenizer
+import transformers
 
 from onecard.recipe import Recipe
 from onecard.types import Completion, UserError
+
+transformers.utils.logging.disable_progress_bar()  # one progress display is enough: ours
 
 Message = dict[str, str]
 
@@ -43,7 +47,7 @@ class Policy:
         texts = [self.tokenizer.apply_chat_template(p, tokenize=False, add_generation_prompt=True) for p in prompts]
         if self.adapter_folder is not None:
             return self.generate_with_vllm(texts, max_completion_length)
-        ids = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+        ids = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         order = sorted(range(len(ids)), key=lambda index: len(ids[index]), reverse=True)
         ends = set(as_list(self.model.generation_config.eos_token_id)) | {self.tokenizer.eos_token_id}
         completions: dict[int, Completion] = {}
@@ -99,7 +103,7 @@ def as_list(ids: int | list[int] | None) -> list[int]:
 
 
 def load_tokenizer(weights: str) -> Any:
-    return AutoTokenizer.from_pretrained(weights)
+    return transformers.AutoTokenizer.from_pretrained(weights)
 
 
 def load_policy(recipe: Recipe, weights: str, folder: Path) -> Policy:

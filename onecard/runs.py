@@ -74,13 +74,12 @@ def open_run(recipe: Recipe, root: Path, name: str | None) -> Run:
 
 def environment() -> dict[str, Any]:
     """What the run ran on: versions, platform, the code's commit."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
+    command = ["git", "describe", "--always", "--dirty"]
+    git = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False) if shutil.which("git") else None
     return {
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "commit": commit.stdout.strip() or None,
+        "commit": (git and git.stdout.strip()) or None,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version(name) for name in PACKAGES},

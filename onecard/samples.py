@@ -90,8 +90,8 @@ def target_for(sample: Sample) -> list[dict[str, str]]:
 
 def fitting(samples: list[Sample], recipe: "Recipe", tokenizer: Any) -> list[Sample]:
     """The samples whose rendered prompt has at most data.max_prompt_length tokens: TRL itself never shortens a prompt."""
-    prompts = [prompt_for(sample, recipe.data) for sample in samples]
-    ids = tokenizer.apply_chat_template(prompts, tokenize=True, add_generation_prompt=True)["input_ids"]
+    prompts = [tokenizer.apply_chat_template(prompt_for(s, recipe.data), tokenize=False, add_generation_prompt=True) for s in samples]
+    ids = tokenizer(prompts, add_special_tokens=False, verbose=False)["input_ids"]
     usable = [s for s, tokens in zip(samples, ids, strict=True) if len(tokens) <= recipe.data.max_prompt_length]
     if len(usable) < recipe.grpo.prompts_per_step:
         raise UserError(

@@ -13,9 +13,9 @@ NAMES = ("Ann", "Ben", "Cara", "Dan", "Eva", "Finn", "Gina", "Hugo", "Iris", "Ja
 OBJECTS = ("apples", "books", "coins", "pens", "cards", "shells", "stamps", "marbles", "balls", "buttons")
 SHIFTED_NAMES = ("Quinn", "Rosa", "Sam", "Tara", "Uma", "Victor", "Wendy", "Zoe")
 SHIFTED_OBJECTS = ("lemons", "rings", "stones", "kites")
-STEPWISE_SHARE = 0.4
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday")  # named in each step, so that a model this small finds its event
-EVENTS = (2, 3, 4)  # doubling and halving among them: a result that no sum of the numbers gives away
+STEPWISE_SHARE = 0.45
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday")  # named in every step: so that a model this small finds its event
+EVENTS = (3, 4)  # doubling and halving among them: a result that no sum of the numbers gives away
 
 
 def split_of(question: str) -> str:

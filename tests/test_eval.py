@@ -5,6 +5,7 @@ import pytest
 from eval.benchmarks import flexible, load_benchmark, same_answer, strict
 from eval.stats import paired_difference, wilson_interval
 from onecard.recipe import load_recipe
+from onecard.types import UserError
 
 pytestmark = pytest.mark.unit
 
@@ -70,3 +71,10 @@ def test_benchmarks_have_the_size_they_state() -> None:
     data = load_recipe("recipes/tiny.yaml").data
     assert len(load_benchmark("tiny", data, None)) == 512
     assert load_benchmark("tiny", data, 7) == load_benchmark("tiny", data, None)[:7]
+
+
+def test_a_benchmark_is_never_some_other_data_under_its_name() -> None:
+    data = load_recipe("recipes/tiny.yaml").data
+    with pytest.raises(UserError, match="gsm8k has 1,319 problems, but tiny has 512"):
+        load_benchmark("gsm8k", data, None)
+    assert len(load_benchmark("test", data, None)) == 512

@@ -1,0 +1,84 @@
+"""The report of a run folder made by hand: numbers from its files, and nothing that a model wrote is ever markup."""
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from eval.report import summary, write_report
+from eval.results import compare
+from onecard.display import Display
+from onecard.recipe import load_recipe
+from onecard.runs import open_run, write_json, write_jsonl
+from onecard.types import EvalItem, EvalResult, Verdict
+
+pytestmark = pytest.mark.unit
+ATTACK = "</pre><script>alert(1)</script><img src=x onerror=alert(1)>"
+
+
+def item(number: int, right: bool, completion: str) -> EvalItem:
+    verdict = Verdict.CORRECT if right else Verdict.WRONG
+    return EvalItem(str(number), f"q{number} {ATTACK}", "1", completion, 10, "1", verdict, False, right, 2 if right else 1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """20 problems: 4 right before, 14 right after, one of the first four broken."""
+    before = EvalResult("tiny", "before", tuple(item(n, n < 4, "short") for n in range(20)))
+    after = EvalResult("tiny", "after", tuple(item(n, 0 < n < 15, ATTACK) for n in range(20)))
+    run = open_run(load_recipe("recipes/tiny.yaml"), tmp_path, "hand-made")
+    results = {
+        "benchmarks": {"tiny": compare(before, after)},
+        "seconds": {"GRPO": 1.5, "total": 2.0},
+        "peak_memory_gib": 1.25,
+    }
+    write_json(run.folder / "results.json", results)
+    write_jsonl(run.metrics, [{"step": s, "reward": s / 10, "rewards/best": 1.25, "completions/mean_length": 20.0} for s in (1, 2, 3)])
+    for result in (before, after):
+        write_jsonl(run.folder / f"items/tiny-{result.when}.jsonl", [vars(i) for i in result.items])
+    write_report(run.folder)
+    return run.folder
+
+
+def test_numbers_stand_in_both_reports(folder: Path) -> None:
+    for name in ("report.html", "report.md"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "20.0 %" in text
+        assert "70.0 %" in text
+        assert "+50.0 points" in text
+        assert "0.0063" in text  # exact McNemar of 11 fixed and 1 broken: 2 * (1 + 12) / 2**12
+        assert "1.25 GiB" in text
+
+
+def test_a_curve_without_values_is_left_out(folder: Path) -> None:
+    assert sorted(file.stem for file in (folder / "curves").iterdir()) == ["length", "reward"]
+    assert 'id="curve-kl"' not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_a_model_wrote_is_text(folder: Path) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_summary_fits_a_narrow_terminal(folder: Path) -> None:
+    console = Console(file=StringIO(), width=80)
+    console.print(summary(folder))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    line = next(line for line in text.splitlines() if line.startswith(" tiny "))
+    assert line.split() == ["tiny", "20", "20.0%", "70.0%", "+50.0", "+25.0", "to", "+75.0", "0.006"]
+    assert "tensorboard --logdir" in text
+
+
+def test_plain_lines_on_a_pipe_and_a_bar_on_a_terminal() -> None:
+    for terminal in (False, True):
+        console = Console(file=StringIO(), width=100, force_terminal=terminal)
+        with Display(console).phase("GRPO", total=3) as tick:
+            for step in (1, 2, 3):
+                tick(step, reward=0.5)
+        text = console.file.getvalue()  # type: ignore[attr-defined]
+        assert ("\x1b[" in text) is terminal
+        assert "reward 0.5" in text
+        assert "3/3" in text
