@@ -102,7 +102,7 @@ class Grpo(Section):
     learning_rate: Positive
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
-    optim: str = "adamw_torch"
+    optim: str = "adamw_torch_fused"
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_grad_norm: Positive = 1.0
     temperature: Positive = 1.0

@@ -58,7 +58,7 @@ def build_warmup_trainer(
             learning_rate=recipe.warmup.learning_rate,
             lr_scheduler_type="linear",
             warmup_steps=recipe.warmup.lr_warmup_steps,
-            optim="adamw_torch",
+            optim="adamw_torch_fused",
             weight_decay=0.0,
             max_length=recipe.model.max_seq_length,
             completion_only_loss=True,

@@ -119,7 +119,7 @@ def test_environment_and_resolved_recipe_are_kept(short_run: ShortRun) -> None:
 
 
 def test_the_saved_adapter_is_the_one_that_was_evaluated(short_run: ShortRun) -> None:
-    """Base and adapter, loaded again with PEFT alone, write the same completions as the evaluation recorded."""
+    """Base and adapter, loaded again with PEFT alone, write the completions that the evaluation recorded."""
     import unsloth  # isort: skip
     from peft import PeftModel
     from safetensors.torch import load_file
@@ -132,13 +132,18 @@ def test_the_saved_adapter_is_the_one_that_was_evaluated(short_run: ShortRun) ->
     assert any(value.abs().max() > 0 for name, value in weights.items() if "lora_B" in name)
     model, _ = unsloth.FastLanguageModel.from_pretrained(str(folder / "base-model"), max_seq_length=160, load_in_4bit=True)
     policy = Policy(PeftModel.from_pretrained(model, str(folder / "adapter")), load_tokenizer(str(folder / "adapter")))
-    items = read_jsonl(folder / "items/tiny-after.jsonl")
-    prompts = [[{"role": "user", "content": item["question"]}] for item in items]
-    again = [completion.text for completion in policy.generate(prompts, max_completion_length=48, batch_size=128)]
-    assert again == [item["completion"] for item in items]
-    # Batches are sorted by length and padded on the left: neither may change what a problem is answered.
-    alone = [completion.text for completion in policy.generate(prompts, max_completion_length=48, batch_size=1)]
-    assert sum(a == b for a, b in zip(again, alone, strict=True)) >= 0.9 * len(items)
+    items = read_jsonl(folder / "items/tiny-after.jsonl") + read_jsonl(folder / "items/tiny-shifted-after.jsonl")
+
+    def agreement(batch_size: int) -> float:
+        prompts = [[{"role": "user", "content": item["question"]}] for item in items]
+        written = [c.text for c in policy.generate(prompts, max_completion_length=48, batch_size=batch_size)]
+        return sum(text == item["completion"] for text, item in zip(written, items, strict=True)) / len(items)
+
+    # Not 1.0: an under-trained model has near ties, which bf16 sums of another batch shape may turn.
+    assert agreement(batch_size=48) >= 0.9
+    assert agreement(batch_size=1) >= 0.9  # sorting by length and padding on the left change no answer
+    with policy.model.disable_adapter():
+        assert agreement(batch_size=48) <= 0.7  # the base alone answers otherwise, so the adapter was on
 
 
 def test_every_setting_survives_in_the_stock_config(tmp_path: Path) -> None:
