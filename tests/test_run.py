@@ -160,6 +160,8 @@ def test_every_setting_survives_in_the_stock_config(tmp_path: Path) -> None:
         settings = grpo_settings(load_recipe(file), tmp_path, cuda=False)
         config = GRPOConfig(**settings)
         for name, value in settings.items():
+            if name == "optim" and "8bit" in value:
+                continue  # bitsandbytes' 8-bit optimizers have no CPU kernels: Unsloth's CPU back end says so and swaps them
             kept = getattr(config, name)
             assert getattr(kept, "value", kept) in (value, [] if value == "none" else value), name
 
