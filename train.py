@@ -68,9 +68,10 @@ def run_phases(recipe: Recipe, samples: list[Sample], benchmarks: dict[str, list
         from onecard.journal import Journal
         from onecard.policy import load_policy, load_tokenizer
         from onecard.tiny_model import build_tiny_model
-        from onecard.trainer import build_trainer
+        from onecard.trainer import build_config, build_trainer
         from onecard.warmup import warm_up
 
+    config = build_config(recipe, run.folder / "checkpoints")
     journal = Journal(run)
     with run.phase("model and warm-up"):
         folder = run.folder / "random-model"
@@ -86,7 +87,7 @@ def run_phases(recipe: Recipe, samples: list[Sample], benchmarks: dict[str, list
 
     with run.phase("GRPO"), display.phase("GRPO", recipe.grpo.max_steps) as tick:
         rewards = build_rewards([(spec.name, spec.weight) for spec in recipe.rewards], recipe.seed)
-        trainer = build_trainer(recipe, policy, usable, rewards, run.folder / "checkpoints", RecordGrpo(journal, tick))
+        trainer = build_trainer(recipe, config, policy, usable, rewards, RecordGrpo(journal, tick))
         trainer.train()
         policy.save(run.adapter)
 
@@ -96,7 +97,7 @@ def run_phases(recipe: Recipe, samples: list[Sample], benchmarks: dict[str, list
 
     write_results(run, recipe, before, after, problems_read=len(samples), problems_used=len(usable))
     write_report(run.folder)
-    display.console.print(summary(run.folder))
+    display.console.print(summary(run.folder), soft_wrap=True)
 
 
 if __name__ == "__main__":

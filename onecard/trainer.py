@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import onecard.policy as policy  # isort: skip  (imports unsloth, which must come before trl)
 import torch
 from datasets import Dataset
+from pydantic import TypeAdapter, ValidationError
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
@@ -14,24 +15,32 @@ from onecard.callbacks import RecordGrpo
 from onecard.grpo import grpo_settings
 from onecard.recipe import Recipe
 from onecard.samples import prompt_for, target_for
-from onecard.types import Sample
+from onecard.types import Sample, UserError
 from rewards import Reward
 
 
+def build_config(recipe: Recipe, folder: Path) -> GRPOConfig:
+    """The recipe as TRL's GRPOConfig; checkpoints go to `folder`. Raises UserError for what TRL itself refuses."""
+    types = get_type_hints(GRPOConfig)
+    try:
+        for name, value in recipe.grpo.extra.items():
+            TypeAdapter(types[name]).validate_python(value)
+        return GRPOConfig(**grpo_settings(recipe, folder, cuda=torch.cuda.is_available()))
+    except ValidationError as error:
+        raise UserError(f"grpo.extra.{name}: {error.errors()[0]['msg']}, got {value!r}") from None
+    except (TypeError, ValueError) as error:
+        raise UserError(f"grpo: TRL refuses these settings: {error}") from None
+
+
 def build_trainer(
-    recipe: Recipe,
-    policy: policy.Policy,
-    samples: list[Sample],
-    rewards: list[Reward],
-    folder: Path,
-    record: RecordGrpo,
+    recipe: Recipe, config: GRPOConfig, policy: policy.Policy, samples: list[Sample], rewards: list[Reward], record: RecordGrpo
 ) -> GRPOTrainer:
-    """GRPO on `samples`, recorded by `record`; checkpoints go to `folder`."""
+    """GRPO on `samples`, recorded by `record`."""
     trainer = GRPOTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,
         reward_funcs=[trl_reward(reward, samples) for reward in rewards],
-        args=GRPOConfig(**grpo_settings(recipe, folder, cuda=torch.cuda.is_available())),
+        args=config,
         train_dataset=Dataset.from_list([{"prompt": prompt_for(s, recipe.data), "sample_id": s.id} for s in samples]),
         callbacks=[record],
     )

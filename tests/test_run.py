@@ -137,7 +137,7 @@ def test_the_saved_adapter_is_the_one_that_was_evaluated(short_run: ShortRun) ->
     def agreement(batch_size: int) -> float:
         prompts = [[{"role": "user", "content": item["question"]}] for item in items]
         written = [c.text for c in policy.generate(prompts, max_completion_length=48, batch_size=batch_size)]
-        return sum(text == item["completion"] for text, item in zip(written, items, strict=True)) / len(items)
+        return float(sum(text == item["completion"] for text, item in zip(written, items, strict=True)) / len(items))
 
     # Not 1.0: an under-trained model has near ties, which bf16 sums of another batch shape may turn.
     assert agreement(batch_size=48) >= 0.9
@@ -175,6 +175,21 @@ def test_a_model_on_disk_needs_no_warm_up_and_may_have_one_for_its_adapter(short
         assert done.returncode == 0, done.stdout + done.stderr
         assert (tmp_path / "runs" / name / "adapter/adapter_model.safetensors").is_file()
         assert not (tmp_path / "runs" / name / "base-model").exists()
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        ("{top_entropy_quantile: high}", "grpo.extra.top_entropy_quantile: Input should be a valid number"),
+        ("{generation_batch_size: 100}", "grpo: TRL refuses these settings: generation_batch_size (100) must be divisible"),
+    ],
+)
+def test_what_trl_refuses_is_told_before_the_model_is_built(tmp_path: Path, extra: str, told: str) -> None:
+    done = run_train(tmp_path, str(ROOT / "recipes/tiny.yaml"), "--set", f"grpo.extra={extra}")
+    assert done.returncode == 2, done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_too_long_prompts_are_counted_aloud_and_too_few_refused(tmp_path: Path) -> None:
