@@ -19,7 +19,6 @@ from onecard.recipe import Recipe, load_recipe
 from onecard.runs import Run, open_run
 from onecard.samples import fitting, load_samples
 from onecard.types import Sample, UserError
-from rewards import build_rewards
 
 
 def main() -> int:
@@ -86,8 +85,7 @@ def run_phases(recipe: Recipe, samples: list[Sample], benchmarks: dict[str, list
         journal.evaluation(0, before)
 
     with run.phase("GRPO"), display.phase("GRPO", recipe.grpo.max_steps) as tick:
-        rewards = build_rewards([(spec.name, spec.weight) for spec in recipe.rewards], recipe.seed)
-        trainer = build_trainer(recipe, config, policy, usable, rewards, RecordGrpo(journal, tick))
+        trainer = build_trainer(recipe, config, policy, usable, RecordGrpo(journal, tick))
         trainer.train()
         policy.save(run.adapter)
 

@@ -9,7 +9,7 @@ from onecard.recipe import Recipe
 from onecard.runs import Run, write_jsonl
 from onecard.samples import prompt_for
 from onecard.types import Completion, EvalItem, EvalResult, Sample
-from rewards.answer import grade
+from rewards.answer import AnswerFormat, grade
 
 
 def evaluate(policy: Policy, benchmark: str, samples: list[Sample], when: str, recipe: Recipe, run: Run, display: Display) -> EvalResult:
@@ -17,13 +17,13 @@ def evaluate(policy: Policy, benchmark: str, samples: list[Sample], when: str, r
     with display.phase(f"{benchmark} {when}", len(samples), unit="problem") as tick:
         prompts = [prompt_for(sample, recipe.data) for sample in samples]
         completions = policy.generate(prompts, recipe.eval.max_completion_length, recipe.eval.batch_size, on_batch=tick)
-    items = tuple(grade_item(sample, completion) for sample, completion in zip(samples, completions, strict=True))
+    items = tuple(grade_item(sample, completion, recipe.answer_format) for sample, completion in zip(samples, completions, strict=True))
     write_jsonl(run.folder / "items" / f"{benchmark}-{when}.jsonl", map(asdict, items))
     return EvalResult(benchmark, when, items)
 
 
-def grade_item(sample: Sample, completion: Completion) -> EvalItem:
-    score = grade(completion.text, sample.gold, completion.truncated)
+def grade_item(sample: Sample, completion: Completion, answer_format: AnswerFormat) -> EvalItem:
+    score = grade(completion.text, sample.gold, answer_format, completion.truncated)
     assert score.verdict is not None
     return EvalItem(
         id=sample.id,

@@ -1,5 +1,6 @@
 """Thin shells between the trainers' events and our display and journal."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -48,7 +49,8 @@ class RecordGrpo(TrainerCallback):
         step = state.global_step
         batch = self.trainer._logs  # the completions that TRL would print itself; it has no public name for them
         weights = args.reward_weights  # type: ignore[attr-defined]
-        totals = [sum(w * v for w, v in zip(weights, row, strict=True)) for row in zip(*batch["rewards"].values(), strict=True)]
+        rows = zip(*batch["rewards"].values(), strict=True)
+        totals = [sum(w * v for w, v in zip(weights, row, strict=True) if not math.isnan(v)) for row in rows]  # NaN: not applicable
         self.journal.log(step, {"rewards/best": max(totals), "rewards/worst": min(totals)}, trl=logs)
         self.tick(step, reward=logs["reward"])
         if step == 1 or step % STEPS_BETWEEN_COMPLETIONS == 0:

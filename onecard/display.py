@@ -26,9 +26,9 @@ class Display:
         """Show `total` units of work. Pace is wall time, so for GRPO it counts generation and rewards too."""
         started = time.monotonic()
 
-        def facts_line(done: int, facts: dict[str, float]) -> str:
+        def facts_line(done: int, facts: dict[str, float | None]) -> str:
             pace = (time.monotonic() - started) / max(done, 1)
-            shown = [f"{key} {value:.3g}" for key, value in facts.items()]
+            shown = [f"{key} {value:.3g}" for key, value in facts.items() if value is not None]
             if pace >= 0.1:
                 shown.append(f"{pace:.2f} s/{unit}")
             return "  ".join([*shown, f"{clock(pace * (total - done))} left" if done < total else clock(pace * done)])
@@ -42,7 +42,7 @@ class Display:
 
         last_line = float("-inf")
 
-        def tick(done: int, **facts: float) -> None:
+        def tick(done: int, **facts: float | None) -> None:
             nonlocal last_line
             if done >= total or time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
                 last_line = time.monotonic()

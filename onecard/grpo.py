@@ -6,6 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rewards import expand
+
 if TYPE_CHECKING:
     from onecard.recipe import Recipe
 
@@ -33,7 +35,7 @@ def grpo_settings(recipe: "Recipe", folder: Path, cuda: bool) -> dict[str, Any]:
             "output_dir": str(folder),
             "seed": recipe.seed,
             "data_seed": recipe.seed,
-            "reward_weights": [spec.weight for spec in recipe.rewards],
+            "reward_weights": [reward.weight for reward in expand(recipe.rewards)],
             "save_strategy": "steps",
             "save_steps": recipe.save.every_steps,
             "save_total_limit": 2,

@@ -22,7 +22,7 @@ class Journal:
 
     def log(self, step: int, values: dict[str, float | None], trl: dict[str, Any] | None = None) -> None:
         """One line of metrics.jsonl, one scalar per number. `trl`: TRL's own logs, which TensorBoard shows below train/."""
-        numbers = {tag: value for tag, value in (trl or {}).items() if isinstance(value, int | float) and tag != "step"}
+        numbers = {tag: value for tag, value in (trl or {}).items() if isinstance(value, int | float | None) and tag != "step"}
         for tag, value in ({f"train/{tag}": value for tag, value in numbers.items()} | values).items():
             if value is not None:
                 self.writer.add_scalar(tag, value, step)

@@ -4,6 +4,7 @@ import yaml
 
 from eval.benchmarks import BENCHMARKS
 from onecard.recipe import Recipe
+from rewards import expand
 
 
 def plan_text(recipe: Recipe) -> str:
@@ -19,7 +20,7 @@ def plan_text(recipe: Recipe) -> str:
         f"GRPO       {grpo.max_steps} steps x {grpo.prompts_per_step} prompts x {grpo.num_generations} completions",
         f"           {completions:,} completions, at most {completions * grpo.max_completion_length:,} generated tokens",
         f"           at most {longest} tokens a sequence, {grpo.completions_per_step * longest:,} a step",
-        "rewards    " + ", ".join(f"{spec.name} x {spec.weight:g}" for spec in recipe.rewards),
+        "rewards    " + ", ".join(f"{reward.label} x {reward.weight:g}" for reward in expand(recipe.rewards)),
     ]
     for name in recipe.eval.benchmarks:
         counts = [count for count in (recipe.eval.limit, BENCHMARKS[name].problems) if count]

@@ -33,6 +33,12 @@ class Policy:
     tokenizer: Any
     adapter_folder: Path | None = None
 
+    @property
+    def end_tokens(self) -> set[int]:
+        """The tokens that end a completion: the tokenizer's, and those that the model declares."""
+        declared = self.model.generation_config.eos_token_id
+        return {self.tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])} - {None}
+
     def generate(
         self,
         prompts: list[list[Message]],
@@ -49,7 +55,6 @@ class Policy:
             return self.generate_with_vllm(texts, max_completion_length)
         ids = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         order = sorted(range(len(ids)), key=lambda index: len(ids[index]), reverse=True)
-        ends = set(as_list(self.model.generation_config.eos_token_id)) | {self.tokenizer.eos_token_id}
         completions: dict[int, Completion] = {}
         training = self.model.training
         self.model.eval()
@@ -69,7 +74,7 @@ class Policy:
                     pad_token_id=self.tokenizer.pad_token_id,
                 )
             for index, row in zip(indices, output[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
-                end = next((place for place, token in enumerate(row) if token in ends), None)
+                end = next((place for place, token in enumerate(row) if token in self.end_tokens), None)
                 text = self.tokenizer.decode(row[:end], skip_special_tokens=True)
                 completions[index] = Completion(text, tokens=len(row) if end is None else end + 1, truncated=end is None)
             on_batch(len(completions))
@@ -96,10 +101,6 @@ class Policy:
         self.tokenizer.save_pretrained(folder)
         for file in folder.iterdir():
             file.chmod(0o644)  # save_pretrained makes weights 0600, which shows as 'No such file' to another user
-
-
-def as_list(ids: int | list[int] | None) -> list[int]:
-    return ids if isinstance(ids, list) else [] if ids is None else [ids]
 
 
 def load_tokenizer(weights: str) -> Any:

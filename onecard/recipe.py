@@ -1,18 +1,22 @@
 """A recipe: one YAML file, every value that matters, checked before anything heavy is imported."""
 
-import math
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from eval.benchmarks import BENCHMARKS
 from onecard.grpo import OWNED, stock_fields
+from onecard.section import Section
 from onecard.types import UserError
 from onecard.yaml_lines import Loc, parse_value, read_yaml
-from rewards import REWARDS
+from rewards import REWARDS, expand
+from rewards.answer import AnswerFormat, CorrectAnswer
+from rewards.base import Reward
 
 
 def named_in(known: dict[str, Any]) -> AfterValidator:
@@ -29,12 +33,6 @@ def named_in(known: dict[str, Any]) -> AfterValidator:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     nearest = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" (did you mean {nearest[0]!r}?)" if nearest else ""
-
-
-class Section(BaseModel):
-    """What all sections share: unknown keys refused, no coercion of types, no infinities, frozen."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 Count = Annotated[int, Field(ge=1)]
@@ -54,9 +52,9 @@ class Lora(Section):
     rank: Count
     alpha: Count
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    target_modules: Annotated[list[str], Field(min_length=1)] = [
-        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
-    ]  # fmt: skip
+    target_modules: Annotated[list[str], Field(min_length=1)] = Field(
+        default=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    )
 
 
 class Data(Section):
@@ -86,9 +84,17 @@ class Warmup(Section):
     lr_warmup_steps: Annotated[int, Field(ge=0)] = 0
 
 
-class RewardSpec(Section):
-    name: Annotated[str, named_in(REWARDS)]
-    weight: float = 1.0
+class Grading(Section):
+    """What happens when a reward fails: see onecard/grading.py. `deadline_seconds` is for one batch, all rewards together."""
+
+    on_error: Literal["stop", "skip_group"] = "stop"
+    deadline_seconds: Positive = 60.0
+
+
+if TYPE_CHECKING:
+    AnyReward = Reward
+else:  # an entry is checked by the schema of the reward that it names
+    AnyReward = Annotated[reduce(or_, REWARDS.values()), Field(discriminator="name")]
 
 
 class Grpo(Section):
@@ -114,7 +120,7 @@ class Grpo(Section):
     num_iterations: Count = 1
     mask_truncated_completions: bool = False
     gradient_checkpointing: bool = False
-    extra: dict[str, Any] = {}
+    extra: dict[str, Any] = Field(default={})
 
     @property
     def completions_per_step(self) -> int:
@@ -166,7 +172,8 @@ class Recipe(Section):
     lora: Lora
     data: Data
     warmup: Warmup | None = None
-    rewards: Annotated[list[RewardSpec], Field(min_length=1)]
+    rewards: Annotated[list[AnyReward], Field(min_length=1)]
+    grading: Grading = Grading()
     grpo: Grpo
     eval: Eval
     save: Save
@@ -180,14 +187,19 @@ class Recipe(Section):
                 f"{needed - self.data.max_prompt_length} = {needed} tokens is more than model.max_seq_length "
                 f"{self.model.max_seq_length}; raise that to {needed} or lower the others"
             )
-        names = [spec.name for spec in self.rewards]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"rewards: {', '.join(sorted(twice))} is listed twice; give it one entry and one weight")
-        if math.fsum(abs(spec.weight) for spec in self.rewards) == 0:
+        labels = [reward.label for reward in expand(self.rewards)]
+        if twice := {label for label in labels if labels.count(label) > 1}:
+            raise ValueError(f"rewards: {', '.join(sorted(twice))} is listed twice (presets count); give it one entry and one weight")
+        if all(reward.weight == 0 for reward in self.rewards):
             raise ValueError("rewards: every weight is 0, so nothing would be learned; give one a weight")
         if self.model.name == "tiny" and (self.warmup is None or self.warmup.trains != "all_weights"):
             raise ValueError("model.name: tiny has random weights; it needs `warmup:` with `trains: all_weights`")
         return self
+
+    @property
+    def answer_format(self) -> AnswerFormat:
+        """Where answers are declared: correct_answer's setting, so that evaluation reads what training pays for."""
+        return next((reward.answer_format for reward in expand(self.rewards) if isinstance(reward, CorrectAnswer)), "auto")
 
 
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
@@ -263,11 +275,18 @@ def is_section(annotation: Any) -> bool:
 def explain(fault: Any, sources: dict[Loc, str], path: Path) -> str:
     """One of pydantic's faults in the words of the recipe: where, which key, what was wrong, what to write."""
     loc = fault["loc"]
+    section = section_at(loc[:-1])
+    if loc[:1] == ("rewards",) and len(loc) > 2:  # pydantic puts the reward's name into the path: rewards, 0, overlong, max_tokens
+        section, loc = REWARDS[loc[2]], loc[:2] + loc[3:]
     where = next((sources[loc[:end]] for end in range(len(loc), 0, -1) if loc[:end] in sources), str(path))
     key = ".".join(map(str, loc))
     if fault["type"] == "extra_forbidden":
-        section = section_at(loc[:-1])
         return f"{where}: unknown key {key}{did_you_mean(str(loc[-1]), section.model_fields if section else ())}"
+    if fault["type"] == "union_tag_invalid":
+        tag = fault["ctx"]["tag"]
+        return f"{where}: no reward {tag!r}{did_you_mean(tag, REWARDS)}; there are: {', '.join(REWARDS)}"
+    if fault["type"] == "union_tag_not_found":
+        return f"{where}: {key}.name is missing; there are: {', '.join(REWARDS)}"
     if fault["type"] == "missing":
         return f"{where}: {key} is missing; every recipe states it"
     got = "" if fault["type"] == "value_error" else f", got {fault['input']!r}"

@@ -1,8 +1,7 @@
 """TRL's trainers, built from a recipe. The only place that imports trl (after unsloth, which patches it)."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
 import onecard.policy as policy  # isort: skip  (imports unsloth, which must come before trl)
 import torch
@@ -12,11 +11,13 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 from onecard.callbacks import RecordGrpo
+from onecard.grading import Grader
 from onecard.grpo import grpo_settings
 from onecard.recipe import Recipe
 from onecard.samples import prompt_for, target_for
 from onecard.types import Sample, UserError
-from rewards import Reward
+from rewards import expand
+from rewards.selftest import check_cases, run_cases
 
 
 def build_config(recipe: Recipe, folder: Path) -> GRPOConfig:
@@ -32,14 +33,18 @@ def build_config(recipe: Recipe, folder: Path) -> GRPOConfig:
         raise UserError(f"grpo: TRL refuses these settings: {error}") from None
 
 
-def build_trainer(
-    recipe: Recipe, config: GRPOConfig, policy: policy.Policy, samples: list[Sample], rewards: list[Reward], record: RecordGrpo
-) -> GRPOTrainer:
-    """GRPO on `samples`, recorded by `record`."""
+def build_trainer(recipe: Recipe, config: GRPOConfig, policy: policy.Policy, samples: list[Sample], record: RecordGrpo) -> GRPOTrainer:
+    """GRPO on `samples`, recorded by `record`. Raises UserError when the rewards fail their self-test on this chat template."""
+    prompt = policy.tokenizer.apply_chat_template(prompt_for(samples[0], recipe.data), tokenize=False, add_generation_prompt=True)
+    think_opened = prompt.rstrip().endswith("<think>")
+    rewards = expand(recipe.rewards)
+    if faults := check_cases(rewards, run_cases(rewards, think_opened)):
+        raise UserError(f"rewards: the self-test fails: {'; '.join(faults)}. `python -m rewards RECIPE --self-test` shows it")
+    grader = Grader(recipe, samples, policy.end_tokens, think_opened)
     trainer = GRPOTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,
-        reward_funcs=[trl_reward(reward, samples) for reward in rewards],
+        reward_funcs=grader.reward_functions(),
         args=config,
         train_dataset=Dataset.from_list([{"prompt": prompt_for(s, recipe.data), "sample_id": s.id} for s in samples]),
         callbacks=[record],
@@ -87,15 +92,3 @@ def build_warmup_trainer(
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def trl_reward(reward: Reward, samples: list[Sample]) -> Callable[..., list[float]]:
-    """A reward as TRL calls it: a list in, a list of the same length out, under the reward's own name."""
-    by_id = {sample.id: sample for sample in samples}
-
-    def score_batch(completions: list[list[dict[str, str]]], sample_id: list[str], **_: Any) -> list[float]:
-        pairs = zip(completions, sample_id, strict=True)
-        return [reward.score(messages[-1]["content"], by_id[name]).value for messages, name in pairs]
-
-    score_batch.__name__ = reward.name
-    return score_batch

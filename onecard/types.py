@@ -47,6 +47,17 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Rollout:
+    """A completion as rewards see it. `think_opened`: the chat template itself wrote <think> at the prompt's end."""
+
+    sample: Sample
+    text: str
+    tokens: int
+    truncated: bool = False
+    think_opened: bool = False
+
+
+@dataclass(frozen=True)
 class EvalItem:
     """One benchmark problem, answered: a line of items.jsonl."""
 

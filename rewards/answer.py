@@ -1,59 +1,141 @@
-"""The one grader, used by training and by evaluation: reads the declared answer and compares it exactly."""
+"""The one grader, used by training and by evaluation: reads the one declared answer and compares it exactly."""
 
 import re
 from decimal import Decimal
+from typing import Literal
 
-from onecard.types import Score, Verdict
+from onecard.types import Rollout, Score, Verdict
+from rewards.base import Reward
+from rewards.symbolic import same_expression
 
-LONGEST_ANSWER = 200  # characters; a longer span is no number that GSM8K asks for
-ANSWER_TAG = re.compile(r"<answer>((?:(?!</?answer>).)*)</answer>", re.DOTALL)
-HASH_LINE = re.compile(r"####([^\n]*)")
-BOXED = re.compile(r"\\boxed\s*\{([^{}]*(?:\{,\}[^{}]*)*)\}")
+AnswerFormat = Literal["auto", "answer", "hash", "boxed"]
+LONGEST_ANSWER = 300  # characters; what is longer is no answer that GSM8K or MATH asks for
+MOST_MARKERS = 8  # of one kind; more is a model repeating itself, and would make reading them slow
+
+PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 CALCULATOR = re.compile(r"<<[^<>]*>>")
-NUMBER = re.compile(r"([-+]?)\s*(\d{1,3}(?:,\d{3})+|\d+)?(\.\d+)?")
-UNIT = re.compile(r"[^\W\d_]+(?:[ /][^\W\d_]+){0,3}|%")
-NOT_UNITS = {"or", "and", "to", "between", "about", "not", "maybe", "e"}  # hedges, ranges, exponents: no plain answer
+LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
+LATEX_SPACE = re.compile(r"\\[!,;: ]|~")
+VARIABLE = re.compile(r"[^\W\d_]+(?: [^\W\d_]+){0,3} ?=")  # "x =", "total cost ="
+NUMBER = re.compile(r"([-+]?) ?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)?(\.[0-9]+)?")
+UNIT = re.compile(r"%|[^\W\d_]+[²³]?(?:[ /-][^\W\d_]+[²³]?){0,4}")
+# Words that make of a number another number, or of one answer two.
+NOT_UNITS = re.compile(
+    r"\b(?:or|and|to|between|about|around|roughly|approximately|maybe|perhaps|not|but|plus|minus|times|over|half|quarter|third|"
+    r"dozen|hundred|thousand|million|billion|trillion|one|two|three|four|five|six|seven|eight|nine|ten|pi|k|e|x)\b",
+    re.IGNORECASE,
+)
 
 
-def grade(completion: str, gold: str, truncated: bool = False) -> Score:
-    """1.0 if the completion declares exactly the number `gold`, else 0.0, with the verdict and the text that was read.
+def grade(completion: str | None, gold: str, answer_format: AnswerFormat = "auto", truncated: bool = False) -> Score:
+    """1.0 if the completion declares exactly `gold`, else 0.0; with the verdict and the text that was read.
 
-    Never falls back to a number in the working: no marker is NO_ANSWER, or TRUNCATED if the token limit cut it off.
+    Never falls back to a number in the working. Without a marker the verdict is NO_ANSWER, or TRUNCATED where the token
+    limit cut the completion off. Plain decimal golds are compared as exact decimals; any other gold goes to math-verify
+    in a process of its own (GRADER_ERROR when that does not answer in time). Never raises, never hangs, and gives the
+    same on every thread; linear in the length of the completion.
     """
-    span = declared(completion)
-    if span is None:
+    if not isinstance(completion, str):
+        return Score(0.0, Verdict.NO_ANSWER)
+    spans = declared(str.__getitem__(completion, slice(None)), answer_format)  # a str subclass may override anything
+    if not spans:
         return Score(0.0, Verdict.TRUNCATED if truncated else Verdict.NO_ANSWER)
-    number = read_number(span)
-    if number is not None and number == Decimal(gold):
-        return Score(1.0, Verdict.CORRECT, span)
-    return Score(0.0, Verdict.WRONG, span)
+    extracted = " | ".join(spans)[:LONGEST_ANSWER]
+    if len(spans) > 1 or len(spans[0]) > LONGEST_ANSWER:
+        return Score(0.0, Verdict.WRONG, extracted)
+    if PLAIN_NUMBER.fullmatch(gold):
+        right: bool | None = read_number(spans[0]) == Decimal(gold)
+    else:
+        right = same_expression(spans[0], gold)
+    if right is None:
+        return Score(0.0, Verdict.GRADER_ERROR, extracted)
+    return Score(float(right), Verdict.CORRECT if right else Verdict.WRONG, extracted)
 
 
-def declared(completion: str) -> str | None:
-    """The text that a completion declares as its answer: <answer>...</answer>, else #### ..., else the last \\boxed{...}.
+def declared(text: str, answer_format: AnswerFormat = "auto") -> list[str]:
+    """The different answers that a completion declares, in order; one is a declaration, more contradict each other.
 
-    Looked for after the last </think>. None where there is no marker, or where one marker holds different answers.
+    Looked for after the last </think> or </reasoning>. `auto` reads the first kind of marker that is there at all:
+    <answer>...</answer>, then a `####` line, then the last \\boxed{...}.
     """
-    text = completion.rpartition("</think>")[2]
-    for marker in (ANSWER_TAG, HASH_LINE):
-        spans = {span.strip() for span in marker.findall(text)}
-        if spans:
-            return spans.pop() if len(spans) == 1 else None
-    boxed = BOXED.findall(text)
-    return boxed[-1].strip() if boxed else None
+    for end_of_thinking in ("</think>", "</reasoning>"):
+        text = text.rpartition(end_of_thinking)[2]
+    for name, marker, read in (("answer", "<answer>", tagged), ("hash", "####", hashed), ("boxed", "\\boxed", boxed)):
+        if answer_format in ("auto", name) and marker in text:
+            if text.count(marker) > MOST_MARKERS and name != "boxed":
+                return [marker, "..."]
+            return list(dict.fromkeys(span.strip() for span in read(text)))
+    return []
+
+
+def tagged(text: str) -> list[str]:
+    """What stands in <answer>...</answer>. An unclosed or a nested tag declares nothing."""
+    pieces = text.split("<answer>")[1:]
+    return [piece.partition("</answer>")[0] for piece in pieces if "</answer>" in piece]
+
+
+def hashed(text: str) -> list[str]:
+    """What follows #### on its line."""
+    return [piece.partition("\n")[0] for piece in text.split("####")[1:] if piece.partition("\n")[0].strip()]
+
+
+def boxed(text: str) -> list[str]:
+    """What the last \\boxed{...} holds, its braces balanced; an unclosed box declares nothing."""
+    start = text.find("{", text.rfind("\\boxed"))
+    depth = 0
+    for place in range(start, min(len(text), start + LONGEST_ANSWER + 2)) if start >= 0 else ():
+        depth += (text[place] == "{") - (text[place] == "}")
+        if depth == 0:
+            return [text[start + 1 : place]]
+    return []
 
 
 def read_number(span: str) -> Decimal | None:
-    """The one number that a declared answer is, as people write it: $1,200.00 dollars, x = 18., **18**, 18%; else None."""
-    if len(span) > LONGEST_ANSWER or not span.isprintable():
+    """The one number that a declared answer is, as people write it: $1,200.00 dollars, x = 18., **18**, 18 %; else None.
+
+    Not evaluated: 18/1, 2**9, 1e2, 3 million are None, as are hedges and ranges.
+    """
+    text = LATEX_TEXT.sub(r" \1 ", CALCULATOR.sub("", span))
+    text = text.replace("\u2212", "-").replace("{,}", ",").replace("\\%", "%").replace("\\(", "").replace("\\)", "")
+    text = " ".join(LATEX_SPACE.sub(" ", text.replace("\\!", "")).replace("\\$", "$").replace("\u00a0", " ").split())
+    text = text.strip("*_` ").rstrip(".! ")
+    text = VARIABLE.sub("", text, count=1).strip("*_` ") if "=" in text else text
+    if text.count("$") <= 2:
+        text = text.replace("$", "").lstrip("€£¥₹").strip()
+    text = text.removesuffix(".")
+    number = NUMBER.match(text)
+    if number is None or not (number[2] or number[3]):
         return None
-    text = CALCULATOR.sub("", span).replace("\u2212", "-").replace("{,}", ",").replace("\\$", "$").replace("**", "")
-    text = text.rpartition("=")[2].strip().removesuffix(".").strip()
-    text = text.replace("$", "", 1)
-    match = NUMBER.match(text)
-    if match is None or not (match[2] or match[3]):
+    unit = text[number.end() :].strip()
+    if unit and (not UNIT.fullmatch(unit) or NOT_UNITS.search(unit)):
         return None
-    rest = text[match.end() :].strip()
-    if rest and not (UNIT.fullmatch(rest) and NOT_UNITS.isdisjoint(rest.lower().split())):
-        return None
-    return Decimal(f"{match[1]}{(match[2] or '0').replace(',', '')}{match[3] or ''}")
+    return Decimal(f"{number[1]}{(number[2] or '0').replace(',', '')}{number[3] or ''}")
+
+
+class CorrectAnswer(Reward):
+    """Pays 1 for the right declared answer and 0 for all else; the reasoning is not looked at.
+
+    Gamed by guessing where few answers are possible, or by declaring several. Guarded by reading one declared answer and
+    never the working; two different answers are wrong.
+    """
+
+    name: Literal["correct_answer"]
+    answer_format: AnswerFormat = "auto"
+
+    def score(self, rollout: Rollout) -> Score:
+        return grade(rollout.text, rollout.sample.gold, self.answer_format, rollout.truncated)
+
+
+class AnswerIsNumber(Reward):
+    """Pays 1 when the declared answer is a number at all, right or wrong: the notebooks' "int" reward.
+
+    Gamed by declaring any number; so keep its weight far below correct_answer's.
+    """
+
+    name: Literal["answer_is_number"]
+    answer_format: AnswerFormat = "auto"
+
+    def score(self, rollout: Rollout) -> Score:
+        spans = declared(rollout.text, self.answer_format)
+        number = read_number(spans[0]) if len(spans) == 1 and len(spans[0]) <= LONGEST_ANSWER else None
+        return Score(float(number is not None), extracted=spans[0][:LONGEST_ANSWER] if spans else None)

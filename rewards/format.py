@@ -1,12 +1,77 @@
-"""Is a completion laid out as asked? Text in, share of the format in."""
+"""Is a completion laid out as asked: one think block, then one answer block?"""
 
 import re
+from typing import Literal
+
+from onecard.types import Rollout, Score
+from rewards.base import Reward
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-LAYOUT = re.compile(r"\s*<think>.*</think>\s*<answer>.*</answer>\s*", re.DOTALL)
 
 
-def think_format(completion: str) -> float:
+def think_format(text: str) -> float:
     """1.0 for exactly one think block, then exactly one answer block, white space aside nothing else; else 0.0."""
-    once = all(completion.count(tag) == 1 for tag in TAGS)
-    return float(once and LAYOUT.fullmatch(completion) is not None)
+    if any(text.count(tag) != 1 for tag in TAGS):
+        return 0.0
+    text = text.strip()
+    places = [text.index(tag) for tag in TAGS]
+    between = text[places[1] + len("</think>") : places[2]]
+    whole = text.startswith("<think>") and text.endswith("</answer>") and places == sorted(places)
+    return float(whole and not between.strip())
+
+
+def laid_out(rollout: Rollout) -> str:
+    """The completion with the <think> that the chat template wrote for it, where it did."""
+    return f"<think>{rollout.text}" if rollout.think_opened else rollout.text
+
+
+class ThinkFormat(Reward):
+    """Pays 1 for one think block followed by one answer block and nothing else.
+
+    Gamed by empty or wrong text in perfect form; so keep its weight well below correct_answer's.
+    """
+
+    name: Literal["think_format"]
+
+    def score(self, rollout: Rollout) -> Score:
+        return Score(think_format(laid_out(rollout)))
+
+
+class ThinkFormatSoft(Reward):
+    """Pays 1 when a think block is followed, anywhere later, by an answer block; other text around them is no fault.
+
+    Gamed by burying the blocks in noise; think_format is the stricter one.
+    """
+
+    name: Literal["think_format_soft"]
+
+    def score(self, rollout: Rollout) -> Score:
+        text, place = laid_out(rollout), 0
+        for tag in TAGS:
+            place = text.find(tag, place)
+            if place < 0:
+                return Score(0.0)
+        return Score(1.0)
+
+
+class TagCount(Reward):
+    """Pays a quarter for each of the four tags that stands exactly once: a slope for models that have no format yet.
+
+    Gamed by writing the tags and nothing else. A repeated tag earns nothing.
+    """
+
+    name: Literal["tag_count"]
+
+    def score(self, rollout: Rollout) -> Score:
+        text = laid_out(rollout)
+        return Score(sum(text.count(tag) == 1 for tag in TAGS) / len(TAGS))
+
+
+THINK_BLOCK = re.compile(r"<(?:think|reasoning)>")
+
+
+def reasoning(rollout: Rollout) -> str:
+    """The working of a completion: what stands before its last </think>; without one, all before the first answer tag."""
+    text = THINK_BLOCK.sub("", rollout.text, count=1)
+    end = text.rfind("</think>")
+    return text[:end] if end >= 0 else text.partition("<answer>")[0]

@@ -1,88 +1,299 @@
-"""Rewards: what is paid, and that no text can break the grader."""
+"""Each reward: what it pays for, what it does not, and others' published values for the same idea."""
 
 import json
-import threading
-import time
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onecard.types import Sample, Verdict
-from rewards import REWARDS, build_rewards
-from rewards.answer import grade
-from rewards.format import think_format
+from onecard.recipe import load_recipe
+from onecard.types import Rollout, Sample, UserError
+from rewards import REWARDS, expand
+from rewards.base import Reward
+from rewards.selftest import check_cases, run_cases
 
 pytestmark = pytest.mark.unit
-CASES = [json.loads(line) for line in (Path(__file__).parent / "cases/answers.jsonl").read_text(encoding="utf-8").split("\n") if line]
+ROOT = Path(__file__).parent.parent
+TINY = ROOT / "recipes/tiny.yaml"
+KNOBS: dict[str, dict[str, Any]] = {
+    "overlong": {"max_tokens": 100, "buffer_tokens": 20},
+    "cosine_length": {"max_tokens": 100},
+    "custom": {"function": "tests_custom.py:pay"},
+}
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case["reason"] for case in CASES])
-def test_decided_cases(case: dict[str, str]) -> None:
-    score = grade(case["completion"], case["gold"])
-    assert score.verdict == case["verdict"]
-    assert score.value == float(case["verdict"] == "correct")
+def build(name: str, **knobs: Any) -> Reward:
+    return REWARDS[name].model_validate({"name": name} | knobs)
 
 
-def test_no_answer_of_a_completion_that_was_cut_off_is_truncated() -> None:
-    assert grade("<think>9 * 2", "18", truncated=True).verdict == Verdict.TRUNCATED
-    assert grade("<answer>18</answer>", "18", truncated=True).verdict == Verdict.CORRECT
+def paid(name: str, text: str, gold: str = "18", tokens: int = 10, think_opened: bool = False, **knobs: Any) -> float:
+    score = build(name, **knobs).score(Rollout(Sample("1", "q", gold), text, tokens, False, think_opened))
+    assert score is not None
+    return score.value
 
 
-@given(st.text() | st.text(alphabet="<>/answerthink#\\boxed{},.$-+0123456789 =*\n"))
-def test_grade_never_raises_and_pays_only_what_is_declared(text: str) -> None:
-    score = grade(text, "18")
-    assert score.value in (0.0, 1.0)
-    assert score.value == 0.0 or "18" in (score.extracted or "")
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["<answer>" * 12_000, "<answer>9" * 10_000, "\\boxed{" * 14_000, "#### " * 20_000, "<answer>" + "9" * 99_000 + "</answer>",
-     "<answer>" + "a " * 49_000 + "</answer>", "\\boxed{" + "{,}" * 33_000, "<think>" * 14_000 + "</think>" * 100],
-)  # fmt: skip
-def test_long_hostile_text_takes_linear_time(text: str) -> None:
-    started = time.perf_counter()
-    assert grade(text, "18").value == 0.0
-    assert time.perf_counter() - started < 0.5
-
-
-def test_the_same_on_another_thread() -> None:
-    found = []
-    thread = threading.Thread(target=lambda: found.append(grade("<answer>18</answer>", "18")))
-    thread.start()
-    thread.join()
-    assert found == [grade("<answer>18</answer>", "18")]
+def right(working: str) -> str:
+    return f"<think>{working}</think><answer>18</answer>"
 
 
 @pytest.mark.parametrize(
-    ("completion", "value"),
+    ("text", "exact", "soft", "tags"),
     [
-        ("<think>a</think><answer>1</answer>", 1.0),
-        (" <think>a\nb</think>\n\n<answer>1</answer>\n", 1.0),
-        ("<think>a</think>", 0.0),
-        ("<answer>1</answer><think>a</think>", 0.0),
-        ("<think>a</think>so<answer>1</answer>", 0.0),
-        ("<think>a</think><answer>1</answer><answer>1</answer>", 0.0),
-        ("<think><think>a</think><answer>1</answer>", 0.0),
-        ("<think>a</think><answer>1</answer>!", 0.0),
-        ("", 0.0),
+        ("<think>a</think><answer>1</answer>", 1, 1, 1),
+        (" <think>a\nb</think>\n\n<answer>1</answer>\n", 1, 1, 1),
+        ("<think>a</think>", 0, 0, 0.5),
+        ("<answer>1</answer><think>a</think>", 0, 0, 1),
+        ("<think>a</think>so<answer>1</answer>", 0, 1, 1),
+        ("hm <think>a</think><answer>1</answer>", 0, 1, 1),
+        ("<think>a</think><answer>1</answer><answer>1</answer>", 0, 1, 0.5),
+        ("<think><think>a</think><answer>1</answer>", 0, 1, 0.75),
+        ("<think>a</think><answer>1</answer>!", 0, 1, 1),
+        ("<think>" * 50, 0, 0, 0),
+        ("", 0, 0, 0),
+        # open-r1's and TRL's format tests
+        ("<answer>Only answer</answer>", 0, 0, 0.5),
+        ("No tags at all", 0, 0, 0),
+        ("<think>Missing closing</think><answer>Missing closing", 0, 0, 0.75),
+        ("<think>Wrong order</answer><answer>Wrong order</think>", 0, 0, 1),
     ],
 )
-def test_think_format(completion: str, value: float) -> None:
-    assert think_format(completion) == value
+def test_formats(text: str, exact: float, soft: float, tags: float) -> None:
+    assert (paid("think_format", text), paid("think_format_soft", text), paid("tag_count", text)) == (exact, soft, tags)
 
 
-def test_built_rewards_score_a_sample() -> None:
-    sample = Sample("1", "q", "18")
-    answer, layout = build_rewards([("correct_answer", 1.0), ("think_format", 0.25)], seed=0)
-    assert (answer.name, answer.weight, layout.weight) == ("correct_answer", 1.0, 0.25)
-    assert answer.score("<answer>18</answer>", sample).value == 1.0
-    assert layout.score("<answer>18</answer>", sample).value == 0.0
+def test_a_think_block_that_the_template_opened_counts() -> None:
+    text = "a</think><answer>1</answer>"
+    for name in ("think_format", "think_format_soft", "tag_count"):
+        assert paid(name, text, think_opened=True) == 1.0
+        assert paid(name, text) < 1.0
+        assert paid(name, "<think>" + text, think_opened=True) <= 1.0
+    assert paid("think_format", "<think>" + text, think_opened=True) == 0.0  # opened twice
+
+
+@pytest.mark.parametrize(
+    ("working", "value"),
+    [
+        # open-r1, tests/test_rewards.py
+        ("Step 1: First step\nStep 2: Second step\nStep 3: Third step", 1.0),
+        ("First, we do this.\nSecond, we do that.\nFinally, we conclude.", 1.0),
+        ("Step 1: Only step", 1 / 3),
+        ("First, we do this.\nFinally, we conclude.", 2 / 3),
+        ("Just plain text without any clear markers", 0.0),
+        ("1 + 1 = 2. 2 + 3 = 5. 5 - 1 = 4", 1.0),
+        ("\n".join(f"Step {n}: x" for n in range(1, 11)), 1.0),
+        ("\n".join(f"Step {n}: x" for n in range(1, 12)), 0.8),
+        ("the firstborn of the nextdoor family", 0.0),
+    ],
+)
+def test_reasoning_steps(working: str, value: float) -> None:
+    assert paid("reasoning_steps", right(working)) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("working", "value"),
+    [("also soap thus", 1 / 3), ("so so so so", 1 / 3), ("So, because of this, therefore that", 1.0), ("also, soon, sincere, ifs", 0.0)],
+)
+def test_logical_flow_counts_whole_different_words(working: str, value: float) -> None:
+    assert paid("logical_flow", right(working)) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(("working", "value"), [("Let me check.", 1.0), ("I VERIFY it", 1.0), ("checkers, awaiting", 0.0), ("", 0.0)])
+def test_self_verification(working: str, value: float) -> None:
+    assert paid("self_verification", right(working)) == value
+
+
+@pytest.mark.parametrize("name", ["reasoning_steps", "logical_flow", "self_verification", "language_consistency"])
+def test_shaping_is_paid_beside_a_right_answer_only_unless_the_recipe_says_otherwise(name: str) -> None:
+    working = "First, so check. Then, because. Finally, therefore."
+    wrong = f"<think>{working}</think><answer>17</answer>"
+    assert paid(name, right(working)) == 1.0
+    assert paid(name, wrong) == 0.0
+    assert paid(name, wrong, only_if_correct=False) == 1.0
+
+
+def test_shaping_reads_the_working_and_not_the_answer() -> None:
+    assert paid("self_verification", "<think>a</think>check<answer>18</answer>") == 0.0
+
+
+def test_language_consistency_is_a_share_of_letters() -> None:
+    assert paid("language_consistency", right("ab \u0431\u0433 12")) == 0.5
+    assert paid("language_consistency", right("ab \u0431\u0433 12"), script="cyrillic") == 0.5
+    assert paid("language_consistency", right("12")) == 0.0
+
+
+@pytest.mark.parametrize(("tokens", "value"), [(0, 0.0), (80, 0.0), (90, -0.5), (95, -0.75), (100, -1.0), (500, -1.0)])
+def test_overlong_is_dapo_equation_13(tokens: int, value: float) -> None:
+    assert paid("overlong", "x", tokens=tokens, max_tokens=100, buffer_tokens=20) == value
+
+
+@pytest.mark.parametrize(
+    ("answer", "tokens", "value"), [(18, 0, 1.0), (18, 50, 0.75), (18, 100, 0.5), (17, 0, -1.0), (17, 50, -0.75), (17, 900, -0.5)]
+)
+def test_cosine_length(answer: int, tokens: int, value: float) -> None:
+    assert paid("cosine_length", f"<answer>{answer}</answer>", tokens=tokens, max_tokens=100) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "ngram", "value"),
+    [  # open-r1, tests/test_rewards.py
+        ("this is a test sentence", 2, 0.0),
+        ("this this this this this", 2, -0.75),
+        ("this is a this is a test", 2, -1 / 3),
+        ("test test test test", 3, -0.5),
+        ("", 2, 0.0),
+        ("word", 3, 0.0),
+        ("two words", 3, 0.0),
+        ("one two one two", 3, 0.0),
+        ("A B C A B C", 3, -0.25),
+        ("A B C A B C E F G A B C A B C", 3, -0.3846),
+        ("THIS is A this IS a test", 2, -1 / 3),
+    ],
+)
+def test_repetition(text: str, ngram: int, value: float) -> None:
+    assert paid("repetition", text, ngram=ngram) == pytest.approx(value, abs=1e-4)
+
+
+def test_too_short() -> None:
+    assert paid("too_short", right("one two three"), min_words=3) == 0.0
+    assert paid("too_short", right("one two"), min_words=3) == -1.0
+    assert paid("too_short", "", min_words=1) == -1.0
+
+
+def test_answer_is_number() -> None:
+    assert paid("answer_is_number", "<answer>$7</answer>") == 1.0
+    assert paid("answer_is_number", "<answer>seven</answer>") == 0.0
+    assert paid("answer_is_number", "7") == 0.0
 
 
 def test_the_random_control_pays_about_half_whatever_is_written() -> None:
-    score = REWARDS["random"](0)
-    paid = [score("<answer>18</answer>", Sample("1", "q", "18")).value for _ in range(1000)]
-    assert 400 < sum(paid) < 600
+    coin = build("random")
+    values = [coin.score(Rollout(Sample("1", "q", "18"), right("x"), 1)) for _ in range(1000)]
+    assert 400 < sum(score.value for score in values if score) < 600
+
+
+def test_presets_expand_into_weighted_parts() -> None:
+    recipe = load_recipe(TINY, ["rewards=[{name: deepseek_r1, weight: 2.0}, {name: think_format}]"])
+    parts = [(part.label, part.weight) for part in expand(recipe.rewards)]
+    assert parts == [
+        ("correct_answer", 1.2), ("reasoning_steps", 0.3), ("logical_flow", 0.3), ("self_verification", 0.2), ("think_format", 1.0),
+    ]  # fmt: skip
+    robust = {part.label: part.weight for part in expand(load_recipe(TINY, ["rewards=[{name: robust}]"]).rewards)}
+    assert robust == {"correct_answer": 0.7, "think_format": 0.2, "repetition": 0.5, "too_short": 0.3}
+
+
+@pytest.mark.parametrize("name", sorted(set(REWARDS) - {"custom", "deepseek_r1", "robust"}))
+@given(text=st.text(max_size=300))
+def test_no_text_breaks_a_reward_and_noise_earns_nothing(name: str, text: str) -> None:
+    reward = build(name, **KNOBS.get(name, {}))
+    score = reward.score(Rollout(Sample("1", "q", "18"), text, len(text)))
+    assert score is not None
+    assert -1.0 <= score.value <= 1.0
+    if not any(marker in text for marker in ("<", "#", "boxed")) and name != "random":
+        assert score.value <= 0.0
+
+
+CUSTOM = """
+def ours(rollout):
+    return 1.0 if rollout.sample.gold in rollout.text else None
+
+def theirs(prompts, completions, gold, **others):
+    return [2.0 if g in c[-1]["content"] else 0.0 for c, g in zip(completions, gold)]
+
+def uneven(prompts, completions, **others):
+    return [1.0, 2.0]
+"""
+
+
+def test_custom_functions_of_both_signatures(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(CUSTOM)
+    assert paid("custom", "18", function=f"{file}:ours") == 1.0
+    assert build("custom", function=f"{file}:ours").score(Rollout(Sample("1", "q", "18"), "no", 1)) is None
+    assert paid("custom", "18", function=f"{file}:theirs") == 2.0
+    assert paid("custom", "18", function="math.ceil".replace("math.ceil", "operator.truth")) == 1.0
+    with pytest.raises(ValueError, match="wanted a list of one number"):
+        paid("custom", "18", function=f"{file}:uneven")
+    for wrong in (f"{tmp_path}/none.py:f", f"{file}:none", "no.such.module.f", "plain"):
+        with pytest.raises(UserError, match="custom function"):
+            paid("custom", "18", function=wrong)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "told"),
+    [
+        ("[{name: corect_answer}]", "no reward 'corect_answer' (did you mean 'correct_answer'?)"),
+        ("[{weight: 1.0}]", "rewards.0.name is missing; there are: correct_answer"),
+        ("[{name: overlong, max_tokens: 10, buffer: 5}]", "unknown key rewards.0.buffer (did you mean 'buffer_tokens'?)"),
+        ("[{name: overlong, max_tokens: 10, buffer_tokens: 10}]", "buffer_tokens 10 must be smaller than max_tokens 10"),
+        ("[{name: correct_answer, answer_format: box}]", "rewards.0.answer_format: Input should be 'auto', 'answer', 'hash' or 'boxed'"),
+        ("[{name: correct_answer, weight: .inf}]", "rewards.0.weight: Input should be a finite number"),
+        ("[{name: correct_answer, weight: 0}]", "every weight is 0"),
+        ("[{name: correct_answer}, {name: deepseek_r1}]", "correct_answer is listed twice"),
+        ("[]", "rewards: List should have at least 1 item"),
+    ],
+)
+def test_wrong_reward_entries_are_told(rewards: str, told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_recipe(TINY, [f"rewards={rewards}"])
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("think_opened", [False, True])
+def test_every_shipped_recipe_passes_its_self_test(file: Path, think_opened: bool) -> None:
+    rewards = expand(load_recipe(file).rewards)
+    cases = run_cases(rewards, think_opened)
+    assert check_cases(rewards, cases) == []
+    totals = {case.name: case.total for case in cases}
+    assert totals["perfect"] > max(total for name, total in totals.items() if name != "perfect")
+
+
+@pytest.mark.parametrize(
+    "rewards",
+    [
+        "[{name: deepseek_r1}]",
+        "[{name: robust}]",
+        "[{name: correct_answer, answer_format: hash}]",
+        "[{name: correct_answer, answer_format: boxed}, {name: repetition}]",
+        "[{name: correct_answer}, {name: overlong, max_tokens: 100, buffer_tokens: 50}, {name: tag_count, weight: 0.5}]",
+    ],
+)
+def test_sensible_mixtures_pass_the_self_test(rewards: str) -> None:
+    parts = expand(load_recipe(TINY, [f"rewards={rewards}"]).rewards)
+    assert check_cases(parts, run_cases(parts)) == []
+
+
+def test_a_mixture_that_pays_for_noise_or_against_the_perfect_answer_fails_the_self_test() -> None:
+    negative = expand(load_recipe(TINY, ["rewards=[{name: correct_answer, weight: -1.0}]"]).rewards)
+    assert "more than the perfect one" in check_cases(negative, run_cases(negative))[0]
+    noise = expand(load_recipe(TINY, ["rewards=[{name: correct_answer}, {name: too_short, weight: -0.5}]"]).rewards)
+    assert any("empty completion earns 0.5; it must earn nothing" in fault for fault in check_cases(noise, run_cases(noise)))
+
+
+def rewards_command(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rewards", *arguments]
+    return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_command_line_scores_what_is_pasted(tmp_path: Path) -> None:
+    shown = rewards_command("recipes/tiny.yaml", "--gold", "18", "--completion-file", "-", stdin=right("9*2 = 18"))
+    assert shown.returncode == 0, shown.stderr
+    row = next(line for line in shown.stdout.splitlines() if "correct" in line and "18" in line)
+    assert [cell.strip() for cell in row.split("\u2502")][1:-1] == ["1", "1", "1", "1.25", "correct", "18"]
+    file = tmp_path / "many.jsonl"
+    file.write_text("\n".join(json.dumps({"completion": text, "gold": 18}) for text in (right("x"), "", "#### 17")))
+    many = rewards_command("recipes/tiny.yaml", "--completion-file", str(file))
+    assert [word for word in ("correct", "no_answer", "wrong") if word in many.stdout] == ["correct", "no_answer", "wrong"]
+    assert rewards_command("recipes/tiny.yaml").returncode == 2
+    assert "no file nowhere" in rewards_command("recipes/tiny.yaml", "--completion-file", "nowhere").stderr
+
+
+def test_the_self_test_command_fails_on_a_bad_mixture() -> None:
+    assert rewards_command("recipes/tiny.yaml", "--self-test").returncode == 0
+    bad = rewards_command("recipes/tiny.yaml", "--self-test", "--set", "rewards=[{name: too_short, weight: -1.0}]")
+    assert bad.returncode == 1
+    assert "it must earn nothing" in bad.stderr

@@ -166,15 +166,13 @@ def test_every_setting_survives_in_the_stock_config(tmp_path: Path) -> None:
             assert getattr(kept, "value", kept) in (value, [] if value == "none" else value), name
 
 
-def test_a_model_on_disk_needs_no_warm_up_and_may_have_one_for_its_adapter(short_run: ShortRun, tmp_path: Path) -> None:
-    settings = [f"model.name={short_run[0] / 'base-model'}", "grpo.max_steps=1", "eval.limit=8", "eval.benchmarks=[tiny]"]
+def test_a_model_on_disk_may_have_a_warm_up_of_its_adapter(short_run: ShortRun, tmp_path: Path) -> None:
     warmup = "warmup={trains: adapter, max_steps: 2, batch_size: 4, learning_rate: 1e-3}"
-    for name, extra in (("without", "warmup=null"), ("adapter", warmup)):
-        arguments = [part for s in (*settings, extra) for part in ("--set", s)]
-        done = run_train(tmp_path, str(ROOT / "recipes/tiny.yaml"), "--name", name, *arguments)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert (tmp_path / "runs" / name / "adapter/adapter_model.safetensors").is_file()
-        assert not (tmp_path / "runs" / name / "base-model").exists()
+    settings = (f"model.name={short_run[0] / 'base-model'}", "grpo.max_steps=1", "eval.limit=8", "eval.benchmarks=[tiny]", warmup)
+    done = run_train(tmp_path, str(ROOT / "recipes/tiny.yaml"), *(part for s in settings for part in ("--set", s)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "runs/tiny/adapter/adapter_model.safetensors").is_file()
+    assert not (tmp_path / "runs/tiny/base-model").exists()
 
 
 @pytest.mark.parametrize(
@@ -199,3 +197,36 @@ def test_too_long_prompts_are_counted_aloud_and_too_few_refused(tmp_path: Path) 
     assert "0 of 8000 training prompts are that short, but one step needs 16" in done.stderr
     assert "Traceback" not in done.stderr
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_recipe_of_many_rewards_trains_and_logs_each(short_run: ShortRun, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def pay(rollout):\n    return None if rollout.truncated else 0.5\n")
+    rewards = f"[{{name: deepseek_r1}}, {{name: tag_count, weight: 0.25}}, {{name: custom, function: '{tmp_path}/mine.py:pay'}}]"
+    settings = [f"model.name={short_run[0] / 'base-model'}", "warmup=null", "grpo.max_steps=2", "eval.limit=8", "eval.benchmarks=[tiny]"]
+    arguments = [part for s in (*settings, f"rewards={rewards}") for part in ("--set", s)]
+    done = run_train(tmp_path, str(ROOT / "recipes/tiny.yaml"), *arguments)
+    assert done.returncode == 2  # pay() gives noise 0.5, and says so before step 1
+    assert "the garbage completion earns 0.5; it must earn nothing" in done.stderr
+    (tmp_path / "mine.py").write_text("def pay(rollout):\n    return None if rollout.truncated else 0.0\n")
+    done = run_train(tmp_path, str(ROOT / "recipes/tiny.yaml"), *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = read_jsonl(tmp_path / "runs/tiny/metrics.jsonl")
+    steps = [line for line in lines if "reward" in line]
+    for label in ("correct_answer", "reasoning_steps", "logical_flow", "self_verification", "tag_count", "pay"):
+        assert all(f"rewards/{label}/mean" in step for step in steps)
+    assert all(step["rewards/faults"] == 0 for step in steps)
+
+
+def test_a_reward_that_raises_ends_the_run_with_its_name(short_run: ShortRun, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def pay(rollout):\n    return 0.0 if rollout.sample.id == 'self-test' else 1 / 0\n")
+    rewards = f"[{{name: correct_answer}}, {{name: custom, function: '{tmp_path}/mine.py:pay'}}]"
+    settings = [f"model.name={short_run[0] / 'base-model'}", "warmup=null", "grpo.max_steps=1", "eval.limit=8", "eval.benchmarks=[tiny]"]
+    arguments = [part for s in (*settings, f"rewards={rewards}") for part in ("--set", s)]
+    done = run_train(tmp_path, str(ROOT / "recipes/tiny.yaml"), *arguments)
+    assert done.returncode == 1
+    assert re.search(r"reward pay failed on sample \d+, row 0 of the batch: ZeroDivisionError", done.stderr)
+    skipped = run_train(tmp_path, str(ROOT / "recipes/tiny.yaml"), "--name", "skip", *arguments, "--set", "grading.on_error=skip_group")
+    assert skipped.returncode == 0, skipped.stderr
+    step = next(line for line in read_jsonl(tmp_path / "runs/skip/metrics.jsonl") if "reward" in line)
+    assert step["rewards/faults"] == 128
+    assert step["grad_norm"] < 1e-6

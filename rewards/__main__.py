@@ -1,0 +1,92 @@
+"""What would a recipe's rewards pay?
+
+python -m rewards RECIPE --self-test                               six completions that must rank as a person would
+python -m rewards RECIPE --gold 18 --completion-file FILE          one completion, from a file or - for standard input
+python -m rewards RECIPE --completion-file FILE.jsonl              many: {"completion": ..., "gold": ...} a line
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from onecard.recipe import Recipe, load_recipe
+from onecard.types import Rollout, Sample, UserError
+from rewards import expand
+from rewards.answer import grade
+from rewards.selftest import check_cases, run_cases
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m rewards", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--self-test", action="store_true")
+    parser.add_argument("--completion-file", metavar="FILE", help="a text, or .jsonl; - reads standard input")
+    parser.add_argument("--gold", help="the right answer, where the file does not hold it")
+    args = parser.parse_args()
+    try:
+        recipe = load_recipe(args.recipe, args.set)
+        if args.self_test:
+            return self_test(recipe)
+        if args.completion_file is None:
+            raise UserError("give --self-test, or --completion-file FILE (- for standard input)")
+        show(recipe, read_rollouts(args.completion_file, args.gold))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def read_rollouts(file: str, gold: str | None) -> list[tuple[str, Rollout]]:
+    """Named rollouts from a text or a jsonl file. Raises UserError naming the line."""
+    if file != "-" and not Path(file).is_file():
+        raise UserError(f"--completion-file: no file {file}")
+    text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8", errors="surrogateescape")
+    if not file.endswith(".jsonl"):
+        if gold is None:
+            raise UserError("--gold: give the right answer that the completion is compared with")
+        return [("1", Rollout(Sample("1", "", gold), text, len(text.split())))]
+    rollouts = []
+    for number, line in enumerate(filter(str.strip, text.split("\n")), start=1):
+        try:
+            row = json.loads(line)
+            sample = Sample(str(number), row.get("question", ""), str(row.get("gold", gold)))
+            rollouts.append((str(number), Rollout(sample, row["completion"], len(row["completion"].split()))))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UserError(f'{file}, line {number}: wanted {{"completion": "...", "gold": "..."}}') from None
+    return rollouts
+
+
+def show(recipe: Recipe, rollouts: list[tuple[str, Rollout]]) -> None:
+    rewards = expand(recipe.rewards)
+    table = Table(*("row", *(f"{r.label} x {r.weight:g}" for r in rewards), "total", "verdict", "extracted"))
+    for name, rollout in rollouts:
+        scores = [reward.score(rollout) for reward in rewards]
+        read = grade(rollout.text, rollout.sample.gold, recipe.answer_format)
+        total = sum(reward.weight * score.value for reward, score in zip(rewards, scores, strict=True) if score is not None)
+        cells = ["-" if score is None else f"{score.value:g}" for score in scores]
+        table.add_row(name, *cells, f"{total:g}", str(read.verdict), ascii(read.extracted)[1:-1] if read.extracted else "")
+    Console().print(table)
+
+
+def self_test(recipe: Recipe) -> int:
+    rewards = expand(recipe.rewards)
+    cases = run_cases(rewards)
+    table = Table("reward", "weight", *(case.name for case in cases))
+    for reward in rewards:
+        paid = (case.values[reward.label] for case in cases)
+        table.add_row(reward.label, f"{reward.weight:g}", *("-" if value is None else f"{value:.3g}" for value in paid))
+    table.add_row("total", "", *(f"{case.total:.3g}" for case in cases))
+    Console().print(table)
+    faults = check_cases(rewards, cases)
+    for fault in faults:
+        print(f"error: {fault}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""Rewards that stand for several, with the weights that others found."""
+
+from typing import Literal
+
+from onecard.types import Rollout, Score
+from rewards.answer import CorrectAnswer
+from rewards.base import Reward
+from rewards.format import ThinkFormat
+from rewards.length import Repetition, TooShort
+from rewards.reasoning import LogicalFlow, ReasoningSteps, SelfVerification
+
+
+class Preset(Reward):
+    """An entry that is replaced by its parts, their weights multiplied by its own, before anything is scored."""
+
+    def score(self, rollout: Rollout) -> Score:
+        raise AssertionError("a preset is expanded by parts() and never scores")
+
+
+class DeepseekR1(Preset):
+    """0.60 right answer, 0.15 steps, 0.15 logical flow, 0.10 self-verification; all but the first only beside a right one."""
+
+    name: Literal["deepseek_r1"]
+
+    def parts(self) -> list[Reward]:
+        return [
+            CorrectAnswer(name="correct_answer", weight=0.60 * self.weight),
+            ReasoningSteps(name="reasoning_steps", weight=0.15 * self.weight),
+            LogicalFlow(name="logical_flow", weight=0.15 * self.weight),
+            SelfVerification(name="self_verification", weight=0.10 * self.weight),
+        ]
+
+
+class Robust(Preset):
+    """+0.7 right answer, +0.2 format, up to -0.5 for repetition, -0.3 for a working that is too short."""
+
+    name: Literal["robust"]
+
+    def parts(self) -> list[Reward]:
+        return [
+            CorrectAnswer(name="correct_answer", weight=0.7 * self.weight),
+            ThinkFormat(name="think_format", weight=0.2 * self.weight),
+            Repetition(name="repetition", weight=0.5 * self.weight),
+            TooShort(name="too_short", weight=0.3 * self.weight),
+        ]

@@ -1,0 +1,165 @@
+"""The grader: every decision is a row of cases/answers.jsonl; no text breaks it; others' labels agree."""
+
+import json
+import random
+import re
+import threading
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.hostile import HOSTILE
+from onecard.samples import read_jsonl, read_rows
+from onecard.types import Sample, Score, Verdict
+from rewards.answer import grade, read_number
+from rewards.symbolic import DEADLINE_SECONDS
+
+pytestmark = pytest.mark.unit
+CASES = [json.loads(line) for line in (Path(__file__).parent / "cases/answers.jsonl").read_text(encoding="utf-8").split("\n") if line]
+GSM8K = Path(__file__).parent.parent / "../shared/data/gsm8k"
+needs_gsm8k = pytest.mark.skipif(not GSM8K.is_dir(), reason="the original GSM8K files are not in ../shared/data/gsm8k")
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["reason"] for case in CASES])
+def test_decided_cases(case: dict[str, str]) -> None:
+    score = grade(case["completion"], case["gold"])
+    assert score.verdict == case["verdict"]
+    assert score.value == float(case["verdict"] == "correct")
+
+
+def test_the_recipe_says_which_marker_counts() -> None:
+    text = "<answer>1</answer> #### 2 \n\\boxed{3}"
+    verdicts = [grade(text, gold, form).verdict for gold, form in (("1", "answer"), ("2", "hash"), ("3", "boxed"), ("1", "auto"))]  # type: ignore[arg-type]
+    assert verdicts == [Verdict.CORRECT] * 4
+    assert grade("#### 2", "2", "answer").verdict == Verdict.NO_ANSWER
+
+
+def test_no_answer_of_a_completion_that_was_cut_off_is_truncated() -> None:
+    assert grade("<think>9 * 2", "18", truncated=True).verdict == Verdict.TRUNCATED
+    assert grade("<answer>18</answer>", "18", truncated=True).verdict == Verdict.CORRECT
+
+
+ALPHABET = "<>/answerthink#\\boxed{},.$-+0123456789 =*\n\x00\u202e\ud800"
+
+
+@given(st.text() | st.text(alphabet=ALPHABET) | st.text(alphabet=ALPHABET).map(lambda text: f"<answer>{text}</answer>"))
+def test_grade_never_raises_and_pays_only_what_is_declared(text: str) -> None:
+    score = grade(text, "18")
+    assert score.value in (0.0, 1.0)
+    assert score.verdict is not None
+    if score.value:
+        assert score.extracted is not None
+        assert re.sub("[^0-9.]", "", score.extracted.partition("=")[2] or score.extracted).strip(".0").startswith("18")
+
+
+WRITTEN = st.sampled_from(["{}", "${}", "{} dollars", "**{}**", "x = {}", "{}."])
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=2), WRITTEN)
+def test_a_written_number_is_read_back_exactly(number: Decimal, form: str) -> None:
+    plain = f"{number:f}"
+    assert read_number(form.format(plain)) == number
+    assert read_number(form.format(f"{number:,f}")) == number
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: f"{text[:12]!a} x {len(text)}")
+def test_hostile_text_takes_no_time_to_speak_of(text: str) -> None:
+    """A quadratic reader would need seconds; bench/grader.py measures the millisecond that is claimed."""
+    started = time.perf_counter()
+    assert grade(text, "18").value == 0.0
+    assert time.perf_counter() - started < 0.1
+
+
+class Rude(str):
+    """A str that breaks what is asked of it."""
+
+    def __getattribute__(self, name: str) -> object:
+        if name in ("rpartition", "find", "count", "split"):
+            raise RuntimeError(name)
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("text", [None, Rude("<answer>18</answer>"), "9" * 1_000_000, "<answer>18</answer>" + " " * 1_000_000])
+def test_odd_objects_and_a_megabyte(text: str | None) -> None:
+    assert grade(text, "18").value == float(text is not None and "answer" in text)
+
+
+def test_the_same_on_another_thread() -> None:
+    found: list[Score] = []
+    cases = [("<answer>18</answer>", "18"), ("\\boxed{\\frac{1}{2}}", "\\frac{2}{4}")]
+    thread = threading.Thread(target=lambda: found.extend(grade(*case) for case in cases))
+    thread.start()
+    thread.join()
+    assert found == [grade(*case) for case in cases]
+    assert [score.value for score in found] == [1.0, 1.0]
+
+
+def gsm8k() -> list[tuple[str, Sample]]:
+    rows = [row for split in ("train", "test") for row in read_jsonl(GSM8K / f"{split}.jsonl")]
+    return [(row["answer"], sample) for row, sample in zip(rows, read_rows(rows, "gsm8k"), strict=True)]
+
+
+FORMS = (
+    "<think>{}</think><answer>{}</answer>",
+    "{}\n#### {}",
+    "{} so \\boxed{{{}}}",
+    "{}<answer>${}.00 dollars</answer>",
+    "{}\\boxed{{x = {}}}",
+)
+
+
+@needs_gsm8k
+def test_all_of_gsm8k_is_right_in_every_format_and_wrong_with_a_wrong_mark() -> None:
+    """8,792 solutions that people wrote, each as it stands, and its last number in every supported marker."""
+    for answer, sample in gsm8k():
+        working, _, written = answer.rpartition("####")
+        written = written.strip()
+        assert grade(answer, sample.gold).value == 1.0
+        for form in FORMS:
+            assert grade(form.format(working, written), sample.gold).value == 1.0, (form, sample)
+            wrong = f"{int(Decimal(sample.gold)) + 1:,}"
+            assert grade(form.format(working, wrong), sample.gold).verdict == Verdict.WRONG, (form, sample)
+        assert grade(working, sample.gold).verdict == Verdict.NO_ANSWER
+
+
+@needs_gsm8k
+def test_agrees_with_math_verify_on_boxed_gsm8k_answers() -> None:
+    from math_verify import parse, verify
+
+    rng = random.Random(0)
+    for _, sample in rng.sample(gsm8k(), 300):
+        for shift in (0, 1, -3):
+            boxed = f"\\boxed{{{int(Decimal(sample.gold)) + shift}}}"
+            theirs = verify(parse(f"${sample.gold}$"), parse(boxed))
+            assert grade(boxed, sample.gold).value == float(theirs), (boxed, sample.gold)
+
+
+# Facts from huggingface/open-r1, tests/test_rewards.py, and from math-verify's README
+SYMBOLIC = [
+    (r"\boxed{\frac{63}{400}}", r"\frac{63}{400}", 1.0),
+    (r"\boxed{\frac{64}{400}}", r"\frac{63}{400}", 0.0),
+    (r"\boxed{0.5}", r"\frac{1}{2}", 1.0),
+    (r"\boxed{\{1,2,3\}}", r"\{3,1,2\}", 1.0),
+    (r"\boxed{(1,2)}", r"(2,1)", 0.0),
+    (r"\boxed{x^2+2x+1}", r"(x+1)^2", 1.0),
+    ("the working says 1/2 but <answer>\\frac{1}{3}</answer>", r"\frac{1}{2}", 0.0),
+    ("", r"\frac{1}{2}", 0.0),
+]
+
+
+@pytest.mark.parametrize(("completion", "gold", "value"), SYMBOLIC)
+def test_symbolic_golds(completion: str, gold: str, value: float) -> None:
+    assert grade(completion, gold).value == value
+
+
+def test_a_power_tower_is_stopped_at_the_deadline_and_the_next_question_answered() -> None:
+    grade(r"\boxed{2}", r"\sqrt{4}")  # the worker is up
+    started = time.monotonic()
+    score = grade(r"\boxed{9^{9^{9^{9^{9^{9}}}}}}", r"10^{10^{10^{10^{10}}}}+1")
+    assert score.value == 0.0
+    assert time.monotonic() - started < DEADLINE_SECONDS + 2
+    assert grade(r"\boxed{2}", r"\sqrt{4}").value == 1.0
