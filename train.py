@@ -64,6 +64,7 @@ def run_phases(recipe: Recipe, samples: list[Sample], benchmarks: dict[str, list
         from eval.results import write_results
         from eval.run import evaluate
         from onecard.callbacks import RecordGrpo
+        from onecard.grading import check_rewards
         from onecard.journal import Journal
         from onecard.policy import load_policy, load_tokenizer
         from onecard.tiny_model import build_tiny_model
@@ -75,7 +76,9 @@ def run_phases(recipe: Recipe, samples: list[Sample], benchmarks: dict[str, list
     with run.phase("model and warm-up"):
         folder = run.folder / "random-model"
         weights = build_tiny_model(recipe, samples, folder) if recipe.model.name == "tiny" else recipe.model.name
-        usable = fitting(samples, recipe, load_tokenizer(weights))
+        tokenizer = load_tokenizer(weights)
+        check_rewards(recipe, tokenizer)
+        usable = fitting(samples, recipe, tokenizer)
         if too_long := len(samples) - len(usable):
             display.say(f"{too_long:,} prompts longer than {recipe.data.max_prompt_length} tokens are left out of training")
         policy = warm_up(recipe, weights, usable, run, display) if recipe.warmup else load_policy(recipe, weights, run.folder)

@@ -58,9 +58,10 @@ class RecordGrpo(TrainerCallback):
 
 
 def readable(batch: dict[str, Any], count: int) -> str:
-    """The first `count` completions of a batch as Markdown: question, completion, each reward, advantage."""
+    """`count` completions from all over a batch, as Markdown: question, completion, each reward, advantage."""
     blocks = []
-    for index in range(min(count, len(batch["completion"]))):
+    size = len(batch["completion"])
+    for index in range(0, size, max(1, size // count)):
         paid = ", ".join(f"{name} {values[index]:g}" for name, values in batch["rewards"].items())
         question = batch["prompt"][index][-1]["content"]
         completion = batch["completion"][index][-1]["content"]

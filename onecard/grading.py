@@ -1,15 +1,17 @@
 """The rewards of a recipe as TRL calls them: one function each, whole batches, and a fault is never a zero."""
 
 import math
+import threading
 import time
 from collections.abc import Callable
-from multiprocessing import TimeoutError as DeadlineError
-from multiprocessing.pool import ThreadPool
 from typing import Any
 
 from onecard.recipe import Recipe
-from onecard.types import Rollout, Sample, Score
+from onecard.samples import prompt_for
+from onecard.types import Rollout, Sample, Score, UserError
 from rewards import expand
+from rewards.base import Reward
+from rewards.selftest import check_cases, run_cases
 
 THREADS = 4
 
@@ -29,7 +31,6 @@ class Grader:
         self.group_size = recipe.grpo.num_generations
         self.end_tokens = end_tokens
         self.think_opened = think_opened
-        self.pool = ThreadPool(THREADS)  # its threads are daemons: one that hangs does not keep the process alive
         self.graded: tuple[object, list[list[float | None]]] = (None, [])
         self.faults = 0
 
@@ -56,31 +57,64 @@ class Grader:
 
     def grade(self, rollouts: list[Rollout]) -> list[list[float | None]]:
         """Every rollout's value under every reward, rows in order."""
-        deadline = time.monotonic() + self.grading.deadline_seconds
-        pending = [[self.pool.apply_async(value_of, (reward, rollout)) for reward in self.rewards] for rollout in rollouts]
-        rows: list[list[float | None]] = []
-        skipped = set()
-        for number, (rollout, answers) in enumerate(zip(rollouts, pending, strict=True)):
-            row: list[float | None] = []
-            for reward, answer in zip(self.rewards, answers, strict=True):
-                try:
-                    row.append(answer.get(max(0.0, deadline - time.monotonic())))
-                except Exception as error:
-                    late = f"no value within {self.grading.deadline_seconds:g} s"
-                    reason = late if isinstance(error, DeadlineError) else f"{type(error).__name__}: {error}"
-                    self.faults += 1
-                    skipped.add(number // self.group_size)
-                    row.append(None)
-                    if self.grading.on_error == "stop":
-                        raise RuntimeError(
-                            f"reward {reward.label} failed on sample {rollout.sample.id}, row {number} of the batch: {reason}. "
-                            "The completion was:\n" + rollout.text[:500] + "\n`grading.on_error: skip_group` leaves such groups out."
-                        ) from error
-            rows.append(row)
-        return [[None] * len(row) if number // self.group_size in skipped else row for number, row in enumerate(rows)]
+        width = len(self.rewards)
+        cells = in_parallel([(reward, rollout) for rollout in rollouts for reward in self.rewards], self.grading.deadline_seconds)
+        rows = [cells[start : start + width] for start in range(0, len(cells), width)]
+        faulty = [(number, place) for number, row in enumerate(rows) for place, cell in enumerate(row) if isinstance(cell, Exception)]
+        self.faults += len(faulty)
+        if faulty and self.grading.on_error == "stop":
+            number, place = faulty[0]
+            error, rollout = rows[number][place], rollouts[number]
+            raise RuntimeError(
+                f"reward {self.rewards[place].label} failed on sample {rollout.sample.id}, row {number} of the batch: "
+                f"{type(error).__name__}: {error}. The completion was:\n{rollout.text[:500]}\n"
+                "`grading.on_error: skip_group` leaves such groups out."
+            )
+        skipped = {number // self.group_size for number, _ in faulty}
+        return [[None] * width if number // self.group_size in skipped else row for number, row in enumerate(rows)]  # type: ignore[misc]
 
 
-def value_of(reward: Any, rollout: Rollout) -> float | None:
+def in_parallel(jobs: list[tuple[Reward, Rollout]], seconds: float) -> list[float | Exception | None]:
+    """Each job's value, or the exception that it ended in; TimeoutError for those without a value after `seconds`.
+
+    The threads are daemons: a reward that hangs costs one of them and does not keep the process alive.
+    """
+    cells: list[float | Exception | None] = [TimeoutError(f"no value within {seconds:g} s")] * len(jobs)
+    deadline = time.monotonic() + seconds
+    numbers = iter(range(len(jobs)))  # shared: next() of a range is atomic
+
+    def work() -> None:
+        for number in numbers:
+            if time.monotonic() > deadline:
+                return
+            try:
+                cells[number] = value_of(*jobs[number])
+            except Exception as error:
+                cells[number] = error
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return list(cells)
+
+
+def opens_think(recipe: Recipe, tokenizer: Any) -> bool:
+    """Whether the chat template itself writes <think> at the end of a prompt, so that completions start inside the block."""
+    messages = prompt_for(Sample("", "What is 1 + 1?", "2"), recipe.data)
+    prompt: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return prompt.rstrip().endswith("<think>")
+
+
+def check_rewards(recipe: Recipe, tokenizer: Any) -> None:
+    """The self-test of the recipe's rewards with the model's own chat template. Raises UserError with what is wrong."""
+    rewards = expand(recipe.rewards)
+    if faults := check_cases(rewards, run_cases(rewards, opens_think(recipe, tokenizer))):
+        raise UserError(f"rewards: {'; '.join(faults)}. `python -m rewards RECIPE --self-test` shows it")
+
+
+def value_of(reward: Reward, rollout: Rollout) -> float | None:
     """A reward's value for one rollout. Raises ValueError where that is neither None nor a finite number."""
     score = reward.score(rollout)
     if score is None:

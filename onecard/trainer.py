@@ -11,13 +11,11 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 from onecard.callbacks import RecordGrpo
-from onecard.grading import Grader
+from onecard.grading import Grader, opens_think
 from onecard.grpo import grpo_settings
 from onecard.recipe import Recipe
 from onecard.samples import prompt_for, target_for
 from onecard.types import Sample, UserError
-from rewards import expand
-from rewards.selftest import check_cases, run_cases
 
 
 def build_config(recipe: Recipe, folder: Path) -> GRPOConfig:
@@ -34,13 +32,8 @@ def build_config(recipe: Recipe, folder: Path) -> GRPOConfig:
 
 
 def build_trainer(recipe: Recipe, config: GRPOConfig, policy: policy.Policy, samples: list[Sample], record: RecordGrpo) -> GRPOTrainer:
-    """GRPO on `samples`, recorded by `record`. Raises UserError when the rewards fail their self-test on this chat template."""
-    prompt = policy.tokenizer.apply_chat_template(prompt_for(samples[0], recipe.data), tokenize=False, add_generation_prompt=True)
-    think_opened = prompt.rstrip().endswith("<think>")
-    rewards = expand(recipe.rewards)
-    if faults := check_cases(rewards, run_cases(rewards, think_opened)):
-        raise UserError(f"rewards: the self-test fails: {'; '.join(faults)}. `python -m rewards RECIPE --self-test` shows it")
-    grader = Grader(recipe, samples, policy.end_tokens, think_opened)
+    """GRPO on `samples`, recorded by `record`."""
+    grader = Grader(recipe, samples, policy.end_tokens, opens_think(recipe, policy.tokenizer))
     trainer = GRPOTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,

@@ -13,6 +13,8 @@ LONGEST_ANSWER = 300  # characters; what is longer is no answer that GSM8K or MA
 MOST_MARKERS = 8  # of one kind; more is a model repeating itself, and would make reading them slow
 
 PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+CURRENCY = re.compile(r"[$€£¥₹]")
+END_MARKS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>", "<eos>")
 CALCULATOR = re.compile(r"<<[^<>]*>>")
 LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 LATEX_SPACE = re.compile(r"\\[!,;: ]|~")
@@ -58,6 +60,7 @@ def declared(text: str, answer_format: AnswerFormat = "auto") -> list[str]:
     Looked for after the last </think> or </reasoning>. `auto` reads the first kind of marker that is there at all:
     <answer>...</answer>, then a `####` line, then the last \\boxed{...}.
     """
+    text = without_end_mark(text)
     for end_of_thinking in ("</think>", "</reasoning>"):
         text = text.rpartition(end_of_thinking)[2]
     for name, marker, read in (("answer", "<answer>", tagged), ("hash", "####", hashed), ("boxed", "\\boxed", boxed)):
@@ -66,6 +69,14 @@ def declared(text: str, answer_format: AnswerFormat = "auto") -> list[str]:
                 return [marker, "..."]
             return list(dict.fromkeys(span.strip() for span in read(text)))
     return []
+
+
+def without_end_mark(text: str) -> str:
+    """The text without the end token that some engines leave in, and without the white space around it."""
+    text = text.strip()
+    for mark in END_MARKS:
+        text = text.removesuffix(mark).rstrip()
+    return text
 
 
 def tagged(text: str) -> list[str]:
@@ -100,8 +111,8 @@ def read_number(span: str) -> Decimal | None:
     text = " ".join(LATEX_SPACE.sub(" ", text.replace("\\!", "")).replace("\\$", "$").replace("\u00a0", " ").split())
     text = text.strip("*_` ").rstrip(".! ")
     text = VARIABLE.sub("", text, count=1).strip("*_` ") if "=" in text else text
-    if text.count("$") <= 2:
-        text = text.replace("$", "").lstrip("€£¥₹").strip()
+    if len(CURRENCY.findall(text)) <= 2:  # $18, 18 €, or $18$ in math mode
+        text = CURRENCY.sub("", text).strip()
     text = text.removesuffix(".")
     number = NUMBER.match(text)
     if number is None or not (number[2] or number[3]):

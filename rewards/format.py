@@ -4,6 +4,7 @@ import re
 from typing import Literal
 
 from onecard.types import Rollout, Score
+from rewards.answer import without_end_mark
 from rewards.base import Reward
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
@@ -21,8 +22,9 @@ def think_format(text: str) -> float:
 
 
 def laid_out(rollout: Rollout) -> str:
-    """The completion with the <think> that the chat template wrote for it, where it did."""
-    return f"<think>{rollout.text}" if rollout.think_opened else rollout.text
+    """The completion without an end token that was left in, and with the <think> that the chat template wrote for it."""
+    text = without_end_mark(rollout.text)
+    return f"<think>{text}" if rollout.think_opened else text
 
 
 class ThinkFormat(Reward):

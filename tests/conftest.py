@@ -10,9 +10,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def run_train(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """train.py in a process of its own with `cwd` as the folder that gets runs/; offline, as CI is."""
-    command = [sys.executable, str(ROOT / "train.py"), *arguments]
+def run_train(cwd: Path, recipe: str, *settings: str, name: str | None = None) -> subprocess.CompletedProcess[str]:
+    """recipes/<recipe>.yaml with `settings`, in a process of its own, with `cwd` as the folder that gets runs/; offline."""
+    options = [part for setting in settings for part in ("--set", setting)] + (["--name", name] if name else [])
+    command = [sys.executable, str(ROOT / "train.py"), str(ROOT / f"recipes/{recipe}.yaml"), *options]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900, check=False)
 
@@ -22,6 +23,6 @@ def short_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The tiny recipe, cut short: its run folder and what it printed."""
     cwd = tmp_path_factory.mktemp("short")
     settings = ("warmup.max_steps=40", "grpo.max_steps=4", "eval.limit=48", "data.train_problems=600", "save.every_steps=2")
-    done = run_train(cwd, str(ROOT / "recipes/tiny.yaml"), *(part for s in settings for part in ("--set", s)))
+    done = run_train(cwd, "tiny", *settings)
     assert done.returncode == 0, done.stdout + done.stderr
     return cwd / "runs/tiny", done.stdout

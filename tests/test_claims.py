@@ -10,7 +10,7 @@ pytestmark = pytest.mark.e2e
 
 
 def test_the_demo_learns(tmp_path: Path) -> None:
-    done = run_train(tmp_path, str(ROOT / "recipes/tiny.yaml"))
+    done = run_train(tmp_path, "tiny")
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((tmp_path / "runs/tiny/results.json").read_text())
     tiny = results["benchmarks"]["tiny"]
@@ -30,9 +30,7 @@ def test_real_gsm8k_rows_train_and_evaluate(tmp_path: Path) -> None:
     if not folder.is_dir():
         pytest.skip("the original GSM8K files are not in ../shared/data/gsm8k")
     short = ("grpo.max_steps=1", "eval.limit=16", "grpo.max_completion_length=32", "data.max_prompt_length=200")
-    settings = (f"data.path={folder}", "warmup.max_steps=4", *short)
-    arguments = [part for s in (*settings, "eval.max_completion_length=32") for part in ("--set", s)]
-    done = run_train(tmp_path, str(ROOT / "recipes/gsm8k-tiny.yaml"), *arguments)
+    done = run_train(tmp_path, "gsm8k-tiny", f"data.path={folder}", "warmup.max_steps=4", "eval.max_completion_length=32", *short)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "7,473 training problems" in done.stdout
     results = json.loads((tmp_path / "runs/gsm8k-tiny/results.json").read_text())

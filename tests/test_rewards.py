@@ -48,6 +48,7 @@ def right(working: str) -> str:
         ("<think>a</think>", 0, 0, 0.5),
         ("<answer>1</answer><think>a</think>", 0, 0, 1),
         ("<think>a</think>so<answer>1</answer>", 0, 1, 1),
+        ("<think>a</think><answer>1</answer><|im_end|>\n", 1, 1, 1),
         ("hm <think>a</think><answer>1</answer>", 0, 1, 1),
         ("<think>a</think><answer>1</answer><answer>1</answer>", 0, 1, 0.5),
         ("<think><think>a</think><answer>1</answer>", 0, 1, 0.75),

@@ -169,7 +169,7 @@ def test_every_setting_survives_in_the_stock_config(tmp_path: Path) -> None:
 def test_a_model_on_disk_may_have_a_warm_up_of_its_adapter(short_run: ShortRun, tmp_path: Path) -> None:
     warmup = "warmup={trains: adapter, max_steps: 2, batch_size: 4, learning_rate: 1e-3}"
     settings = (f"model.name={short_run[0] / 'base-model'}", "grpo.max_steps=1", "eval.limit=8", "eval.benchmarks=[tiny]", warmup)
-    done = run_train(tmp_path, str(ROOT / "recipes/tiny.yaml"), *(part for s in settings for part in ("--set", s)))
+    done = run_train(tmp_path, "tiny", *settings)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "runs/tiny/adapter/adapter_model.safetensors").is_file()
     assert not (tmp_path / "runs/tiny/base-model").exists()
@@ -183,7 +183,7 @@ def test_a_model_on_disk_may_have_a_warm_up_of_its_adapter(short_run: ShortRun, 
     ],
 )
 def test_what_trl_refuses_is_told_before_the_model_is_built(tmp_path: Path, extra: str, told: str) -> None:
-    done = run_train(tmp_path, str(ROOT / "recipes/tiny.yaml"), "--set", f"grpo.extra={extra}")
+    done = run_train(tmp_path, "tiny", f"grpo.extra={extra}")
     assert done.returncode == 2, done.stderr
     assert told in done.stderr
     assert "Traceback" not in done.stderr
@@ -191,24 +191,28 @@ def test_what_trl_refuses_is_told_before_the_model_is_built(tmp_path: Path, extr
 
 
 def test_too_long_prompts_are_counted_aloud_and_too_few_refused(tmp_path: Path) -> None:
-    recipe = str(ROOT / "recipes/tiny.yaml")
-    done = run_train(tmp_path, recipe, "--set", "data.max_prompt_length=10")
+    done = run_train(tmp_path, "tiny", "data.max_prompt_length=10")
     assert done.returncode == 2
     assert "0 of 8000 training prompts are that short, but one step needs 16" in done.stderr
     assert "Traceback" not in done.stderr
     assert list((tmp_path / "runs").iterdir()) == []
 
 
+def no_warm_up(short_run: ShortRun) -> tuple[str, ...]:
+    """Settings for a quick run on the warmed-up model that the short run left on disk."""
+    return f"model.name={short_run[0] / 'base-model'}", "warmup=null", "eval.limit=8", "eval.benchmarks=[tiny]"
+
+
 def test_a_recipe_of_many_rewards_trains_and_logs_each(short_run: ShortRun, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def pay(rollout):\n    return None if rollout.truncated else 0.5\n")
     rewards = f"[{{name: deepseek_r1}}, {{name: tag_count, weight: 0.25}}, {{name: custom, function: '{tmp_path}/mine.py:pay'}}]"
-    settings = [f"model.name={short_run[0] / 'base-model'}", "warmup=null", "grpo.max_steps=2", "eval.limit=8", "eval.benchmarks=[tiny]"]
-    arguments = [part for s in (*settings, f"rewards={rewards}") for part in ("--set", s)]
-    done = run_train(tmp_path, str(ROOT / "recipes/tiny.yaml"), *arguments)
+    settings = (*no_warm_up(short_run), "grpo.max_steps=2")
+    done = run_train(tmp_path, "tiny", *settings, f"rewards={rewards}")
     assert done.returncode == 2  # pay() gives noise 0.5, and says so before step 1
     assert "the garbage completion earns 0.5; it must earn nothing" in done.stderr
+    assert list((tmp_path / "runs").iterdir()) == []
     (tmp_path / "mine.py").write_text("def pay(rollout):\n    return None if rollout.truncated else 0.0\n")
-    done = run_train(tmp_path, str(ROOT / "recipes/tiny.yaml"), *arguments)
+    done = run_train(tmp_path, "tiny", *settings, f"rewards={rewards}")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = read_jsonl(tmp_path / "runs/tiny/metrics.jsonl")
     steps = [line for line in lines if "reward" in line]
@@ -220,12 +224,11 @@ def test_a_recipe_of_many_rewards_trains_and_logs_each(short_run: ShortRun, tmp_
 def test_a_reward_that_raises_ends_the_run_with_its_name(short_run: ShortRun, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def pay(rollout):\n    return 0.0 if rollout.sample.id == 'self-test' else 1 / 0\n")
     rewards = f"[{{name: correct_answer}}, {{name: custom, function: '{tmp_path}/mine.py:pay'}}]"
-    settings = [f"model.name={short_run[0] / 'base-model'}", "warmup=null", "grpo.max_steps=1", "eval.limit=8", "eval.benchmarks=[tiny]"]
-    arguments = [part for s in (*settings, f"rewards={rewards}") for part in ("--set", s)]
-    done = run_train(tmp_path, str(ROOT / "recipes/tiny.yaml"), *arguments)
+    settings = (*no_warm_up(short_run), "grpo.max_steps=1")
+    done = run_train(tmp_path, "tiny", *settings, f"rewards={rewards}")
     assert done.returncode == 1
     assert re.search(r"reward pay failed on sample \d+, row 0 of the batch: ZeroDivisionError", done.stderr)
-    skipped = run_train(tmp_path, str(ROOT / "recipes/tiny.yaml"), "--name", "skip", *arguments, "--set", "grading.on_error=skip_group")
+    skipped = run_train(tmp_path, "tiny", *settings, f"rewards={rewards}", "grading.on_error=skip_group", name="skip")
     assert skipped.returncode == 0, skipped.stderr
     step = next(line for line in read_jsonl(tmp_path / "runs/skip/metrics.jsonl") if "reward" in line)
     assert step["rewards/faults"] == 128
