@@ -34,7 +34,7 @@ class Display:
             return "  ".join([*shown, f"{clock(pace * (total - done))} left" if done < total else clock(pace * done)])
 
         if self.console.is_terminal:
-            columns = (TextColumn(f"{name:<18}"), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"))
+            columns = (TextColumn(f"{name:<20}"), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"))
             with Progress(*columns, console=self.console) as progress:
                 task = progress.add_task(name, total=total, facts="")
                 yield lambda done, **facts: progress.update(task, completed=done, facts=facts_line(done, facts))
@@ -46,7 +46,7 @@ class Display:
             nonlocal last_line
             if done >= total or time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
                 last_line = time.monotonic()
-                self.say(f"{name:<18} {unit} {done}/{total}  {facts_line(done, facts)}")
+                self.say(f"{name:<20} {unit} {done}/{total}  {facts_line(done, facts)}")
 
         yield tick
 

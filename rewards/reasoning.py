@@ -9,10 +9,10 @@ from rewards.base import Reward
 from rewards.format import reasoning
 
 STEP = re.compile(
-    r"\bstep \d+\b|^\s*(?:\d+[.)]|[-*•])\s|\b(?:first|second|third|fourth|fifth|next|then|after that|finally|lastly)\b",
+    r"\bstep \d+\b|^[ \t]{0,8}(?:\d{1,3}[.)]|[-*•])[ \t]|\b(?:first|second|third|fourth|fifth|next|then|after that|finally|lastly)\b",
     re.IGNORECASE | re.MULTILINE,
 )
-EQUATION = re.compile(r"\d\s*=\s*[-$]?\d")
+EQUATION = re.compile(r"\d {0,2}= {0,2}[-$]?\d")
 CONNECTIVE = re.compile(r"\b(?:so|thus|hence|therefore|because|since|then|if|implies|consequently|which means|as a result)\b", re.I)
 CHECK = re.compile(r"\b(?:check|checking|verify|verifying|double[- ]check|confirm|make sure|wait|let me re\w+|to be sure|indeed)\b", re.I)
 
