@@ -50,8 +50,10 @@ class RecordGrpo(TrainerCallback):
         batch = self.trainer._logs  # the completions that TRL would print itself; it has no public name for them
         weights = args.reward_weights  # type: ignore[attr-defined]
         rows = zip(*batch["rewards"].values(), strict=True)
-        totals = [sum(w * v for w, v in zip(weights, row, strict=True) if not math.isnan(v)) for row in rows]  # NaN: not applicable
-        self.journal.log(step, {"rewards/best": max(totals), "rewards/worst": min(totals)}, trl=logs)
+        paid = [[w * v for w, v in zip(weights, row, strict=True) if not math.isnan(v)] for row in rows]  # NaN: not applicable
+        totals = [sum(row) for row in paid if row]
+        best = {"rewards/best": max(totals, default=None), "rewards/worst": min(totals, default=None)}
+        self.journal.log(step, best, trl=logs)
         self.tick(step, reward=logs["reward"])
         if step == 1 or step % STEPS_BETWEEN_COMPLETIONS == 0:
             self.journal.text(step, "completions", readable(batch, COMPLETIONS_SHOWN))

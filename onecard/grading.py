@@ -1,6 +1,5 @@
 """The rewards of a recipe as TRL calls them: one function each, whole batches, and a fault is never a zero."""
 
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -8,9 +7,9 @@ from typing import Any
 
 from onecard.recipe import Recipe
 from onecard.samples import prompt_for
-from onecard.types import Rollout, Sample, Score, UserError
+from onecard.types import Rollout, Sample, UserError
 from rewards import expand
-from rewards.base import Reward
+from rewards.base import Reward, value_of
 from rewards.selftest import check_cases, run_cases
 
 THREADS = 4
@@ -21,7 +20,8 @@ class Grader:
 
     A reward that raises, overruns the batch's deadline, or gives something that is no finite number is a fault: with
     `grading.on_error: stop` it ends the run, naming reward and sample; with `skip_group` every completion of that prompt
-    becomes not applicable (None) for every reward, so that no gradient comes from it, and the fault is counted.
+    becomes not applicable (None) for every reward, so that no reward moves the policy there, and the fault is counted. The
+    deadline cannot interrupt a reward that holds Python's lock, such as one regular expression that runs away.
     """
 
     def __init__(self, recipe: Recipe, samples: list[Sample], end_tokens: set[int], think_opened: bool) -> None:
@@ -91,6 +91,8 @@ def in_parallel(jobs: list[tuple[Reward, Rollout]], seconds: float) -> list[floa
                 cells[number] = value_of(*jobs[number])
             except Exception as error:
                 cells[number] = error
+            except SystemExit:
+                cells[number] = RuntimeError("tried to end the process")
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(THREADS)]
     for thread in threads:
@@ -110,15 +112,5 @@ def opens_think(recipe: Recipe, tokenizer: Any) -> bool:
 def check_rewards(recipe: Recipe, tokenizer: Any) -> None:
     """The self-test of the recipe's rewards with the model's own chat template. Raises UserError with what is wrong."""
     rewards = expand(recipe.rewards)
-    if faults := check_cases(rewards, run_cases(rewards, opens_think(recipe, tokenizer))):
+    if faults := check_cases(run_cases(rewards, opens_think(recipe, tokenizer))):
         raise UserError(f"rewards: {'; '.join(faults)}. `python -m rewards RECIPE --self-test` shows it")
-
-
-def value_of(reward: Reward, rollout: Rollout) -> float | None:
-    """A reward's value for one rollout. Raises ValueError where that is neither None nor a finite number."""
-    score = reward.score(rollout)
-    if score is None:
-        return None
-    if not isinstance(score, Score) or not math.isfinite(score.value):
-        raise ValueError(f"returned {score!r}, wanted a finite number or None")
-    return score.value

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from onecard import hub
 from onecard.tiny_problems import build_problems
 from onecard.types import Sample, UserError
+from rewards.answer import marked
 
 if TYPE_CHECKING:
     from onecard.recipe import Data, Recipe
 
 SYNTHETIC = "tiny"
-GOLD = re.compile(r"-?\d+(\.\d+)?")
+GOLD = re.compile(r"-?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]+)?")
 CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K's annotations: 9*2 = $<<9*2=18>>18
 
 
@@ -70,10 +71,10 @@ def read_row(row: Any, where: str, number: int) -> Sample:
             found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
             raise UserError(f"{where}: no text in column {column!r} (the row has: {found}); wanted question and answer")
     solution, marker, gold = row["answer"].rpartition("####")
-    gold = gold.strip().replace(",", "")
+    gold = gold.strip()
     if not marker or not GOLD.fullmatch(gold):
         raise UserError(f"{where}: the answer must end in '#### NUMBER', got {row['answer'][-40:]!r}")
-    return Sample(str(number), row["question"], gold, CALCULATOR.sub("", solution).strip())
+    return Sample(str(number), row["question"], gold.replace(",", ""), CALCULATOR.sub("", solution).strip())
 
 
 def prompt_for(sample: Sample, data: "Data") -> list[dict[str, str]]:
@@ -82,9 +83,9 @@ def prompt_for(sample: Sample, data: "Data") -> list[dict[str, str]]:
     return [*system, {"role": "user", "content": sample.question}]
 
 
-def target_for(sample: Sample) -> list[dict[str, str]]:
-    """The warm-up's completion: the sample's solution in the think block, its gold in the answer block."""
-    text = f"<think>{sample.solution}</think><answer>{sample.gold}</answer>"
+def target_for(sample: Sample, recipe: "Recipe") -> list[dict[str, str]]:
+    """The warm-up's completion: the sample's solution in the think block, then its gold, marked as the recipe's rewards read it."""
+    text = f"<think>{sample.solution}</think>{marked(sample.gold, recipe.answer_format)}"
     return [{"role": "assistant", "content": text}]
 
 

@@ -53,7 +53,7 @@ def build_warmup_trainer(
     """Supervised training on the samples' own solutions; the loss is on the completion alone."""
     assert recipe.warmup is not None
     cuda = torch.cuda.is_available()
-    rows = [{"prompt": prompt_for(s, recipe.data), "completion": target_for(s)} for s in samples]
+    rows = [{"prompt": prompt_for(s, recipe.data), "completion": target_for(s, recipe)} for s in samples]
     trainer = SFTTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,

@@ -1,6 +1,6 @@
 """What would a recipe's rewards pay?
 
-python -m rewards RECIPE --self-test                               six completions that must rank as a person would
+python -m rewards RECIPE --self-test                               six completions; the perfect one must earn most, noise nothing
 python -m rewards RECIPE --gold 18 --completion-file FILE          one completion, from a file or - for standard input
 python -m rewards RECIPE --completion-file FILE.jsonl              many: {"completion": ..., "gold": ...} a line
 """
@@ -17,7 +17,7 @@ from onecard.recipe import Recipe, load_recipe
 from onecard.types import Rollout, Sample, UserError
 from rewards import expand
 from rewards.answer import grade
-from rewards.selftest import check_cases, run_cases
+from rewards.selftest import check_cases, checked, run_cases
 
 
 def main() -> int:
@@ -51,10 +51,15 @@ def read_rollouts(file: str, gold: str | None) -> list[tuple[str, Rollout]]:
             raise UserError("--gold: give the right answer that the completion is compared with")
         return [("1", Rollout(Sample("1", "", gold), text, len(text.split())))]
     rollouts = []
-    for number, line in enumerate(filter(str.strip, text.split("\n")), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
-            sample = Sample(str(number), row.get("question", ""), str(row.get("gold", gold)))
+            answer = row.get("gold", gold)
+            if answer is None:
+                raise KeyError("gold")
+            sample = Sample(str(number), row.get("question", ""), str(answer))
             rollouts.append((str(number), Rollout(sample, row["completion"], len(row["completion"].split()))))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(f'{file}, line {number}: wanted {{"completion": "...", "gold": "..."}}') from None
@@ -65,10 +70,10 @@ def show(recipe: Recipe, rollouts: list[tuple[str, Rollout]]) -> None:
     rewards = expand(recipe.rewards)
     table = Table(*("row", *(f"{r.label} x {r.weight:g}" for r in rewards), "total", "verdict", "extracted"))
     for name, rollout in rollouts:
-        scores = [reward.score(rollout) for reward in rewards]
+        values = [checked(reward, rollout) for reward in rewards]
         read = grade(rollout.text, rollout.sample.gold, recipe.answer_format)
-        total = sum(reward.weight * score.value for reward, score in zip(rewards, scores, strict=True) if score is not None)
-        cells = ["-" if score is None else f"{score.value:g}" for score in scores]
+        total = sum(reward.weight * value for reward, value in zip(rewards, values, strict=True) if value is not None)
+        cells = ["-" if value is None else f"{value:g}" for value in values]
         table.add_row(name, *cells, f"{total:g}", str(read.verdict), ascii(read.extracted)[1:-1] if read.extracted else "")
     Console().print(table)
 
@@ -78,11 +83,11 @@ def self_test(recipe: Recipe) -> int:
     cases = run_cases(rewards)
     table = Table("reward", "weight", *(case.name for case in cases))
     for reward in rewards:
-        paid = (case.values[reward.label] for case in cases)
+        paid = (case.values.get(reward.label) for case in cases)
         table.add_row(reward.label, f"{reward.weight:g}", *("-" if value is None else f"{value:.3g}" for value in paid))
     table.add_row("total", "", *(f"{case.total:.3g}" for case in cases))
     Console().print(table)
-    faults = check_cases(rewards, cases)
+    faults = check_cases(cases)
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
     return 1 if faults else 0

@@ -13,20 +13,45 @@ LONGEST_ANSWER = 300  # characters; what is longer is no answer that GSM8K or MA
 MOST_MARKERS = 8  # of one kind; more is a model repeating itself, and would make reading them slow
 
 PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
-CURRENCY = re.compile(r"[$€£¥₹]")
 END_MARKS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>", "<eos>")
+
+# How people and models dress a number. Each is undressed on its own; what is left must be one number and a unit.
 CALCULATOR = re.compile(r"<<[^<>]*>>")
-LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
-LATEX_SPACE = re.compile(r"\\[!,;: ]|~")
-VARIABLE = re.compile(r"[^\W\d_]+(?: [^\W\d_]+){0,3} ?=")  # "x =", "total cost ="
-NUMBER = re.compile(r"([-+]?) ?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)?(\.[0-9]+)?")
-UNIT = re.compile(r"%|[^\W\d_]+[²³]?(?:[ /-][^\W\d_]+[²³]?){0,4}")
-# Words that make of a number another number, or of one answer two.
+LATEX_TEXT = re.compile(r"\\(?:text|textbf|textrm|textit|mathrm|mathbf|mathsf|boldsymbol|mbox)\s*\{([^{}]*)\}")
+LATEX_GROUPS = re.compile(r"(?<=[0-9])(?:\\[!,]|\{,\})(?=[0-9]{3}(?![0-9]))")  # 1\,200 and 1{,}200
+LATEX_SPACE = re.compile(r"\\[!,;: ]|\\displaystyle\b|~|[\u00a0\u202f]")
+LATEX_DEGREE = re.compile(r"\^\s*\{?\s*\\circ\s*\}?")
+POWER_OF_UNIT = re.compile(r"(?<=[A-Za-z]) ?\^ ?\{?([23])\}?")
+BOLD = re.compile(r"\*\*([^*]*)\*\*")
+WRAPPERS = (
+    ("$$", "$$"),
+    ("$", "$"),
+    ("\\(", "\\)"),
+    ("\\[", "\\]"),
+    ("{", "}"),
+    ('"', '"'),
+    ("\u201c", "\u201d"),
+    ("`", "`"),
+    ("*", "*"),
+    ("_", "_"),
+)
+NAME = re.compile(r"(?:([A-Za-z][A-Za-z']*(?: [A-Za-z']+){0,4})|[A-Za-z]_\{?[0-9A-Za-z]\}?)? ?[=:]")  # "x =", "Total cost:", "="
+CURRENCY = r"(?:(?:US|A|C)?\$|[€£¥₹₩]|\\pounds|USD|EUR|GBP|Rs\.?)"
+NUMBER = re.compile(rf"([-+](?! ))?(?:{CURRENCY} ?)?([-+](?! ))?([0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)?(\.[0-9]+)?(?: ?{CURRENCY})?")
+WORD = r"[A-Za-z\u00c0-\u024f\u00b5]{1,24}(?:'s)?[²³23]?\.?"
+UNIT = re.compile(rf"(?:%|¢|°[CF]?|/ ?{WORD}|{WORD})(?:(?: ?/ ?| |-){WORD}){{0,4}}")
+# Words that make another number of a number, two answers of one, or a guess of an answer.
 NOT_UNITS = re.compile(
-    r"\b(?:or|and|to|between|about|around|roughly|approximately|maybe|perhaps|not|but|plus|minus|times|over|half|quarter|third|"
-    r"dozen|hundred|thousand|million|billion|trillion|one|two|three|four|five|six|seven|eight|nine|ten|pi|k|e|x)\b",
+    r"\b(?:or|and|to|through|until|till|versus|vs|between|either|instead|oder|und|bis|"
+    r"about|around|roughly|approximately|approx|circa|maybe|perhaps|probably|possibly|likely|ish|least|most|minimum|maximum|"
+    r"not|never|but|if|is|are|was|wrong|incorrect|false|negative|below|above|under|over|plus|minus|squared|cubed|x[23]?|e|pi|"
+    r"half|halves|thirds?|fourths?|fifths?|sixths?|eighths?|tenths?|hundredths?|thousandths?|"
+    r"dozens?|hundreds?|thousands?|(?:m|b|tr|quadr)illions?|lakhs?|crores?|mil|mln|mn|bn|kk?|b|"
+    r"zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|"
+    r"twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)\b",
     re.IGNORECASE,
 )
+MILLIONS = re.compile(r"\b[MK]\b")  # 18 m is metres, 18 M is not
 
 
 def grade(completion: str | None, gold: str, answer_format: AnswerFormat = "auto", truncated: bool = False) -> Score:
@@ -43,10 +68,11 @@ def grade(completion: str | None, gold: str, answer_format: AnswerFormat = "auto
     if not spans:
         return Score(0.0, Verdict.TRUNCATED if truncated else Verdict.NO_ANSWER)
     extracted = " | ".join(spans)[:LONGEST_ANSWER]
-    if len(spans) > 1 or len(spans[0]) > LONGEST_ANSWER:
+    numbers = {read_number(span) for span in spans}
+    if (len(spans) > 1 and (len(numbers) > 1 or None in numbers)) or len(spans[0]) > LONGEST_ANSWER:
         return Score(0.0, Verdict.WRONG, extracted)
     if PLAIN_NUMBER.fullmatch(gold):
-        right: bool | None = read_number(spans[0]) == Decimal(gold)
+        right: bool | None = numbers == {Decimal(gold)}
     else:
         right = same_expression(spans[0], gold)
     if right is None:
@@ -67,8 +93,15 @@ def declared(text: str, answer_format: AnswerFormat = "auto") -> list[str]:
         if answer_format in ("auto", name) and marker in text:
             if text.count(marker) > MOST_MARKERS and name != "boxed":
                 return [marker, "..."]
-            return list(dict.fromkeys(span.strip() for span in read(text)))
+            spans = list(dict.fromkeys(unwrapped(span) for span in read(text)))
+            if spans or name != "hash":  # a #### line may be a mere heading
+                return spans
     return []
+
+
+def marked(answer: str, answer_format: AnswerFormat) -> str:
+    """An answer in the marker that a recipe asks for; `auto` writes <answer> tags."""
+    return {"hash": f"\n#### {answer}", "boxed": f"\\boxed{{{answer}}}"}.get(answer_format, f"<answer>{answer}</answer>")
 
 
 def without_end_mark(text: str) -> str:
@@ -80,25 +113,33 @@ def without_end_mark(text: str) -> str:
 
 
 def tagged(text: str) -> list[str]:
-    """What stands in <answer>...</answer>. An unclosed or a nested tag declares nothing."""
+    """What stands in <answer>...</answer>. Where one tag is unclosed or holds another, nothing is declared."""
     pieces = text.split("<answer>")[1:]
-    return [piece.partition("</answer>")[0] for piece in pieces if "</answer>" in piece]
+    return [piece.partition("</answer>")[0] for piece in pieces] if all("</answer>" in piece for piece in pieces) else []
 
 
 def hashed(text: str) -> list[str]:
-    """What follows #### on its line."""
-    return [piece.partition("\n")[0] for piece in text.split("####")[1:] if piece.partition("\n")[0].strip()]
+    """What follows #### on its line, headings (#### Step 1) left out."""
+    lines = [piece.partition("\n")[0].strip() for piece in text.split("####")[1:]]
+    return [line for line in lines if line and (not line[0].isalpha() or read_number(line[:LONGEST_ANSWER]) is not None)]
 
 
 def boxed(text: str) -> list[str]:
     """What the last \\boxed{...} holds, its braces balanced; an unclosed box declares nothing."""
-    start = text.find("{", text.rfind("\\boxed"))
+    start = text.rfind("\\boxed") + len("\\boxed")
     depth = 0
-    for place in range(start, min(len(text), start + LONGEST_ANSWER + 2)) if start >= 0 else ():
+    for place in range(start, min(len(text), start + LONGEST_ANSWER + 2)):
         depth += (text[place] == "{") - (text[place] == "}")
-        if depth == 0:
-            return [text[start + 1 : place]]
+        if depth == 0 and text[place] != " ":
+            return [text[text.index("{", start) + 1 : place]] if text[place] == "}" else []
     return []
+
+
+def unwrapped(span: str) -> str:
+    """A span without a second marker around the same answer: <answer>\\boxed{18}</answer>, #### \\boxed{18}."""
+    span = span.strip().removeprefix("####").strip()
+    inner = span.strip("$ ")
+    return inner[len("\\boxed{") : -1].strip() if inner.startswith("\\boxed{") and inner.endswith("}") else span
 
 
 def read_number(span: str) -> Decimal | None:
@@ -106,21 +147,36 @@ def read_number(span: str) -> Decimal | None:
 
     Not evaluated: 18/1, 2**9, 1e2, 3 million are None, as are hedges and ranges.
     """
-    text = LATEX_TEXT.sub(r" \1 ", CALCULATOR.sub("", span))
-    text = text.replace("\u2212", "-").replace("{,}", ",").replace("\\%", "%").replace("\\(", "").replace("\\)", "")
-    text = " ".join(LATEX_SPACE.sub(" ", text.replace("\\!", "")).replace("\\$", "$").replace("\u00a0", " ").split())
-    text = text.strip("*_` ").rstrip(".! ")
-    text = VARIABLE.sub("", text, count=1).strip("*_` ") if "=" in text else text
-    if len(CURRENCY.findall(text)) <= 2:  # $18, 18 €, or $18$ in math mode
-        text = CURRENCY.sub("", text).strip()
-    text = text.removesuffix(".")
+    text = span.strip(" \t\r\n\u200b\ufeff")
+    if len(text) > LONGEST_ANSWER or text.startswith("~"):  # ~18 is about 18
+        return None
+    text = LATEX_TEXT.sub(r" \1 ", CALCULATOR.sub(" ", text)).replace("\u2212", "-").replace("\u2019", "'")
+    text = text.replace("\\%", "%").replace("\uff05", "%").replace("\\$", "$")
+    text = LATEX_DEGREE.sub("° ", LATEX_SPACE.sub(" ", LATEX_GROUPS.sub("", text)))
+    text = undressed(BOLD.sub(r" \1 ", text))
+    name = NAME.match(text)
+    if name is not None:
+        if name[1] and NOT_UNITS.search(name[1].removesuffix(" is")) and name[1] not in ("x", "e", "k", "b"):
+            return None
+        text = undressed(text[name.end() :])
     number = NUMBER.match(text)
-    if number is None or not (number[2] or number[3]):
+    if number is None or not (number[3] or number[4]) or (number[1] and number[2]):
         return None
-    unit = text[number.end() :].strip()
-    if unit and (not UNIT.fullmatch(unit) or NOT_UNITS.search(unit)):
+    unit = POWER_OF_UNIT.sub(lambda power: "²" if power[1] == "2" else "³", text[number.end() :].strip())
+    if unit and (not UNIT.fullmatch(unit) or NOT_UNITS.search(unit) or MILLIONS.search(unit)):
         return None
-    return Decimal(f"{number[1]}{(number[2] or '0').replace(',', '')}{number[3] or ''}")
+    return Decimal(f"{number[1] or number[2] or ''}{(number[3] or '0').replace(',', '')}{number[4] or ''}")
+
+
+def undressed(text: str) -> str:
+    """Text with single spaces, without the wrappers and the punctuation at its ends."""
+    text = " ".join(text.split())
+    for _ in range(4):  # **$18$**. has three layers
+        text = text.rstrip(" .!,;")
+        for opening, closing in WRAPPERS:
+            if len(text) > len(opening + closing) and text.startswith(opening) and text.endswith(closing):
+                text = text[len(opening) : -len(closing)].strip()
+    return text
 
 
 class CorrectAnswer(Reward):

@@ -1,7 +1,9 @@
 """What every reward is: an entry of a recipe, checked by its own schema, that scores one completion."""
 
+import math
+
 from onecard.section import Section
-from onecard.types import Rollout, Score
+from onecard.types import Rollout, Score, Verdict
 
 
 class Reward(Section):
@@ -24,3 +26,15 @@ class Reward(Section):
     def parts(self) -> "list[Reward]":
         """The rewards that this entry stands for: itself, or the parts of a preset."""
         return [self]
+
+
+def value_of(reward: Reward, rollout: Rollout) -> float | None:
+    """A reward's value for one rollout. Raises ValueError where that is neither None nor a finite number."""
+    score = reward.score(rollout)
+    if score is None:
+        return None
+    if not isinstance(score, Score) or not math.isfinite(score.value):
+        raise ValueError(f"returned {score!r}, wanted a finite number or None")
+    if score.verdict == Verdict.GRADER_ERROR:
+        raise TimeoutError(f"math-verify gave no verdict on {score.extracted!r} in time")
+    return score.value

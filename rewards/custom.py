@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -51,16 +52,19 @@ def load_function(name: str) -> Callable[..., Any]:
         if where.endswith(".py"):
             if not Path(where).is_file():
                 raise UserError(f"rewards: custom function {name!r}: no file {where}")
-            spec = importlib.util.spec_from_file_location(Path(where).stem, where)
+            spec = importlib.util.spec_from_file_location(f"onecard_custom_{Path(where).stem}", where)
             assert spec is not None
             assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module  # dataclasses look their module up while it runs
             spec.loader.exec_module(module)
         else:
             module = importlib.import_module(where)
         function: Callable[..., Any] = getattr(module, attribute)
-    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
-        if isinstance(error, UserError):
-            raise
+        if not callable(function):
+            raise TypeError(f"{attribute} is no function")
+    except UserError:
+        raise
+    except Exception as error:  # the file is the user's own and may raise anything
         raise UserError(f"rewards: custom function {name!r}: {error}; wanted path/to/file.py:function or package.module.function") from None
     return function

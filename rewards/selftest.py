@@ -1,10 +1,10 @@
-"""Does a recipe's sum of rewards pay for what it means to pay for? Six completions that must rank as a person would rank them."""
+"""Does a recipe's sum of rewards pay for what it means to pay for? Six completions, of which the perfect one must earn most."""
 
 from dataclasses import dataclass
 
-from onecard.types import Rollout, Sample
-from rewards.answer import CorrectAnswer
-from rewards.base import Reward
+from onecard.types import Rollout, Sample, UserError
+from rewards.answer import AnswerFormat, CorrectAnswer, marked
+from rewards.base import Reward, value_of
 from rewards.control import RandomReward
 
 SAMPLE = Sample("self-test", "Ann has 7 apples, buys 6 and eats 1. How many has she now?", "12")
@@ -24,13 +24,10 @@ class Case:
     total: float
 
 
-def marked(answer: str, answer_format: str) -> str:
-    return {"hash": f"\n#### {answer}", "boxed": f"\\boxed{{{answer}}}"}.get(answer_format, f"<answer>{answer}</answer>")
-
-
 def run_cases(rewards: list[Reward], think_opened: bool = False) -> list[Case]:
     """A perfect, an empty, a garbage, a truncated, a right-but-unformatted and a formatted-but-wrong completion, scored."""
-    answer_format = next((r.answer_format for r in rewards if isinstance(r, CorrectAnswer)), "auto")
+    answer_format: AnswerFormat = next((r.answer_format for r in rewards if isinstance(r, CorrectAnswer)), "auto")
+    rewards = [reward for reward in rewards if not isinstance(reward, RandomReward)]  # a control pays at random on purpose
     texts = {
         "perfect": f"<think>{WORKING}</think>{marked('12', answer_format)}",
         "empty": "",
@@ -43,17 +40,24 @@ def run_cases(rewards: list[Reward], think_opened: bool = False) -> list[Case]:
     for name, text in texts.items():
         text = text.removeprefix("<think>") if think_opened else text
         rollout = Rollout(SAMPLE, text, len(text.split()), name == "truncated", think_opened)
-        scores = {reward.label: reward.score(rollout) for reward in rewards}
-        values = {label: None if score is None else score.value for label, score in scores.items()}
+        values = {reward.label: checked(reward, rollout) for reward in rewards}
         total = sum(reward.weight * (values[reward.label] or 0.0) for reward in rewards)
         cases.append(Case(name, rollout, values, total))
     return cases
 
 
-def check_cases(rewards: list[Reward], cases: list[Case]) -> list[str]:
-    """What is wrong with the ranking, one sentence each; nothing for a control, which pays at random on purpose."""
-    if any(isinstance(reward, RandomReward) for reward in rewards):
-        return []
+def checked(reward: Reward, rollout: Rollout) -> float | None:
+    """A reward's value; what it raises becomes a UserError with its name."""
+    try:
+        return value_of(reward, rollout)
+    except UserError:
+        raise
+    except Exception as error:  # a function of the user's own may raise anything
+        raise UserError(f"reward {reward.label} fails on {rollout.text[:40]!r}: {type(error).__name__}: {error}") from error
+
+
+def check_cases(cases: list[Case]) -> list[str]:
+    """What is wrong with the ranking, one sentence each: none may earn more than the perfect one, and noise nothing at all."""
     totals = {case.name: case.total for case in cases}
     faults = [
         f"the {name} completion earns {total:g}, more than the perfect one's {totals['perfect']:g}"

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.hostile import HOSTILE
 from onecard.recipe import load_recipe
 from onecard.types import Rollout, Sample, UserError
 from rewards import REWARDS, expand
@@ -197,6 +199,17 @@ def test_no_text_breaks_a_reward_and_noise_earns_nothing(name: str, text: str) -
         assert score.value <= 0.0
 
 
+@pytest.mark.parametrize("name", sorted(set(REWARDS) - {"custom", "deepseek_r1", "robust", "random"}))
+def test_no_long_text_makes_a_reward_slow(name: str) -> None:
+    """100,000 characters each; a quadratic pattern would need many seconds for one of them."""
+    knobs = KNOBS.get(name, {}) | ({"only_if_correct": False} if "only_if_correct" in REWARDS[name].model_fields else {})
+    reward = build(name, **knobs)
+    for text in (*HOSTILE, *(f"<think>{text}</think><answer>18</answer>" for text in HOSTILE)):
+        started = time.perf_counter()
+        reward.score(Rollout(Sample("1", "q", "18"), text, len(text)))
+        assert time.perf_counter() - started < 0.5, text[:30]
+
+
 CUSTOM = """
 def ours(rollout):
     return 1.0 if rollout.sample.gold in rollout.text else None
@@ -248,7 +261,7 @@ def test_wrong_reward_entries_are_told(rewards: str, told: str) -> None:
 def test_every_shipped_recipe_passes_its_self_test(file: Path, think_opened: bool) -> None:
     rewards = expand(load_recipe(file).rewards)
     cases = run_cases(rewards, think_opened)
-    assert check_cases(rewards, cases) == []
+    assert check_cases(cases) == []
     totals = {case.name: case.total for case in cases}
     assert totals["perfect"] > max(total for name, total in totals.items() if name != "perfect")
 
@@ -265,14 +278,14 @@ def test_every_shipped_recipe_passes_its_self_test(file: Path, think_opened: boo
 )
 def test_sensible_mixtures_pass_the_self_test(rewards: str) -> None:
     parts = expand(load_recipe(TINY, [f"rewards={rewards}"]).rewards)
-    assert check_cases(parts, run_cases(parts)) == []
+    assert check_cases(run_cases(parts)) == []
 
 
 def test_a_mixture_that_pays_for_noise_or_against_the_perfect_answer_fails_the_self_test() -> None:
     negative = expand(load_recipe(TINY, ["rewards=[{name: correct_answer, weight: -1.0}]"]).rewards)
-    assert "more than the perfect one" in check_cases(negative, run_cases(negative))[0]
+    assert "more than the perfect one" in check_cases(run_cases(negative))[0]
     noise = expand(load_recipe(TINY, ["rewards=[{name: correct_answer}, {name: too_short, weight: -0.5}]"]).rewards)
-    assert any("empty completion earns 0.5; it must earn nothing" in fault for fault in check_cases(noise, run_cases(noise)))
+    assert any("empty completion earns 0.5; it must earn nothing" in fault for fault in check_cases(run_cases(noise)))
 
 
 def rewards_command(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -47,7 +47,7 @@ def test_golds_with_commas_and_signs(answer: str, gold: str) -> None:
     assert read_rows([{"question": "q", "answer": answer}], "rows")[0].gold == gold
 
 
-@pytest.mark.parametrize("answer", ["7", "#### seven", "####", "#### 1 2", "#### --1", "#### 1e5"])
+@pytest.mark.parametrize("answer", ["7", "#### seven", "#### 3,5", "#### \u0661\u0668", "####", "#### 1 2", "#### --1", "#### 1e5"])
 def test_a_row_without_a_number_for_gold_is_named(answer: str) -> None:
     with pytest.raises(UserError, match="rows, row 2: the answer must end in '#### NUMBER'"):
         read_rows([{"question": "q", "answer": "#### 1"}, {"question": "q", "answer": answer}], "rows")
@@ -82,4 +82,4 @@ def test_prompt_and_target_are_chat_messages() -> None:
     recipe = load_recipe(ROOT / "recipes/tiny.yaml", ["data.system_prompt=Think."])
     sample = read_rows([{"question": "q", "answer": "1 + 1 = 2\n#### 2"}], "rows")[0]
     assert prompt_for(sample, recipe.data) == [{"role": "system", "content": "Think."}, {"role": "user", "content": "q"}]
-    assert target_for(sample) == [{"role": "assistant", "content": "<think>1 + 1 = 2</think><answer>2</answer>"}]
+    assert target_for(sample, recipe) == [{"role": "assistant", "content": "<think>1 + 1 = 2</think><answer>2</answer>"}]
