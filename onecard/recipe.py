@@ -11,12 +11,14 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from eval.benchmarks import BENCHMARKS
 from onecard.grpo import OWNED, stock_fields
+from onecard.samples import SYNTHETIC
 from onecard.section import Section
 from onecard.types import UserError
 from onecard.yaml_lines import Loc, parse_value, read_yaml
 from rewards import REWARDS, expand
 from rewards.answer import AnswerFormat, CorrectAnswer
 from rewards.base import Reward
+from rewards.length import Overlong
 
 
 def named_in(known: dict[str, Any]) -> AfterValidator:
@@ -35,6 +37,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {nearest[0]!r}?)" if nearest else ""
 
 
+FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -140,6 +143,8 @@ class Grpo(Section):
                 f"num_generations {self.num_generations} does not divide; make it "
                 + " or ".join(str(n) for n in (low, low + self.num_generations) if n)
             )
+        if self.epsilon_high < self.epsilon:
+            raise ValueError(f"epsilon_high {self.epsilon_high} is smaller than epsilon {self.epsilon}; make it at least that")
         for name in self.extra:
             if name in OWNED:
                 raise ValueError(f"extra: {name} is not taken here: {OWNED[name]}")
@@ -164,7 +169,7 @@ class Save(Section):
 
 
 class Recipe(Section):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    name: Annotated[str, Field(pattern=FOLDER_NAME)]
     claim: str  # what this recipe is expected to show, in one sentence
     caveat: str | None = None  # what a reader must know before believing the numbers; stands at the top of the report
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -192,6 +197,20 @@ class Recipe(Section):
             raise ValueError(f"rewards: {', '.join(sorted(twice))} is listed twice (presets count); give it one entry and one weight")
         if all(reward.weight == 0 for reward in self.rewards):
             raise ValueError("rewards: every weight is 0, so nothing would be learned; give one a weight")
+        if len(set(self.eval.benchmarks)) < len(self.eval.benchmarks):
+            raise ValueError(f"eval.benchmarks: {', '.join(self.eval.benchmarks)}: one of them stands twice")
+        if self.data.path == SYNTHETIC and "gsm8k" in self.eval.benchmarks:
+            raise ValueError("eval.benchmarks: gsm8k needs GSM8K's rows, and data.path is the synthetic set; set data.path or use tiny")
+        if self.data.path == SYNTHETIC and self.data.train_problems < self.grpo.prompts_per_step:
+            raise ValueError(
+                f"data.train_problems {self.data.train_problems} is fewer than the {self.grpo.prompts_per_step} prompts of a step"
+            )
+        for reward in self.rewards:
+            if isinstance(reward, Overlong) and reward.max_tokens > self.grpo.max_completion_length:
+                longest = self.grpo.max_completion_length
+                raise ValueError(f"rewards: overlong's max_tokens {reward.max_tokens} is more than grpo.max_completion_length {longest}")
+        if self.model.name == "tiny" and self.model.fast_inference:
+            raise ValueError("model.fast_inference: the tiny model has no vLLM path; leave it false")
         if self.model.name == "tiny" and (self.warmup is None or self.warmup.trains != "all_weights"):
             raise ValueError("model.name: tiny has random weights; it needs `warmup:` with `trains: all_weights`")
         return self
@@ -208,22 +227,29 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     Raises UserError: one line per fault, each with the file's line, what was found and what to write.
     """
     path = Path(path)
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise UserError(f"{str(path)[:80]}: cannot be read: {error.strerror}") from None
+    if is_folder:
         found = ", ".join(sorted(file.name for file in path.glob("*.yaml"))) or "none"
         raise UserError(f"{path} is a folder, not a recipe; recipes in it: {found}")
-    if not path.is_file():
+    if not is_file:
         shipped = [f"recipes/{file.name}" for file in Path(__file__).parent.parent.glob("recipes/*.yaml")]
         raise UserError(f"no recipe {path}{did_you_mean(str(path), shipped)}; recipes/ has the shipped ones")
     content, lines = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: a recipe is a mapping of sections (name, model, grpo, ...), got {type(content).__name__}")
     sources = {loc: f"{path}, line {line}" for loc, line in lines.items()}
+    overridden: dict[Loc, str] = {}
     for override in overrides or []:
-        sources[apply_override(content, override)] = f"--set {override}"
+        loc = apply_override(content, override)
+        sources = {place: line for place, line in sources.items() if place[: len(loc)] != loc}
+        overridden[loc] = sources[loc] = f"--set {override}"
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise UserError("\n".join(explain(fault, sources, path) for fault in error.errors())) from None
+        raise UserError("\n".join(explain(fault, sources, overridden, path) for fault in error.errors())) from None
 
 
 def apply_override(content: dict[str, Any], override: str) -> Loc:
@@ -231,7 +257,7 @@ def apply_override(content: dict[str, Any], override: str) -> Loc:
     key, equals, text = override.partition("=")
     if not equals or not all(key.split(".")):
         raise UserError(f"--set {override}: wanted key=value, for example --set grpo.max_steps=20")
-    loc: Loc = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+    loc: Loc = tuple(int(part) if part.isascii() and part.isdigit() else part for part in key.split("."))
     target: Any = content
     for part in loc[:-1]:
         if isinstance(target, dict) and target.get(part) is None:
@@ -241,7 +267,10 @@ def apply_override(content: dict[str, Any], override: str) -> Loc:
         except (KeyError, IndexError, TypeError):
             raise UserError(f"--set {override}: there is no {part!r} to set {loc[-1]!r} in") from None
     section = section_at(loc[:-1])
-    plain_text = section is not None and loc[-1] in section.model_fields and section.model_fields[str(loc[-1])].annotation is str
+    field = section.model_fields.get(str(loc[-1])) if section else None
+    kinds = set(annotations(field.annotation)) if field else set()
+    optional = kinds == {str, type(None), str | None} and text not in ("", "null", "~")
+    plain_text = field is not None and (field.annotation is str or optional)
     try:
         target[loc[-1]] = text if plain_text else parse_value(text)  # `--set name=7` means the text "7"
     except (IndexError, TypeError):
@@ -272,18 +301,20 @@ def is_section(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
-def explain(fault: Any, sources: dict[Loc, str], path: Path) -> str:
+def explain(fault: Any, sources: dict[Loc, str], overridden: dict[Loc, str], path: Path) -> str:
     """One of pydantic's faults in the words of the recipe: where, which key, what was wrong, what to write."""
     loc = fault["loc"]
     section = section_at(loc[:-1])
     if loc[:1] == ("rewards",) and len(loc) > 2:  # pydantic puts the reward's name into the path: rewards, 0, overlong, max_tokens
         section, loc = REWARDS[loc[2]], loc[:2] + loc[3:]
     where = next((sources[loc[:end]] for end in range(len(loc), 0, -1) if loc[:end] in sources), str(path))
+    if fault["type"] == "value_error":  # arithmetic across a section's keys: an override in it is the likelier culprit
+        where = next((label for place, label in reversed(overridden.items()) if place[: len(loc)] == loc), where)
     key = ".".join(map(str, loc))
     if fault["type"] == "extra_forbidden":
         return f"{where}: unknown key {key}{did_you_mean(str(loc[-1]), section.model_fields if section else ())}"
     if fault["type"] == "union_tag_invalid":
-        tag = fault["ctx"]["tag"]
+        tag, where = fault["ctx"]["tag"], sources.get((*loc, "name"), where)
         return f"{where}: no reward {tag!r}{did_you_mean(tag, REWARDS)}; there are: {', '.join(REWARDS)}"
     if fault["type"] == "union_tag_not_found":
         return f"{where}: {key}.name is missing; there are: {', '.join(REWARDS)}"

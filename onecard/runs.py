@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from onecard.recipe import Recipe
+from onecard.recipe import FOLDER_NAME, Recipe
 from onecard.types import UserError
 
 PACKAGES = ("unsloth", "unsloth_zoo", "trl", "transformers", "peft", "bitsandbytes", "torch", "datasets", "tensorboard")
@@ -57,8 +58,8 @@ def open_run(recipe: Recipe, root: Path, name: str | None) -> Run:
     """
     if name is None:
         name = next(n for i in count(1) if not (root / (n := recipe.name if i == 1 else f"{recipe.name}-{i}")).exists())
-    elif Path(name).name != name or name.startswith("."):
-        raise UserError(f"--name {name}: a plain folder name, without / and not starting with a dot")
+    elif not re.match(FOLDER_NAME, name):
+        raise UserError(f"--name {name}: wanted a plain folder name of letters, digits, '.', '_' and '-'")
     folder = root / name
     try:
         folder.mkdir(parents=True)

@@ -12,7 +12,7 @@ Loc = tuple[str | int, ...]  # where a value is in a document: keys and list ind
 
 
 class Loader(yaml.SafeLoader):
-    """Safe YAML, plus: a key may stand once, and 1e-3 is a number (YAML 1.1 reads it as text)."""
+    """Safe YAML with the plain values of YAML 1.2, where 010 is not eight, yes is a word and 1e-3 a number; a key stands once."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -25,7 +25,16 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+Loader.yaml_implicit_resolvers = {}  # the parent's are YAML 1.1
+for tag, pattern, first in (
+    ("null", r"null|~|", ["n", "~", ""]),
+    ("bool", r"true|false", ["t", "f"]),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
+    ("float", r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", list("-+.0123456789")),
+):
+    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"(?:{pattern})$"), first)
+
+NOT_YAML = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)  # what PyYAML raises on odd tags
 
 
 def read_yaml(file: Path) -> tuple[Any, dict[Loc, int]]:
@@ -39,13 +48,17 @@ def read_yaml(file: Path) -> tuple[Any, dict[Loc, int]]:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}, line {mark.line + 1}" if mark else str(file)
         raise UserError(f"{where}: broken YAML: {getattr(error, 'problem', None) or error}") from None
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    except NOT_YAML as error:
+        raise UserError(f"{file}: broken YAML: {type(error).__name__}: {str(error)[:100]}") from None
 
 
 def parse_value(text: str) -> Any:
     """One value as a recipe would hold it. Raises ValueError when it is not YAML."""
     try:
         return yaml.load(text, Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, *NOT_YAML) as error:
         raise ValueError(str(error)) from None
 
 

@@ -58,9 +58,9 @@ def grade(completion: str | None, gold: str, answer_format: AnswerFormat = "auto
     """1.0 if the completion declares exactly `gold`, else 0.0; with the verdict and the text that was read.
 
     Never falls back to a number in the working. Without a marker the verdict is NO_ANSWER, or TRUNCATED where the token
-    limit cut the completion off. Plain decimal golds are compared as exact decimals; any other gold goes to math-verify
-    in a process of its own (GRADER_ERROR when that does not answer in time). Never raises, never hangs, and gives the
-    same on every thread; linear in the length of the completion.
+    limit cut the completion off. Plain decimal golds are compared as exact decimals; any other gold goes to math-verify,
+    with its tolerance of six decimals, in a process of its own (GRADER_ERROR when that does not answer in time). Never
+    raises, never hangs, and gives the same on every thread; linear in the length of the completion.
     """
     if not isinstance(completion, str):
         return Score(0.0, Verdict.NO_ANSWER)

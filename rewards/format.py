@@ -73,7 +73,11 @@ THINK_BLOCK = re.compile(r"<(?:think|reasoning)>")
 
 
 def reasoning(rollout: Rollout) -> str:
-    """The working of a completion: what stands before its last </think>; without one, all before the first answer tag."""
+    """The working of a completion: what stands before its last </think>; without one, all before the first answer marker."""
     text = THINK_BLOCK.sub("", rollout.text, count=1)
     end = text.rfind("</think>")
-    return text[:end] if end >= 0 else text.partition("<answer>")[0]
+    if end >= 0:
+        return text[:end]
+    for marker in ("<answer>", "####", "\\boxed"):
+        text = text.partition(marker)[0]
+    return text

@@ -52,7 +52,8 @@ class CosineLength(Reward):
 class Repetition(Reward):
     """Costs up to 1: the share of word n-grams that are repeats of earlier ones (arXiv 2502.03373, appendix).
 
-    Pays nothing ever; a text too short for one n-gram costs nothing.
+    Pays nothing ever; a text too short for one n-gram costs nothing. Words are what white space separates, so a text
+    without spaces escapes it.
     """
 
     name: Literal["repetition"]
@@ -65,7 +66,10 @@ class Repetition(Reward):
 
 
 class TooShort(Reward):
-    """Costs 1 when the working has fewer than `min_words` words: an answer without a working. Pays nothing ever."""
+    """Costs 1 when the working has fewer than `min_words` words: an answer without a working. Pays nothing ever.
+
+    Gamed by filler; guarded by repetition, beside which `robust` uses it. Words are what white space separates.
+    """
 
     name: Literal["too_short"]
     min_words: int = Field(default=10, ge=1)

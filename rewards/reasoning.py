@@ -71,7 +71,7 @@ class SelfVerification(Shaping):
 
 
 class LanguageConsistency(Shaping):
-    """Pays the share of the working's letters that are of the target script: R1's language consistency, by script.
+    """Pays the share of the working's letters (of its first 20,000 characters) in the target script: R1's reward, by script.
 
     It cannot tell English from French. Gamed by writing little; guarded by paying only beside a right answer.
     """

@@ -74,6 +74,8 @@ GOOD_ROW = json.dumps({"question": "What is 1 + 1?", "answer": "1 + 1 = 2\n#### 
         (["{gsm}", "--set", "data.path=broken"], "broken/train.jsonl, line 1: not JSON"),
         (["{gsm}", "--set", "data.path=."], "no file train.jsonl"),
         (["{tiny}", "--name", "../up"], "--name ../up"),
+        (["{tiny}", "--name", ""], "wanted a plain folder name"),
+        (["{tiny}", "--set", "rewards=[{name: custom, function: nope.py:f}]"], "no file nope.py"),
         (["{tiny}", "--name", "taken"], "runs/taken exists already"),
     ],
 )

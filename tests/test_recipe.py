@@ -170,3 +170,77 @@ def test_extra_takes_fields_of_the_stock_config_only() -> None:
 
 def test_random_weights_need_a_warm_up(tmp_path: Path) -> None:
     assert "needs `warmup:`" in fault(TINY, "warmup=null")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2020-13-45",
+        "!!int abc",
+        "!!float x",
+        "!!bool x",
+        "!!timestamp foo",
+        "9" * 5000,
+        '"\\U00110000"',
+        "!!map [a]",
+        "&a [*a]",
+        "[" * 2000,
+        "yes",
+        "010",
+    ],
+    ids=lambda value: value[:12],
+)
+def test_odd_values_are_told_without_a_traceback(tmp_path: Path, value: str) -> None:
+    file = edited(tmp_path, "seed: 0", f"seed: {value}")
+    assert str(file) in fault(file)
+
+
+@pytest.mark.parametrize(
+    "override", ["grpo.\u00b2=1", "rewards.\u2461.name=1", "rewards.\u0660.name=random", "grpo.max_steps=" + "[" * 2000]
+)
+def test_odd_overrides_are_told_without_a_traceback(override: str) -> None:
+    assert "--set" in fault(TINY, override)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "rewards=[{name: correct_answr}]",
+        "eval.benchmarks=[tine]",
+        "grpo={}",
+        "rewards.0.name=7",
+        "grpo.num_generations=3",
+        "grpo.extra.seed=1",
+    ],
+)
+def test_faults_of_an_override_are_blamed_on_it_and_not_on_the_file(override: str) -> None:
+    message = fault(TINY, override)
+    assert all(line.startswith(f"--set {override}: ") for line in message.splitlines())
+
+
+def test_text_is_taken_as_it_is_where_the_schema_wants_text() -> None:
+    recipe = load_recipe(TINY, ["data.system_prompt=Think first: then answer", "caveat=yes", "data.hub_config=1"])
+    assert (recipe.data.system_prompt, recipe.caveat, recipe.data.hub_config) == ("Think first: then answer", "yes", "1")
+    assert load_recipe(TINY, ["caveat=null"]).caveat is None
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("grpo.max_steps=010", "should be a valid integer, got '010'"),
+        ("grpo.max_steps=1:30", "should be a valid integer, got '1:30'"),
+        ("model.load_in_4bit=yes", "should be a valid boolean, got 'yes'"),
+        ("eval.benchmarks=[tiny, tiny]", "stands twice"),
+        ("eval.benchmarks=[gsm8k]", "gsm8k needs GSM8K's rows"),
+        ("grpo.epsilon_high=0.1", "epsilon_high 0.1 is smaller than epsilon 0.2"),
+        ("data.train_problems=8", "train_problems 8 is fewer than the 16 prompts of a step"),
+        ("model.fast_inference=true", "the tiny model has no vLLM path"),
+        (
+            "rewards.0={name: overlong, max_tokens: 512, buffer_tokens: 8}",
+            "overlong's max_tokens 512 is more than grpo.max_completion_length 48",
+        ),
+        ("grpo.extra={logging_steps: 5}", "every step is logged"),
+    ],
+)
+def test_nonsense_is_not_accepted(override: str, told: str) -> None:
+    assert told in fault(TINY, override)

@@ -273,7 +273,7 @@ def test_every_shipped_recipe_passes_its_self_test(file: Path, think_opened: boo
         "[{name: robust}]",
         "[{name: correct_answer, answer_format: hash}]",
         "[{name: correct_answer, answer_format: boxed}, {name: repetition}]",
-        "[{name: correct_answer}, {name: overlong, max_tokens: 100, buffer_tokens: 50}, {name: tag_count, weight: 0.5}]",
+        "[{name: correct_answer}, {name: overlong, max_tokens: 48, buffer_tokens: 8}, {name: tag_count, weight: 0.5}]",
     ],
 )
 def test_sensible_mixtures_pass_the_self_test(rewards: str) -> None:
