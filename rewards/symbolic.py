@@ -27,15 +27,15 @@ class Worker:
     def ask(self, answer: str, gold: str) -> bool | None:
         """Whether math-verify takes the two for equal; None when it gave no verdict before the deadline."""
         with self.lock:
-            if self.process is None or self.process.poll() is not None:
-                self.start()
-            assert self.process is not None
-            assert self.process.stdin is not None
             try:
+                if self.process is None or self.process.poll() is not None:
+                    self.start()
+                assert self.process is not None
+                assert self.process.stdin is not None
                 self.process.stdin.write(json.dumps([answer, gold]).encode() + b"\n")
                 self.process.stdin.flush()
                 reply = self.read(DEADLINE_SECONDS)
-            except OSError:  # the worker died
+            except OSError:  # the worker died, or cannot start: `python -m rewards.symbolic` shows why
                 reply = None
             if reply is None:
                 self.stop()
@@ -46,7 +46,7 @@ class Worker:
         root = Path(__file__).parent.parent
         self.process = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         if self.read(START_SECONDS) != "ready":
-            raise RuntimeError("the math-verify worker did not start; `python -m rewards.symbolic` shows why")
+            raise OSError("the math-verify worker did not start")
 
     def read(self, seconds: float) -> str | None:
         assert self.process is not None

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import sys
 import threading
 import time
 from decimal import Decimal
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from bench.hostile import HOSTILE
 from onecard.samples import read_jsonl, read_rows
 from onecard.types import Sample, Score, Verdict
+from rewards import symbolic
 from rewards.answer import grade, read_number
 from rewards.symbolic import DEADLINE_SECONDS
 
@@ -182,3 +184,9 @@ def test_a_power_tower_is_stopped_at_the_deadline_and_the_next_question_answered
     assert score.value == 0.0
     assert time.monotonic() - started < DEADLINE_SECONDS + 2
     assert grade(r"\boxed{2}", r"\sqrt{4}").value == 1.0
+
+
+def test_a_worker_that_cannot_start_is_a_grader_error_and_no_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(symbolic, "WORKER", symbolic.Worker())
+    assert grade(r"\boxed{2}", r"\sqrt{4}").verdict == Verdict.GRADER_ERROR
