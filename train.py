@@ -19,7 +19,7 @@ from onecard.recipe import Recipe, load_recipe
 from onecard.runs import Run, open_run
 from onecard.samples import fitting, load_samples
 from onecard.types import Sample, UserError
-from rewards.custom import Custom, load_function
+from rewards.custom import check_functions
 
 
 def main() -> int:
@@ -45,9 +45,7 @@ def main() -> int:
 
 def train(recipe: Recipe, name: str | None, display: Display) -> None:
     # All that can be wrong with the input is found before anything is written.
-    for reward in recipe.rewards:
-        if isinstance(reward, Custom):
-            load_function(reward.function)
+    check_functions(recipe.rewards)
     if recipe.model.name != "tiny":
         check_available(recipe.model.name, "model", key="model.name")
     samples = load_samples(recipe.data, "train", recipe.data.train_problems)

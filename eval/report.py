@@ -11,6 +11,8 @@ from rich.box import SIMPLE
 from rich.console import Group
 from rich.table import Table
 
+from onecard.samples import read_jsonl
+
 EXAMPLES = 3  # of each kind
 # title, the metrics.jsonl keys drawn, unit of the vertical axis
 CURVES = {
@@ -86,10 +88,6 @@ def draw(metrics: list[dict[str, Any]], title: str, series: dict[str, str], unit
     figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
-
-
-def read_jsonl(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
 
 
 def summary(folder: Path) -> Group:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from functools import reduce
+from functools import cached_property, reduce
 from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -16,20 +16,16 @@ from onecard.section import Section
 from onecard.types import UserError
 from onecard.yaml_lines import Loc, parse_value, read_yaml
 from rewards import REWARDS, expand
-from rewards.answer import AnswerFormat, CorrectAnswer
+from rewards.answer import AnswerFormat, format_read_by
 from rewards.base import Reward
 from rewards.length import Overlong
 
 
-def named_in(known: dict[str, Any]) -> AfterValidator:
-    """A validator: the string is a key of `known`, or the error gives the nearest one."""
-
-    def check(name: str) -> str:
-        if name not in known:
-            raise ValueError(f"no such name {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
-        return name
-
-    return AfterValidator(check)
+def known_benchmark(name: str) -> str:
+    """The name as it is, or ValueError with the nearest benchmark's."""
+    if name not in BENCHMARKS:
+        raise ValueError(f"no such name {name!r}{did_you_mean(name, BENCHMARKS)}; there are: {', '.join(BENCHMARKS)}")
+    return name
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -158,7 +154,7 @@ class Grpo(Section):
 class Eval(Section):
     """Greedy accuracy on the same problems before and after. `limit`: problems per benchmark, None for all."""
 
-    benchmarks: Annotated[list[Annotated[str, named_in(BENCHMARKS)]], Field(min_length=1)]
+    benchmarks: Annotated[list[Annotated[str, AfterValidator(known_benchmark)]], Field(min_length=1)]
     limit: Count | None = None
     batch_size: Count
     max_completion_length: Count
@@ -215,10 +211,10 @@ class Recipe(Section):
             raise ValueError("model.name: tiny has random weights; it needs `warmup:` with `trains: all_weights`")
         return self
 
-    @property
+    @cached_property
     def answer_format(self) -> AnswerFormat:
-        """Where answers are declared: correct_answer's setting, so that evaluation reads what training pays for."""
-        return next((reward.answer_format for reward in expand(self.rewards) if isinstance(reward, CorrectAnswer)), "auto")
+        """The marker that the rewards read; the warm-up writes it and evaluation reads it, sample by sample."""
+        return format_read_by(expand(self.rewards))
 
 
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:

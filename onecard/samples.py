@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 from onecard import hub
 from onecard.tiny_problems import build_problems
 from onecard.types import Sample, UserError
-from rewards.answer import marked
+from rewards.answer import CALCULATOR, marked
 
 if TYPE_CHECKING:
     from onecard.recipe import Data, Recipe
 
 SYNTHETIC = "tiny"
 GOLD = re.compile(r"-?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]+)?")
-CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K's annotations: 9*2 = $<<9*2=18>>18
 
 
 def load_samples(data: "Data", split: str, count: int) -> list[Sample]:

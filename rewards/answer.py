@@ -16,7 +16,7 @@ PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 END_MARKS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>", "<eos>")
 
 # How people and models dress a number. Each is undressed on its own; what is left must be one number and a unit.
-CALCULATOR = re.compile(r"<<[^<>]*>>")
+CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K's annotations: 9*2 = $<<9*2=18>>18
 LATEX_TEXT = re.compile(r"\\(?:text|textbf|textrm|textit|mathrm|mathbf|mathsf|boldsymbol|mbox)\s*\{([^{}]*)\}")
 LATEX_GROUPS = re.compile(r"(?<=[0-9])(?:\\[!,]|\{,\})(?=[0-9]{3}(?![0-9]))")  # 1\,200 and 1{,}200
 LATEX_SPACE = re.compile(r"\\[!,;: ]|\\displaystyle\b|~|[\u00a0\u202f]")
@@ -121,7 +121,7 @@ def tagged(text: str) -> list[str]:
 def hashed(text: str) -> list[str]:
     """What follows #### on its line, headings (#### Step 1) left out."""
     lines = [piece.partition("\n")[0].strip() for piece in text.split("####")[1:]]
-    return [line for line in lines if line and (not line[0].isalpha() or read_number(line[:LONGEST_ANSWER]) is not None)]
+    return [line for line in lines if line and (not line[0].isalpha() or read_number(line) is not None)]
 
 
 def boxed(text: str) -> list[str]:
@@ -195,6 +195,11 @@ class CorrectAnswer(Reward):
         return grade(rollout.text, rollout.sample.gold, self.answer_format, rollout.truncated)
 
 
+def format_read_by(rewards: list[Reward]) -> AnswerFormat:
+    """Where a recipe's answers are declared: correct_answer's setting, so that all else reads what training pays for."""
+    return next((reward.answer_format for reward in rewards if isinstance(reward, CorrectAnswer)), "auto")
+
+
 class AnswerIsNumber(Reward):
     """Pays 1 when the declared answer is a number at all, right or wrong: the notebooks' "int" reward.
 
@@ -206,5 +211,5 @@ class AnswerIsNumber(Reward):
 
     def score(self, rollout: Rollout) -> Score:
         spans = declared(rollout.text, self.answer_format)
-        number = read_number(spans[0]) if len(spans) == 1 and len(spans[0]) <= LONGEST_ANSWER else None
+        number = read_number(spans[0]) if len(spans) == 1 else None
         return Score(float(number is not None), extracted=spans[0][:LONGEST_ANSWER] if spans else None)

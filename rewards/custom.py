@@ -42,6 +42,13 @@ class Custom(Reward):
         return value if value is None or isinstance(value, Score) else Score(float(value))
 
 
+def check_functions(rewards: list[Reward]) -> None:
+    """Load the function of every custom entry. Raises UserError naming what is missing."""
+    for reward in rewards:
+        if isinstance(reward, Custom):
+            load_function(reward.function)
+
+
 @cache
 def load_function(name: str) -> Callable[..., Any]:
     """The function of that name. Raises UserError naming what is missing."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from onecard.types import Rollout, Sample, UserError
-from rewards.answer import AnswerFormat, CorrectAnswer, marked
+from rewards.answer import format_read_by, marked
 from rewards.base import Reward, value_of
 from rewards.control import RandomReward
 
@@ -26,7 +26,7 @@ class Case:
 
 def run_cases(rewards: list[Reward], think_opened: bool = False) -> list[Case]:
     """A perfect, an empty, a garbage, a truncated, a right-but-unformatted and a formatted-but-wrong completion, scored."""
-    answer_format: AnswerFormat = next((r.answer_format for r in rewards if isinstance(r, CorrectAnswer)), "auto")
+    answer_format = format_read_by(rewards)
     rewards = [reward for reward in rewards if not isinstance(reward, RandomReward)]  # a control pays at random on purpose
     texts = {
         "perfect": f"<think>{WORKING}</think>{marked('12', answer_format)}",
