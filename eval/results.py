@@ -1,13 +1,93 @@
-"""results.json: what a run found, as numbers. Everything that is reported is read from here."""
+"""Scores of an evaluation, the comparison of two, and results.json: what a run found, as numbers."""
 
 import resource
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from eval.stats import paired_difference, wilson_interval
+from eval.record import differences
+from eval.stats import majority, mean_interval, paired_difference, pass_at
 from onecard.recipe import Recipe
 from onecard.runs import Run, write_json
-from onecard.types import EvalResult, Verdict
+from onecard.types import EvalItem, EvalResult, UserError, Verdict
+from rewards.answer import read_number
+
+ACCURACIES: dict[str, Callable[[EvalItem], bool]] = {  # of the same completions, side by side
+    "accuracy": lambda item: item.correct,  # the grader's verdict, the one that training pays for
+    "strict": lambda item: item.strict,
+    "flexible": lambda item: item.flexible,
+}
+
+
+def scores(result: EvalResult) -> dict[str, Any]:
+    """Accuracies with 95 % intervals, and shares, in [0, 1]; `accuracy` of k samples a problem is mean@k, with pass@k and maj@k."""
+    problems = result.problems
+    samples = len(problems[0])
+    found: dict[str, Any] = {"n": len(problems), "samples": samples}
+    for name, right in ACCURACIES.items():
+        values = by_problem(result, right)
+        found[name] = result.share(right)
+        found[f"{name}_ci"] = mean_interval(values)
+    found |= {
+        "stderr": (sum((v - found["accuracy"]) ** 2 for v in by_problem(result, ACCURACIES["accuracy"])) / len(problems) ** 2) ** 0.5,
+        "no_answer": result.share(lambda item: item.verdict in (Verdict.NO_ANSWER, Verdict.TRUNCATED)),
+        "truncated": result.share(lambda item: item.truncated),
+        "grader_error": result.share(lambda item: item.verdict == Verdict.GRADER_ERROR),
+        "step_by_step": result.share(lambda item: item.equations >= 2),  # a worked solution, not one jump
+        "mean_tokens": sum(item.tokens for item in result.items) / len(result.items),
+    }
+    if samples > 1:
+        ks = [k for k in (2, 4, 8, 16, 32, 64, 128) if k < samples] + [samples]
+        rights = [sum(item.correct for item in problem) for problem in problems]
+        votes = [majority([vote(item) for item in problem], [item.correct for item in problem]) for problem in problems]
+        for k in ks:
+            values = [pass_at(k, samples, correct) for correct in rights]
+            found[f"pass@{k}"], found[f"pass@{k}_ci"] = sum(values) / len(values), mean_interval(values)
+        found[f"maj@{samples}"], found[f"maj@{samples}_ci"] = sum(votes) / len(votes), mean_interval(votes)
+    return found
+
+
+def by_problem(result: EvalResult, right: Callable[[EvalItem], bool]) -> list[float]:
+    """The share of each problem's completions that are right."""
+    return [sum(map(right, problem)) / len(problem) for problem in result.problems]
+
+
+def vote(item: EvalItem) -> object:
+    """What a completion votes for: the number it declares, 18.0 and 18 alike, else the text; None without an answer."""
+    if item.extracted is None:
+        return None
+    number = read_number(item.extracted)
+    return item.extracted.strip() if number is None else number
+
+
+def compare(before: EvalResult, after: EvalResult) -> dict[str, Any]:
+    """Two results on the same problems. `difference` is of the grader's verdicts, the others of the harness's extractions.
+
+    `confusion` counts problems, right meaning that more than half of a problem's completions are.
+    """
+    assert [(item.id, item.sample) for item in before.items] == [(item.id, item.sample) for item in after.items]
+    was, now = ([value > 0.5 for value in by_problem(result, ACCURACIES["accuracy"])] for result in (before, after))
+    pairs = list(zip(was, now, strict=True))
+    found: dict[str, Any] = {"n": len(pairs), "before": scores(before), "after": scores(after)}
+    for name, right in ACCURACIES.items():
+        key = "difference" if name == "accuracy" else f"{name}_difference"
+        found[key] = asdict(paired_difference(by_problem(before, right), by_problem(after, right)))
+    found["confusion"] = {
+        "fixed": pairs.count((False, True)),
+        "broken": pairs.count((True, False)),
+        "still_right": pairs.count((True, True)),
+        "still_wrong": pairs.count((False, False)),
+    }
+    return found
+
+
+def check_comparable(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Raise UserError saying what differs, unless two results are about the same problems, put and graded in the same way."""
+    keys = ("benchmark", "prompt", "answer_format", "sampling")
+    asked = [{key: facts[key] for key in keys} for facts in (one, other)]
+    differing = [line for line in differences(asked[0], asked[1]) if not line.startswith("sampling.batch_size")]
+    if differing:
+        raise UserError(f"these two do not compare: {'; '.join(differing)}")
 
 
 def write_results(
@@ -24,33 +104,3 @@ def write_results(
         "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
     }
     write_json(run.folder / "results.json", results)
-
-
-def compare(before: EvalResult, after: EvalResult) -> dict[str, Any]:
-    """Two results on the same problems. `difference` is of the grader's verdicts, `flexible_difference` of flexible extraction."""
-    assert [item.id for item in before.items] == [item.id for item in after.items]
-    correct = [[item.verdict == Verdict.CORRECT for item in result.items] for result in (before, after)]
-    flexible = [[item.flexible for item in result.items] for result in (before, after)]
-    return {
-        "n": before.n,
-        "before": shares(before),
-        "after": shares(after),
-        "difference": asdict(paired_difference(*correct)),
-        "flexible_difference": asdict(paired_difference(*flexible)),
-    }
-
-
-def shares(result: EvalResult) -> dict[str, float]:
-    low, high = wilson_interval(round(result.accuracy * result.n), result.n)
-    return {
-        "accuracy": result.accuracy,
-        "stderr": (result.accuracy * (1 - result.accuracy) / result.n) ** 0.5,
-        "ci_low": low,
-        "ci_high": high,
-        "strict": result.strict,
-        "flexible": result.flexible,
-        "no_answer": result.share(Verdict.NO_ANSWER),
-        "truncated": result.share(Verdict.TRUNCATED),
-        "step_by_step": result.step_by_step,
-        "mean_tokens": result.mean_tokens,
-    }

@@ -1,39 +1,103 @@
-"""Put a policy to a benchmark and grade what it says: the same code before and after training."""
+"""Put a task to an engine and grade what it says: the same code for a run's before and after and for `python -m eval`."""
 
-from dataclasses import asdict
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, Protocol
 
 from eval.benchmarks import flexible, same_answer, strict
+from eval.record import open_record, read_result
+from eval.results import scores
+from eval.task import Task
 from onecard.display import Display
-from onecard.policy import Policy
-from onecard.recipe import Recipe
-from onecard.runs import Run, write_jsonl
-from onecard.samples import prompt_for
-from onecard.types import Completion, EvalItem, EvalResult, Sample
+from onecard.types import Completion, EvalItem, EvalResult, Sample, Sampling, UserError
 from rewards.answer import AnswerFormat, grade
 
 
-def evaluate(policy: Policy, benchmark: str, samples: list[Sample], when: str, recipe: Recipe, run: Run, display: Display) -> EvalResult:
-    """Greedy answers to every problem of `samples`, graded; each one is written to items/<benchmark>-<when>.jsonl."""
-    with display.phase(f"{benchmark} {when}", len(samples), unit="problem") as tick:
-        prompts = [prompt_for(sample, recipe.data) for sample in samples]
-        completions = policy.generate(prompts, recipe.eval.max_completion_length, recipe.eval.batch_size, on_batch=tick)
-    items = tuple(grade_item(sample, completion, recipe.answer_format) for sample, completion in zip(samples, completions, strict=True))
-    write_jsonl(run.folder / "items" / f"{benchmark}-{when}.jsonl", map(asdict, items))
-    return EvalResult(benchmark, when, items)
+class Engine(Protocol):
+    """What generates: the policy in training, a transformers model, or vLLM standing alone."""
+
+    @property
+    def tokenizer(self) -> Any: ...
+
+    @property
+    def context(self) -> int:
+        """The longest sequence, prompt and completion, in tokens."""
+
+    def facts(self) -> dict[str, Any]:
+        """What answered, as result.json keeps it."""
+
+    def generate(self, prompts: list[list[int]], sampling: Sampling, done: Collection[int] = ()) -> Iterator[dict[int, Completion]]:
+        """Completions of tokenized prompts, as they are finished, by the prompt's index; those of `done` need not be made."""
 
 
-def grade_item(sample: Sample, completion: Completion, answer_format: AnswerFormat) -> EvalItem:
-    score = grade(completion.text, sample.gold, answer_format, completion.truncated)
+def evaluate(engine: Engine, task: Task, folder: Path, display: Display, label: str) -> EvalResult:
+    """The engine's answers to every problem, graded and kept in `folder`; what an interrupted evaluation left there is not made again.
+
+    A prompt that leaves no room for a whole completion is not asked: it counts as cut off, and is told.
+    """
+    samples = task.sampling.samples
+    texts = [task.prompt(problem, engine.tokenizer) for problem in task.problems for _ in range(samples)]
+    prompts: list[list[int]] = engine.tokenizer(texts, add_special_tokens=bool(task.exemplars), verbose=False)["input_ids"]
+    room = engine.context - task.sampling.max_completion_length
+    too_long = [place for place, prompt in enumerate(prompts) if len(prompt) > room]
+    if len(too_long) == len(prompts):
+        shortest = min(map(len, prompts))
+        raise UserError(
+            f"{label}: not one prompt fits: the shortest has {shortest:,} tokens, and with {task.sampling.max_completion_length:,} "
+            f"for the completion that is more than the {engine.context:,} that the model takes; fewer --shots may fit"
+        )
+    record = open_record(folder, task.facts() | {"first_prompt": texts[0], "model": engine.facts()})
+    if (folder / "result.json").is_file():
+        display.say(f"{label}: evaluated already, nothing is asked again")
+        return read_result(folder)[1]
+
+    def graded(completions: dict[int, Completion]) -> dict[int, EvalItem]:
+        asked = {place: (task.problems[place // samples], place % samples) for place in completions}
+        return {place: grade_item(*asked[place], texts[place], completion, task.answer_format) for place, completion in completions.items()}
+
+    if too_long:
+        display.say(
+            f"{label}: {len(too_long):,} of {len(prompts):,} prompts are not asked and count as wrong: with up to "
+            f"{max(len(prompts[place]) for place in too_long):,} tokens and {task.sampling.max_completion_length:,} for the completion "
+            f"they are longer than the {engine.context:,} that the model takes"
+        )
+        record.add(graded({place: Completion("", 0, truncated=True) for place in too_long if place not in record.items}))
+    asked = sorted(set(range(len(prompts))) - set(too_long))
+    kept = len(record.items)
+    if kept > len(too_long):
+        display.say(f"{label}: continued, {kept:,} of {len(prompts):,} completions are there already")
+    started, tokens = time.monotonic(), 0
+    with display.phase(label, len(prompts), unit="completion") as tick:
+        if kept:
+            tick(kept)
+        done = {index for index, place in enumerate(asked) if place in record.items}
+        for completions in engine.generate([prompts[place] for place in asked], task.sampling, done):
+            record.add(graded({asked[index]: completion for index, completion in completions.items()}))
+            tokens += sum(completion.tokens for completion in completions.values())
+            seconds = time.monotonic() - started
+            tick(len(record.items), **{"tokens/s": tokens / seconds})
+    seconds = time.monotonic() - started
+    speed = {"seconds": round(seconds, 2), "tokens": tokens, "completions_kept": kept}
+    record.finish({"scores": scores(record.result), "speed": speed})
+    return record.result
+
+
+def grade_item(problem: Sample, sample: int, prompt: str, completion: Completion, answer_format: AnswerFormat) -> EvalItem:
+    score = grade(completion.text, problem.gold, answer_format, completion.truncated)
     assert score.verdict is not None
     return EvalItem(
-        id=sample.id,
-        question=sample.question,
-        gold=sample.gold,
+        id=problem.id,
+        sample=sample,
+        question=problem.question,
+        prompt=prompt,
+        gold=problem.gold,
         completion=completion.text,
         tokens=completion.tokens,
+        truncated=completion.truncated,
         extracted=score.extracted,
         verdict=score.verdict,
-        strict=same_answer(strict(completion.text), sample.gold),
-        flexible=same_answer(flexible(completion.text), sample.gold),
+        strict=same_answer(strict(completion.text), problem.gold),
+        flexible=same_answer(flexible(completion.text), problem.gold),
         equations=completion.text.count("="),
     )

@@ -1,9 +1,12 @@
 """How sure can one be? Intervals for one accuracy, and for the difference of two on the same problems."""
 
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, permutation_test
 
 RESAMPLES = 20_000
 
@@ -18,23 +21,57 @@ class Difference:
     p_value: float
 
 
-def wilson_interval(correct: int, n: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of an accuracy of `correct` out of `n`, as shares."""
-    interval = binomtest(correct, n).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(interval.low), float(interval.high)
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """A 95 % interval for the mean of one value a problem, each in [0, 1].
 
-
-def paired_difference(before: list[bool], after: list[bool]) -> Difference:
-    """The change on the same problems: exact McNemar test, and a paired bootstrap interval (percentile, fixed seed).
-
-    Only the problems whose outcome changed carry information: `fixed` of them got better, `broken` got worse.
+    Right or wrong: the Wilson score interval. Shares in between, as k samples a problem give: a bootstrap over the problems
+    (percentile, fixed seed), since a problem's samples are not independent of one another.
     """
-    n = len(before)
-    fixed = sum(a and not b for b, a in zip(before, after, strict=True))
-    broken = sum(b and not a for b, a in zip(before, after, strict=True))
-    p_value = float(binomtest(fixed, fixed + broken, 0.5).pvalue) if fixed + broken else 1.0
-    # Resampling problems with replacement is one multinomial draw over fixed, broken and unchanged.
-    shares = [fixed / n, broken / n, (n - fixed - broken) / n]
-    draws = np.random.default_rng(0).multinomial(n, shares, RESAMPLES)
-    low, high = np.percentile((draws[:, 0] - draws[:, 1]) / n * 100, [2.5, 97.5])
-    return Difference((fixed - broken) / n * 100, float(low), float(high), p_value)
+    if set(values) <= {0.0, 1.0}:
+        interval = binomtest(round(sum(values)), len(values)).proportion_ci(confidence_level=0.95, method="wilson")
+        return float(interval.low), float(interval.high)
+    low, high = np.percentile(bootstrap_means(np.asarray(values)), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def paired_difference(before: Sequence[float], after: Sequence[float]) -> Difference:
+    """The change on the same problems: a paired bootstrap interval (percentile, fixed seed), and a test.
+
+    For right-or-wrong outcomes the test is McNemar's, exact: only the problems whose outcome changed carry information. For shares
+    in between it is a sign-flip permutation test of the problems' differences.
+    """
+    changes = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
+    if set(before) | set(after) <= {0.0, 1.0}:
+        fixed, broken = int((changes > 0).sum()), int((changes < 0).sum())
+        p_value = float(binomtest(fixed, fixed + broken, 0.5).pvalue) if fixed + broken else 1.0
+    else:
+        test = permutation_test(
+            (changes,), np.mean, permutation_type="samples", vectorized=True, n_resamples=RESAMPLES, batch=200, rng=np.random.default_rng(0)
+        )
+        p_value = float(test.pvalue)
+    low, high = np.percentile(bootstrap_means(changes), [2.5, 97.5]) * 100
+    return Difference(float(changes.mean()) * 100, float(low), float(high), p_value)
+
+
+def bootstrap_means(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    """Means of resamples of the problems. Problems of equal value are alike, so one resample is one multinomial draw over them."""
+    distinct, counts = np.unique(values, return_counts=True)
+    draws = np.random.default_rng(0).multinomial(len(values), counts / len(values), RESAMPLES)
+    means: np.ndarray[tuple[int], np.dtype[np.float64]] = draws @ distinct / len(values)
+    return means
+
+
+def pass_at(k: int, samples: int, correct: int) -> float:
+    """The chance that one of k completions is right, unbiased, from `correct` right ones of `samples` (Chen et al. 2021, eq. 1)."""
+    return 1.0 - comb(samples - correct, k) / comb(samples, k)
+
+
+def majority(answers: Sequence[Hashable | None], right: Sequence[bool]) -> float:
+    """1.0 if the most frequent answer is right. None does not vote; without a vote 0.0.
+
+    Where t answers share the lead, one of them right, it is 1/t: what drawing one of the leaders gives on average.
+    """
+    votes = Counter(answer for answer in answers if answer is not None)
+    leaders = [answer for answer, count in votes.items() if count == max(votes.values())]
+    correct = {answer for answer, is_right in zip(answers, right, strict=True) if is_right}
+    return sum(answer in correct for answer in leaders) / len(leaders) if leaders else 0.0

@@ -3,13 +3,20 @@
 import math
 from typing import TYPE_CHECKING, Any
 
+import torch
+from rich.console import Console
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from onecard.display import Tick
+from eval.run import evaluate
+from eval.task import Task
+from onecard.display import Display, Tick
 from onecard.journal import Journal
+from onecard.runs import Run
 
 if TYPE_CHECKING:
     from trl import GRPOTrainer
+
+    from onecard.policy import Policy
 
 COMPLETIONS_SHOWN = 4
 STEPS_BETWEEN_COMPLETIONS = 10
@@ -35,7 +42,7 @@ class ShowWarmup(TrainerCallback):
 class RecordGrpo(TrainerCallback):
     """Writes every step to the journal, with the best and the worst completion's reward and a few completions to read."""
 
-    trainer: "GRPOTrainer"  # set by build_trainer; TRL does not hand it to callbacks
+    trainer: "GRPOTrainer"  # set by build_trainer
 
     def __init__(self, journal: Journal, tick: Tick) -> None:
         self.journal = journal
@@ -57,6 +64,24 @@ class RecordGrpo(TrainerCallback):
         self.tick(step, reward=logs["reward"])
         if step == 1 or step % STEPS_BETWEEN_COMPLETIONS == 0:
             self.journal.text(step, "completions", readable(batch, COMPLETIONS_SHOWN))
+
+
+class EvaluateDev(TrainerCallback):
+    """Puts the dev task, where there is one, to the policy every `every_steps` steps. Training goes on as if it had not been asked."""
+
+    trainer: "GRPOTrainer"  # set by build_trainer
+
+    def __init__(self, policy: "Policy", task: Task | None, every_steps: int | None, run: Run, journal: Journal) -> None:
+        self.policy, self.task, self.every_steps, self.run, self.journal = policy, task, every_steps, run, journal
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        step = state.global_step
+        if self.task and self.every_steps and step % self.every_steps == 0:
+            folder = self.run.evaluation(self.task.benchmark, f"step-{step}")
+            quiet = Display(Console(quiet=True))  # the bar of the whole phase is on the screen
+            self.journal.evaluation(step, [evaluate(self.policy, self.task, folder, quiet, self.task.benchmark)])
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()  # training gets back what generation's cache took
 
 
 def readable(batch: dict[str, Any], count: int) -> str:

@@ -104,7 +104,7 @@ def in_parallel(jobs: list[tuple[Reward, Rollout]], seconds: float) -> list[floa
 
 def opens_think(recipe: Recipe, tokenizer: Any) -> bool:
     """Whether the chat template itself writes <think> at the end of a prompt, so that completions start inside the block."""
-    messages = prompt_for(Sample("", "What is 1 + 1?", "2"), recipe.data)
+    messages = prompt_for(Sample("", "What is 1 + 1?", "2"), recipe.data.system_prompt)
     prompt: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return prompt.rstrip().endswith("<think>")
 

@@ -1,7 +1,8 @@
 """Is a model or a data set within reach? Asked before anything is written, so that a run never starts to fail later."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from onecard.types import UserError
 
@@ -29,3 +30,12 @@ def check_available(name: str, kind: Literal["model", "dataset"], key: str) -> N
         raise UserError(f"{key}: the hub knows no {kind} {name!r}; if it is private or gated, set HF_TOKEN") from None
     except Exception as error:  # every way of being offline, from DNS to HF_HUB_OFFLINE=1, has its own class
         raise UserError(f"{key}: {name} is not on this disk and the hub does not answer ({type(error).__name__}); {remedy}") from None
+
+
+def load_rows(hub_id: str, config: str | None, split: str) -> Iterable[Any]:
+    """The rows of a data set's split on the hub, or in a folder laid out like a hub repository."""
+    check_available(hub_id, "dataset", key="data.hub_id")
+    import datasets
+
+    rows: Iterable[Any] = datasets.load_dataset(hub_id, config, split=split)
+    return rows

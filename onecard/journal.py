@@ -7,6 +7,7 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from eval.results import scores
 from onecard.runs import Run
 from onecard.types import EvalResult
 
@@ -32,10 +33,11 @@ class Journal:
         self.writer.flush()
 
     def evaluation(self, step: int, results: list[EvalResult]) -> None:
-        """Every benchmark's accuracies as eval/<benchmark>/... at `step`."""
+        """Every benchmark's scores as eval/<benchmark>/... at `step`."""
         for r in results:
-            tags = {"accuracy": r.accuracy, "flexible": r.flexible, "strict": r.strict, "step_by_step": r.step_by_step}
-            self.log(step, {f"eval/{r.benchmark}/{tag}": value for tag, value in tags.items()})
+            found = scores(r)
+            tags = ("accuracy", "flexible", "strict", "no_answer", "truncated", "step_by_step", "mean_tokens")
+            self.log(step, {f"eval/{r.benchmark}/{tag}": found[tag] for tag in tags})
 
     def text(self, step: int, tag: str, text: str) -> None:
         self.writer.add_text(tag, text, step)

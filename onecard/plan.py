@@ -23,7 +23,11 @@ def plan_text(recipe: Recipe) -> str:
         "rewards    " + ", ".join(f"{reward.label} x {reward.weight:g}" for reward in expand(recipe.rewards)),
     ]
     for name in recipe.eval.benchmarks:
-        counts = [count for count in (recipe.eval.limit, BENCHMARKS[name].problems) if count]
-        lines.append(f"evaluated  {name}, before and after, greedy: {min(counts, default='all')} {BENCHMARKS[name].about}")
+        known = BENCHMARKS.get(name)
+        counts = [count for count in (recipe.eval.limit, known and known.problems) if count]
+        about = known.about if known else "problems of that file"
+        lines.append(f"evaluated  {name}, before and after, greedy: {min(counts, default='all')} {about}")
+    if recipe.eval.every_steps:
+        lines.append(f"           {recipe.dev_benchmark}, every {recipe.eval.every_steps} steps: {recipe.eval.dev_problems} problems")
     lines.append(f"kept       a checkpoint every {recipe.save.every_steps} steps, the adapter, report.md, report.html, results.json")
     return "\n".join(lines)

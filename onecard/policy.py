@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,88 +17,67 @@ import unsloth  # isort: skip
 import torch
 import transformers
 
+from onecard.generation import end_tokens, generate
 from onecard.recipe import Recipe
-from onecard.types import Completion, UserError
+from onecard.types import Completion, Sampling, UserError
+from onecard.weights import write_base
 
 transformers.utils.logging.disable_progress_bar()  # one progress display is enough: ours
 
-Message = dict[str, str]
+PROMPTS_PER_CALL = 256  # to vLLM: between calls the progress display moves on, and finished rows are kept
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A model and its tokenizer. `adapter_folder` is where the live adapter is handed to vLLM; None without vLLM."""
+    """The model in training, and its tokenizer: one of the engines that evaluation asks.
+
+    `base`: the folder or hub id it was loaded from. `adapter_folder` is where the live adapter is handed to vLLM; None without vLLM.
+    """
 
     model: Any
     tokenizer: Any
+    base: str
     adapter_folder: Path | None = None
 
     @property
     def end_tokens(self) -> set[int]:
-        """The tokens that end a completion: the tokenizer's, and those that the model declares."""
-        declared = self.model.generation_config.eos_token_id
-        return {self.tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])} - {None}
+        return end_tokens(self.model.generation_config, self.tokenizer)
 
-    def generate(
-        self,
-        prompts: list[list[Message]],
-        max_completion_length: int,
-        batch_size: int,
-        on_batch: Callable[[int], None] = lambda done: None,
-    ) -> list[Completion]:
-        """Greedy completions of chat `prompts`, in their order, with the adapter as it is now.
+    @property
+    def context(self) -> int:
+        """The longest sequence, in tokens."""
+        return int(self.model.config.get_text_config().max_position_embeddings)
 
-        Batches are sorted by prompt length, so that little of them is padding. `on_batch` is told how many are done.
-        """
-        texts = [self.tokenizer.apply_chat_template(p, tokenize=False, add_generation_prompt=True) for p in prompts]
-        if self.adapter_folder is not None:
-            return self.generate_with_vllm(texts, max_completion_length)
-        ids = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-        order = sorted(range(len(ids)), key=lambda index: len(ids[index]), reverse=True)
-        completions: dict[int, Completion] = {}
-        training = self.model.training
-        self.model.eval()
-        for first in range(0, len(order), batch_size):
-            indices = order[first : first + batch_size]
-            batch = self.tokenizer.pad({"input_ids": [ids[i] for i in indices]}, return_tensors="pt", padding_side="left")
-            batch = batch.to(self.model.device)
-            with torch.inference_mode():
-                output = self.model.generate(
-                    input_ids=batch["input_ids"],
-                    attention_mask=batch["attention_mask"],
-                    max_new_tokens=max_completion_length,
-                    do_sample=False,
-                    temperature=None,
-                    top_p=None,
-                    top_k=None,
-                    pad_token_id=self.tokenizer.pad_token_id,
-                )
-            for index, row in zip(indices, output[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
-                end = next((place for place, token in enumerate(row) if token in self.end_tokens), None)
-                text = self.tokenizer.decode(row[:end], skip_special_tokens=True)
-                completions[index] = Completion(text, tokens=len(row) if end is None else end + 1, truncated=end is None)
-            on_batch(len(completions))
-        self.model.train(training)
-        return [completions[index] for index in range(len(prompts))]
+    def facts(self) -> dict[str, Any]:
+        return {"engine": "the policy in training, " + ("Unsloth with vLLM" if self.adapter_folder else "Unsloth"), "base": self.base}
 
-    def generate_with_vllm(self, texts: list[str], max_completion_length: int) -> list[Completion]:
-        """The same through Unsloth's vLLM engine. Without the LoRA request it would answer as the base model."""
-        from vllm import SamplingParams
+    def generate(self, prompts: list[list[int]], sampling: Sampling, done: Collection[int] = ()) -> Iterator[dict[int, Completion]]:
+        """Completions of tokenized `prompts` with the adapter as it is now, as they are finished: {index of the prompt: completion}."""
+        if self.adapter_folder is None:
+            # On CUDA Unsloth's generation keeps a cache of its own kind, from which rows cannot leave.
+            yield from generate(self.model, self.tokenizer, prompts, sampling, done, leave=not torch.cuda.is_available())
+            return
+        from onecard.vllm_generation import completion_of, sampling_params
 
         self.model.save_lora(str(self.adapter_folder))
-        outputs = self.model.fast_generate(
-            texts,
-            sampling_params=SamplingParams(temperature=0.0, max_tokens=max_completion_length),
-            lora_request=self.model.load_lora(str(self.adapter_folder)),
-        )
-        first = [output.outputs[0] for output in outputs]
-        return [Completion(o.text, len(o.token_ids), truncated=o.finish_reason == "length") for o in first]
+        adapter = self.model.load_lora(str(self.adapter_folder))  # without it vLLM would answer as the base model
+        todo = [index for index in range(len(prompts)) if index not in done]
+        for first in range(0, len(todo), PROMPTS_PER_CALL):
+            indices = todo[first : first + PROMPTS_PER_CALL]
+            outputs = self.model.fast_generate(
+                [{"prompt_token_ids": prompts[index]} for index in indices],
+                sampling_params=[sampling_params(sampling, index, self.end_tokens) for index in indices],
+                lora_request=adapter,
+            )
+            yield {index: completion_of(output.outputs[0]) for index, output in zip(indices, outputs, strict=True)}
 
     def save(self, folder: Path) -> None:
-        """Write the model, or of a LoRA model the trained adapter alone, and the tokenizer; readable by every user."""
+        """Write the model, or of a LoRA model the trained adapter alone and what its base is, and the tokenizer; readable by every user."""
         adapters = {"selected_adapters": ["default"]} if hasattr(self.model, "peft_config") else {}
         self.model.save_pretrained(folder, **adapters)  # without a choice, TRL's frozen "ref" adapter is written too
         self.tokenizer.save_pretrained(folder)
+        if adapters:
+            write_base(folder, self.base)
         for file in folder.iterdir():
             file.chmod(0o644)  # save_pretrained makes weights 0600, which shows as 'No such file' to another user
 
@@ -129,7 +108,7 @@ def load_policy(recipe: Recipe, weights: str, folder: Path) -> Policy:
         random_state=recipe.seed,
     )
     tokenizer.padding_side = "left"
-    return Policy(model, tokenizer, folder / "live-adapter" if vllm else None)
+    return Policy(model, tokenizer, weights, folder / "live-adapter" if vllm else None)
 
 
 def load_full_model(recipe: Recipe, weights: str) -> Policy:
@@ -142,4 +121,4 @@ def load_full_model(recipe: Recipe, weights: str) -> Policy:
         full_finetuning=True,
         use_gradient_checkpointing=False,
     )
-    return Policy(model, tokenizer)
+    return Policy(model, tokenizer, weights)

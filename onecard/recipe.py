@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from eval.benchmarks import BENCHMARKS
 from onecard.grpo import OWNED, stock_fields
-from onecard.samples import SYNTHETIC
+from onecard.samples import SYNTHETIC, Source
 from onecard.section import Section
 from onecard.types import UserError
 from onecard.yaml_lines import Loc, parse_value, read_yaml
@@ -23,8 +23,9 @@ from rewards.length import Overlong
 
 def known_benchmark(name: str) -> str:
     """The name as it is, or ValueError with the nearest benchmark's."""
-    if name not in BENCHMARKS:
-        raise ValueError(f"no such name {name!r}{did_you_mean(name, BENCHMARKS)}; there are: {', '.join(BENCHMARKS)}")
+    if name not in BENCHMARKS and not name.endswith(".jsonl"):
+        nearest = did_you_mean(name, BENCHMARKS)
+        raise ValueError(f"no such name {name!r}{nearest}; there are: {', '.join(BENCHMARKS)}, or a file of rows, PATH.jsonl")
     return name
 
 
@@ -68,6 +69,10 @@ class Data(Section):
     train_problems: Count = 3000  # how many the synthetic set makes; a real set is used whole
     system_prompt: str | None = None
     max_prompt_length: Count  # tokens; longer training prompts are left out, and counted aloud
+
+    @property
+    def source(self) -> Source:
+        return Source(self.path, self.hub_id, self.hub_config)
 
 
 class Warmup(Section):
@@ -152,10 +157,15 @@ class Grpo(Section):
 
 
 class Eval(Section):
-    """Greedy accuracy on the same problems before and after. `limit`: problems per benchmark, None for all."""
+    """Greedy accuracy on the same problems before and after. `limit`: problems per benchmark, None for all.
+
+    With `every_steps`, the first `dev_problems` of the data set's dev split are put to the policy during training too.
+    """
 
     benchmarks: Annotated[list[Annotated[str, AfterValidator(known_benchmark)]], Field(min_length=1)]
     limit: Count | None = None
+    every_steps: Count | None = None
+    dev_problems: Count = 64
     batch_size: Count
     max_completion_length: Count
 
@@ -195,8 +205,6 @@ class Recipe(Section):
             raise ValueError("rewards: every weight is 0, so nothing would be learned; give one a weight")
         if len(set(self.eval.benchmarks)) < len(self.eval.benchmarks):
             raise ValueError(f"eval.benchmarks: {', '.join(self.eval.benchmarks)}: one of them stands twice")
-        if self.data.path == SYNTHETIC and "gsm8k" in self.eval.benchmarks:
-            raise ValueError("eval.benchmarks: gsm8k needs GSM8K's rows, and data.path is the synthetic set; set data.path or use tiny")
         if self.data.path == SYNTHETIC and self.data.train_problems < self.grpo.prompts_per_step:
             raise ValueError(
                 f"data.train_problems {self.data.train_problems} is fewer than the {self.grpo.prompts_per_step} prompts of a step"
@@ -210,6 +218,11 @@ class Recipe(Section):
         if self.model.name == "tiny" and (self.warmup is None or self.warmup.trains != "all_weights"):
             raise ValueError("model.name: tiny has random weights; it needs `warmup:` with `trains: all_weights`")
         return self
+
+    @property
+    def dev_benchmark(self) -> str:
+        """What is put to the policy during training: never the test split."""
+        return "tiny-dev" if self.data.path == SYNTHETIC else "dev"
 
     @cached_property
     def answer_format(self) -> AnswerFormat:

@@ -38,6 +38,10 @@ class Run:
     def adapter(self) -> Path:
         return self.folder / "adapter"
 
+    def evaluation(self, benchmark: str, when: str) -> Path:
+        """The folder of one evaluation: `when` is before, after or step-N."""
+        return self.folder / "eval" / f"{benchmark}-{when}"
+
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Time what is inside as one phase of the run."""
@@ -88,13 +92,19 @@ def environment() -> dict[str, Any]:
 
 
 def write_json(file: Path, content: Any) -> None:
-    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_jsonl(file: Path, rows: Iterable[Any]) -> None:
-    file.parent.mkdir(exist_ok=True)
-    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    write_whole(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def write_yaml(file: Path, content: Any) -> None:
-    file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_whole(file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a text file so that it is there whole or, after a kill, not at all."""
+    unfinished = file.with_name(f"{file.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8", errors="surrogatepass")
+    unfinished.replace(file)

@@ -2,7 +2,9 @@
 
 import json
 import re
+import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,40 +14,60 @@ from onecard.types import Sample, UserError
 from rewards.answer import CALCULATOR, marked
 
 if TYPE_CHECKING:
-    from onecard.recipe import Data, Recipe
+    from onecard.recipe import Recipe
 
 SYNTHETIC = "tiny"
+DEV_PART = 15  # one training row in this many is carved off as the dev split
 GOLD = re.compile(r"-?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]+)?")
 
 
-def load_samples(data: "Data", split: str, count: int) -> list[Sample]:
-    """The `split` (train, test; of the synthetic set also dev and shifted) of the recipe's data set, in its own order.
+@dataclass(frozen=True)
+class Source:
+    """Where a data set is: a folder of JSON lines, or `tiny`, the synthetic set; else, where there is no such folder, on the hub."""
 
-    `count` is how many synthetic problems to make; a real data set is always read whole.
+    path: str
+    hub_id: str | None = None
+    hub_config: str | None = None
+
+
+def load_samples(source: Source, split: str, count: int = 0) -> list[Sample]:
+    """The `split` (train, dev, test; of the synthetic set also shifted) of a data set, in its own order.
+
+    A real data set without a dev.jsonl has its dev split carved from train.jsonl, so that the two share no row and nobody
+    needs to choose anything on the test split. `count` is how many synthetic problems to make; a real split is read whole.
     Raises UserError naming the file and the row when one cannot be used.
     """
-    if data.path == SYNTHETIC:
+    if source.path == SYNTHETIC:
         return read_rows(build_problems(split, count), f"{SYNTHETIC} {split}")
-    if Path(data.path).is_dir():
-        file = Path(data.path) / f"{split}.jsonl"
-        return read_rows(read_jsonl(file), str(file))
-    if data.hub_id is None:
-        raise UserError(f"data.path: no folder {data.path!r}; give a folder with train.jsonl and test.jsonl, or set data.hub_id")
-    return load_hub(data.hub_id, data.hub_config, split)
+    folder = Path(source.path)
+    carved = split in ("train", "dev") and not (folder / "dev.jsonl").is_file()
+    stored = "train" if carved else split
+    if folder.is_dir():
+        file = folder / f"{stored}.jsonl"
+        if not file.is_file():
+            raise UserError(f"data.path: no file {file}; the folder must hold train.jsonl and test.jsonl")
+        samples = read_rows(read_jsonl(file), str(file))
+    elif source.hub_id is None:
+        raise UserError(f"data.path: no folder {source.path!r}; give a folder with train.jsonl and test.jsonl, or set data.hub_id")
+    else:
+        samples = read_rows(hub.load_rows(source.hub_id, source.hub_config, stored), f"{source.hub_id} {stored}")
+    if not carved:
+        return samples
+    kept = [sample for sample in samples if in_dev(sample) == (split == "dev")]
+    if not kept:
+        raise UserError(f"{source.path}: {len(samples)} training rows are too few to carve a dev split from; add a dev.jsonl")
+    return kept
 
 
-def load_hub(hub_id: str, config: str | None, split: str) -> list[Sample]:
-    """A split of a data set on the Hugging Face hub, or in a folder laid out like one."""
-    hub.check_available(hub_id, "dataset", key="data.hub_id")
-    import datasets
-
-    return read_rows(datasets.load_dataset(hub_id, config, split=split), f"{hub_id} {split}")
+def in_dev(sample: Sample) -> bool:
+    """Whether a training row belongs to the dev split that is carved from it: by its question, whatever else the file holds."""
+    return zlib.crc32(sample.question.encode("utf-8", "surrogatepass")) % DEV_PART == 0
 
 
 def read_jsonl(file: Path) -> list[Any]:
     """The rows of a JSON-lines file. Lines end at \\n alone: U+2028 may stand inside a question."""
     if not file.is_file():
-        raise UserError(f"data.path: no file {file}; the folder must hold train.jsonl and test.jsonl")
+        raise UserError(f"no file {file}")
     rows = []
     for number, line in enumerate(file.read_bytes().split(b"\n"), start=1):
         if line.strip():
@@ -57,7 +79,10 @@ def read_jsonl(file: Path) -> list[Any]:
 
 
 def read_rows(rows: Iterable[Any], source: str) -> list[Sample]:
-    """GSM8K-format rows, {question, answer: "working #### gold"}, as samples. Raises UserError with the row's number."""
+    """{question, answer} rows as samples; an answer is "working #### gold", as GSM8K has it, or the bare number.
+
+    Raises UserError with the row's number.
+    """
     samples = [read_row(row, f"{source}, row {number}", number) for number, row in enumerate(rows, start=1)]
     if not samples:
         raise UserError(f"{source}: no rows; at least one {{question, answer}} row is needed")
@@ -69,16 +94,15 @@ def read_row(row: Any, where: str, number: int) -> Sample:
         if not isinstance(row, dict) or not isinstance(row.get(column), str) or not row[column].strip():
             found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
             raise UserError(f"{where}: no text in column {column!r} (the row has: {found}); wanted question and answer")
-    solution, marker, gold = row["answer"].rpartition("####")
-    gold = gold.strip()
-    if not marker or not GOLD.fullmatch(gold):
-        raise UserError(f"{where}: the answer must end in '#### NUMBER', got {row['answer'][-40:]!r}")
-    return Sample(str(number), row["question"], gold.replace(",", ""), CALCULATOR.sub("", solution).strip())
+    solution, _, gold = row["answer"].rpartition("####")
+    if not GOLD.fullmatch(gold.strip()):
+        raise UserError(f"{where}: the answer must be a number or end in '#### NUMBER', got {row['answer'][-40:]!r}")
+    return Sample(str(number), row["question"], gold.strip().replace(",", ""), CALCULATOR.sub("", solution).strip())
 
 
-def prompt_for(sample: Sample, data: "Data") -> list[dict[str, str]]:
+def prompt_for(sample: Sample, system_prompt: str | None) -> list[dict[str, str]]:
     """The chat messages that a problem is put with, in training and in evaluation alike."""
-    system = [{"role": "system", "content": data.system_prompt}] if data.system_prompt else []
+    system = [{"role": "system", "content": system_prompt}] if system_prompt else []
     return [*system, {"role": "user", "content": sample.question}]
 
 
@@ -90,7 +114,9 @@ def target_for(sample: Sample, recipe: "Recipe") -> list[dict[str, str]]:
 
 def fitting(samples: list[Sample], recipe: "Recipe", tokenizer: Any) -> list[Sample]:
     """The samples whose rendered prompt has at most data.max_prompt_length tokens: TRL itself never shortens a prompt."""
-    prompts = [tokenizer.apply_chat_template(prompt_for(s, recipe.data), tokenize=False, add_generation_prompt=True) for s in samples]
+    prompts = [
+        tokenizer.apply_chat_template(prompt_for(s, recipe.data.system_prompt), tokenize=False, add_generation_prompt=True) for s in samples
+    ]
     ids = tokenizer(prompts, add_special_tokens=False, verbose=False)["input_ids"]
     usable = [s for s, tokens in zip(samples, ids, strict=True) if len(tokens) <= recipe.data.max_prompt_length]
     if len(usable) < recipe.grpo.prompts_per_step:

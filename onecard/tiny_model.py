@@ -34,7 +34,7 @@ def build_tiny_model(recipe: Recipe, samples: list[Sample], folder: Path) -> str
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    conversations = [prompt_for(sample, recipe.data) + target_for(sample, recipe) for sample in samples]
+    conversations = [prompt_for(sample, recipe.data.system_prompt) + target_for(sample, recipe) for sample in samples]
     bpe.train_from_iterator((f"{m['role']}\n{m['content']}" for messages in conversations for m in messages), trainer)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe, pad_token="<|pad|>", eos_token="<|im_end|>", padding_side="left", chat_template=CHAT_TEMPLATE

@@ -10,7 +10,6 @@ from pydantic import TypeAdapter, ValidationError
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
-from onecard.callbacks import RecordGrpo
 from onecard.grading import Grader, opens_think
 from onecard.grpo import grpo_settings
 from onecard.recipe import Recipe
@@ -31,18 +30,21 @@ def build_config(recipe: Recipe, folder: Path) -> GRPOConfig:
         raise UserError(f"grpo: TRL refuses these settings: {error}") from None
 
 
-def build_trainer(recipe: Recipe, config: GRPOConfig, policy: policy.Policy, samples: list[Sample], record: RecordGrpo) -> GRPOTrainer:
-    """GRPO on `samples`, recorded by `record`."""
+def build_trainer(
+    recipe: Recipe, config: GRPOConfig, policy: policy.Policy, samples: list[Sample], callbacks: list[TrainerCallback]
+) -> GRPOTrainer:
+    """GRPO on `samples`, watched by `callbacks`."""
     grader = Grader(recipe, samples, policy.end_tokens, opens_think(recipe, policy.tokenizer))
     trainer = GRPOTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,
         reward_funcs=grader.reward_functions(),
         args=config,
-        train_dataset=Dataset.from_list([{"prompt": prompt_for(s, recipe.data), "sample_id": s.id} for s in samples]),
-        callbacks=[record],
+        train_dataset=Dataset.from_list([{"prompt": prompt_for(s, recipe.data.system_prompt), "sample_id": s.id} for s in samples]),
+        callbacks=callbacks,
     )
-    record.trainer = trainer
+    for callback in callbacks:
+        callback.trainer = trainer  # TRL does not hand it to them
     trainer.remove_callback(PrinterCallback)  # our progress display says it better
     return trainer
 
@@ -53,7 +55,7 @@ def build_warmup_trainer(
     """Supervised training on the samples' own solutions; the loss is on the completion alone."""
     assert recipe.warmup is not None
     cuda = torch.cuda.is_available()
-    rows = [{"prompt": prompt_for(s, recipe.data), "completion": target_for(s, recipe)} for s in samples]
+    rows = [{"prompt": prompt_for(s, recipe.data.system_prompt), "completion": target_for(s, recipe)} for s in samples]
     trainer = SFTTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,

@@ -1,7 +1,9 @@
 """The words that every part of Onecard shares. Standard library only: anything may import this."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 
 
 class UserError(ValueError):
@@ -25,6 +27,22 @@ class Completion:
     text: str
     tokens: int
     truncated: bool
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How completions are drawn. Temperature 0 is greedy decoding; `samples` is how many completions a prompt gets.
+
+    `batch_size` completions are generated at once by an engine that does not schedule them itself. `stop`: strings that end
+    a completion and are cut off it, besides the model's own end tokens.
+    """
+
+    max_completion_length: int  # tokens
+    batch_size: int
+    temperature: float = 0.0
+    samples: int = 1
+    seed: int = 0
+    stop: tuple[str, ...] = ()
 
 
 class Verdict(StrEnum):
@@ -59,52 +77,43 @@ class Rollout:
 
 @dataclass(frozen=True)
 class EvalItem:
-    """One benchmark problem, answered: a line of items.jsonl."""
+    """One completion to one benchmark problem, graded: a line of items.jsonl. `sample` counts a problem's completions from 0."""
 
     id: str
+    sample: int
     question: str
+    prompt: str  # as the model was given it
     gold: str
     completion: str
     tokens: int
-    extracted: str | None
+    truncated: bool  # it hit the token limit
+    extracted: str | None  # what the grader read
     verdict: Verdict
-    strict: bool
-    flexible: bool
+    strict: bool  # right by lm-evaluation-harness's strict-match
+    flexible: bool  # right by its flexible-extract
     equations: int
+
+    @property
+    def correct(self) -> bool:
+        return self.verdict == Verdict.CORRECT
 
 
 @dataclass(frozen=True)
 class EvalResult:
-    """One benchmark, evaluated once. Shares are in [0, 1] over all `n` problems; `mean_tokens` in tokens."""
+    """One benchmark, evaluated once: its items by problem, in the benchmark's order, each problem's samples together."""
 
     benchmark: str
-    when: str
     items: tuple[EvalItem, ...]
 
     @property
-    def n(self) -> int:
-        return len(self.items)
+    def problems(self) -> list[list[EvalItem]]:
+        return [list(samples) for _, samples in groupby(self.items, key=lambda item: item.id)]
 
-    def share(self, verdict: Verdict) -> float:
-        return sum(item.verdict == verdict for item in self.items) / self.n
+    def share(self, holds: Callable[[EvalItem], bool]) -> float:
+        """Of all completions, in [0, 1]; with equally many a problem that is also the mean over problems."""
+        return sum(map(holds, self.items)) / len(self.items)
 
     @property
     def accuracy(self) -> float:
-        return self.share(Verdict.CORRECT)
-
-    @property
-    def strict(self) -> float:
-        return sum(item.strict for item in self.items) / self.n
-
-    @property
-    def flexible(self) -> float:
-        return sum(item.flexible for item in self.items) / self.n
-
-    @property
-    def step_by_step(self) -> float:
-        """Share of completions that write two equations or more: a worked solution, not one jump."""
-        return sum(item.equations >= 2 for item in self.items) / self.n
-
-    @property
-    def mean_tokens(self) -> float:
-        return sum(item.tokens for item in self.items) / self.n
+        """The grader's verdict, the one that training pays for. With k samples a problem this is mean@k."""
+        return self.share(lambda item: item.correct)

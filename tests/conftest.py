@@ -4,8 +4,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from eval.record import open_record
+from eval.results import scores
+from onecard.types import EvalItem, Verdict
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,4 +30,48 @@ def short_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     settings = ("warmup.max_steps=40", "grpo.max_steps=4", "eval.limit=48", "data.train_problems=600", "save.every_steps=2")
     done = run_train(cwd, "tiny", *settings)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "should be imported before" not in done.stderr  # Unsloth's warning that it could not patch everything
     return cwd / "runs/tiny", done.stdout
+
+
+def run_eval(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`python -m eval` in a process of its own, offline."""
+    command = [sys.executable, "-m", "eval", *arguments]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
+
+
+def item(number: int, right: bool, completion: str = "<answer>1</answer>", **changes: Any) -> EvalItem:
+    """An item of an evaluation made by hand."""
+    fields: dict[str, Any] = {
+        "id": str(number),
+        "sample": 0,
+        "question": f"question {number}",
+        "prompt": f"user: question {number}",
+        "gold": "1",
+        "completion": completion,
+        "tokens": 10,
+        "truncated": False,
+        "extracted": "1" if right else "2",
+        "verdict": Verdict.CORRECT if right else Verdict.WRONG,
+        "strict": False,
+        "flexible": right,
+        "equations": 2 if right else 1,
+    }
+    return EvalItem(**fields | changes)
+
+
+def write_evaluation(folder: Path, items: list[EvalItem], **changes: Any) -> None:
+    """A finished evaluation made by hand; `changes` are to its settings."""
+    samples = 1 + max(item.sample for item in items)
+    settings: dict[str, Any] = {
+        "benchmark": {"name": "tiny", "version": 1, "count": len(items) // samples, "sha256": "0" * 64},
+        "prompt": {"system_prompt": None, "exemplars": {"count": 0, "sha256": "1" * 64}},
+        "answer_format": "auto",
+        "sampling": {"max_completion_length": 48, "batch_size": 8, "temperature": 0.0, "samples": samples, "seed": 0, "stop": []},
+        "first_prompt": items[0].prompt,
+        "model": {"engine": "made by hand"},
+    }
+    record = open_record(folder, settings | changes)
+    record.add(dict(enumerate(items)))
+    record.finish({"scores": scores(record.result), "speed": {"seconds": 1.0, "tokens": 10, "completions_kept": 0}})

@@ -32,14 +32,14 @@ def test_real_gsm8k_rows_train_and_evaluate(tmp_path: Path) -> None:
     short = ("grpo.max_steps=1", "eval.limit=16", "grpo.max_completion_length=32", "data.max_prompt_length=200")
     done = run_train(tmp_path, "gsm8k-tiny", f"data.path={folder}", "warmup.max_steps=4", "eval.max_completion_length=32", *short)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "7,473 training problems" in done.stdout
+    assert "6,979 training problems" in done.stdout  # 7,473 without the dev split
     results = json.loads((tmp_path / "runs/gsm8k-tiny/results.json").read_text())
     used = results["training_problems"]["used"]
-    assert results["training_problems"]["read"] == 7473 > used > 5000
-    assert f"{7473 - used:,} prompts longer than 200 tokens are left out of training" in done.stdout
+    assert results["training_problems"]["read"] == 6979 > used > 5000
+    assert f"{6979 - used:,} prompts longer than 200 tokens are left out of training" in done.stdout
     benchmark = results["benchmarks"]["gsm8k"]
     assert benchmark["n"] == 16
     assert benchmark["after"]["accuracy"] <= 0.25
-    items = [json.loads(line) for line in (tmp_path / "runs/gsm8k-tiny/items/gsm8k-after.jsonl").read_text().splitlines()]
+    items = [json.loads(line) for line in (tmp_path / "runs/gsm8k-tiny/eval/gsm8k-after/items.jsonl").read_text().splitlines()]
     assert items[0]["gold"] == "18"
     assert items[0]["question"].startswith("Janet\u2019s ducks")

@@ -69,7 +69,7 @@ GOOD_ROW = json.dumps({"question": "What is 1 + 1?", "answer": "1 + 1 = 2\n#### 
             ["{gsm}", "--set", "data.path=columns"],
             "columns/train.jsonl, row 1: no text in column 'question' (the row has: problem, answer)",
         ),
-        (["{gsm}", "--set", "data.path=gold"], "gold/train.jsonl, row 2: the answer must end in '#### NUMBER', got 'two'"),
+        (["{gsm}", "--set", "data.path=gold"], "gold/train.jsonl, row 2: the answer must be a number or end in '#### NUMBER', got 'two'"),
         (["{gsm}", "--set", "data.path=empty"], "empty/train.jsonl: no rows"),
         (["{gsm}", "--set", "data.path=broken"], "broken/train.jsonl, line 1: not JSON"),
         (["{gsm}", "--set", "data.path=."], "no file train.jsonl"),

@@ -1,47 +1,54 @@
-"""Benchmarks, extraction as lm-evaluation-harness does it, and statistics against published values."""
+"""Benchmarks, extraction as lm-evaluation-harness does it, tasks, and statistics against published values."""
+
+import json
+import math
+from itertools import combinations
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from conftest import item
 
-from eval.benchmarks import flexible, load_benchmark, same_answer, strict
-from eval.stats import paired_difference, wilson_interval
-from onecard.recipe import load_recipe
-from onecard.types import UserError
+from eval.benchmarks import BENCHMARKS, flexible, load_benchmark, same_answer, strict
+from eval.results import compare, scores
+from eval.stats import majority, mean_interval, paired_difference, pass_at
+from eval.task import Task, load_task
+from onecard.samples import Source, read_rows
+from onecard.types import EvalResult, Sample, Sampling, UserError, Verdict
 
 pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT / "../shared/data"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="GSM8K's and SVAMP's files are not in ../shared/data")
+EXTRACTIONS = [
+    json.loads(line) for line in (Path(__file__).parent / "cases/extractions.jsonl").read_text(encoding="utf-8").split("\n") if line
+]
 
 
-@pytest.mark.parametrize(
-    ("completion", "strict_answer", "flexible_answer"),
-    [
-        ("so #### 18", "18", "18"),
-        ("#### 1,200\n#### 7", "1,200", "7"),
-        ("#### -3", "-3", "-3"),
-        ("####18", "[invalid]", "18"),
-        ("costs $18.50 in 3 days", "[invalid]", "3"),
-        ("it is $1,234.", "[invalid]", "$1,234."),
-        ("<answer>18</answer>", "[invalid]", "18"),
-        ("no number", "[invalid]", "[invalid]"),
-        ("", "[invalid]", "[invalid]"),
-        ("wait...", "[invalid]", "..."),
-    ],
-)
-def test_extraction(completion: str, strict_answer: str, flexible_answer: str) -> None:
-    assert strict(completion) == strict_answer
-    assert flexible(completion) == flexible_answer
-
-
-@pytest.mark.parametrize(
-    ("extracted", "gold", "same"),
-    [("1,200", "1200", True), ("$18", "18", True), ("18.", "18", True), ("18.0", "18", False), ("[invalid]", "18", False)],
-)
-def test_same_answer(extracted: str, gold: str, same: bool) -> None:
-    assert same_answer(extracted, gold) is same
+def test_extraction_is_the_harness_s_on_every_case() -> None:
+    """What lm-eval 0.4.13 extracted and scored; tests/cases/make_extractions.py made the file with lm-eval itself."""
+    assert len(EXTRACTIONS) >= 1000
+    assert {case["strict_match"] for case in EXTRACTIONS} == {case["flexible_match"] for case in EXTRACTIONS} == {True, False}
+    for case in EXTRACTIONS:
+        gold = read_rows([{"question": "q", "answer": case["answer"]}], "cases")[0].gold
+        found = strict(case["completion"]), flexible(case["completion"])
+        assert found == (case["strict"], case["flexible"]), case
+        assert same_answer(found[0], gold) == case["strict_match"], case
+        assert same_answer(found[1], gold) == case["flexible_match"], case
 
 
 def test_wilson_interval_has_its_published_values() -> None:
-    low, high = wilson_interval(81, 263)  # Newcombe 1998, table I: 0.2553 to 0.3662
+    low, high = mean_interval([1.0] * 81 + [0.0] * 182)  # Newcombe 1998, table I: 0.2553 to 0.3662
     assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
-    assert wilson_interval(0, 20)[0] == 0.0
+    assert mean_interval([0.0] * 20)[0] == 0.0
+
+
+def test_shares_get_a_bootstrap_interval_over_problems() -> None:
+    values = [0.25, 0.75] * 200
+    low, high = mean_interval(values)
+    half_width = 1.96 * 0.25 / math.sqrt(400)
+    assert low == pytest.approx(0.5 - half_width, abs=0.002)
+    assert high == pytest.approx(0.5 + half_width, abs=0.002)
 
 
 def test_mcnemar_is_the_exact_binomial_test() -> None:
@@ -67,14 +74,144 @@ def test_bootstrap_interval_agrees_with_the_normal_one_on_many_problems() -> Non
     assert difference.ci_high == pytest.approx(15.0 + half_width, abs=0.2)
 
 
+def test_shares_are_tested_by_flipping_signs() -> None:
+    """Six problems that all gain: of the 64 ways to flip signs two are as extreme."""
+    difference = paired_difference([0.25] * 6, [0.5] * 6)
+    assert difference.points == pytest.approx(25.0)
+    assert difference.p_value == pytest.approx(2 / 64, abs=0.001)
+
+
+@pytest.mark.parametrize(("samples", "correct"), [(5, 0), (5, 1), (5, 3), (8, 8)])
+def test_pass_at_k_is_the_share_of_all_draws_of_k_with_a_right_one(samples: int, correct: int) -> None:
+    for k in range(1, samples + 1):
+        draws = list(combinations([True] * correct + [False] * (samples - correct), k))
+        assert pass_at(k, samples, correct) == pytest.approx(sum(map(any, draws)) / len(draws))
+
+
+@pytest.mark.parametrize(
+    ("answers", "gold", "value"),
+    [
+        (["7", "7", "8"], "7", 1.0),
+        (["7", "8", "8"], "7", 0.0),
+        (["7", "8", None, None, None], "7", 0.5),  # those without an answer do not vote
+        (["7", "8", "9"], "7", 1 / 3),
+        (["7", "7", "8", "8", "9"], "9", 0.0),
+        ([None, None], "7", 0.0),
+    ],
+)
+def test_majority_and_its_ties(answers: list[str | None], gold: str, value: float) -> None:
+    assert majority(answers, [answer == gold for answer in answers]) == pytest.approx(value)
+
+
+def test_scores_of_several_samples_a_problem() -> None:
+    right = [[True, True, False, False], [True, False, False, False], [False] * 4]
+    items = [
+        item(n, ok, sample=s, extracted=("1.0" if s else "1") if ok else "2") for n, row in enumerate(right) for s, ok in enumerate(row)
+    ]
+    found = scores(EvalResult("tiny", tuple(items)))
+    assert (found["n"], found["samples"]) == (3, 4)
+    assert found["accuracy"] == pytest.approx(3 / 12)
+    assert found["pass@2"] == pytest.approx((5 / 6 + 1 / 2 + 0) / 3)
+    assert found["pass@4"] == pytest.approx(2 / 3)
+    assert found["maj@4"] == pytest.approx(0.5 / 3)  # 1 and 1.0 are one vote: the first problem is a tie, the second is lost
+    assert found["pass@4_ci"][0] < 2 / 3 < found["pass@4_ci"][1]
+
+
+def test_shares_of_failures() -> None:
+    items = (
+        item(0, True),
+        item(1, False, verdict=Verdict.NO_ANSWER, extracted=None),
+        item(2, False, verdict=Verdict.TRUNCATED, extracted=None, truncated=True),
+        item(3, True, truncated=True),
+    )
+    found = scores(EvalResult("tiny", items))
+    assert (found["no_answer"], found["truncated"], found["accuracy"]) == (0.5, 0.5, 0.5)
+
+
+def test_confusion_counts_every_problem() -> None:
+    before, after = (EvalResult("tiny", tuple(item(n, n in right) for n in range(10))) for right in ({0, 1, 2}, {0, 3, 4, 5, 6}))
+    found = compare(before, after)
+    assert found["confusion"] == {"fixed": 4, "broken": 2, "still_right": 1, "still_wrong": 3}
+    assert found["difference"]["points"] == pytest.approx(20.0)
+
+
 def test_benchmarks_have_the_size_they_state() -> None:
-    data = load_recipe("recipes/tiny.yaml").data
-    assert len(load_benchmark("tiny", data, None)) == 512
-    assert load_benchmark("tiny", data, 7) == load_benchmark("tiny", data, None)[:7]
+    assert len(load_benchmark("tiny", None)) == 512
+    assert load_benchmark("tiny", None, 7) == load_benchmark("tiny", None)[:7]
 
 
-def test_a_benchmark_is_never_some_other_data_under_its_name() -> None:
-    data = load_recipe("recipes/tiny.yaml").data
-    with pytest.raises(UserError, match="gsm8k has 1,319 problems, but tiny has 512"):
-        load_benchmark("gsm8k", data, None)
-    assert len(load_benchmark("test", data, None)) == 512
+@needs_shared
+@pytest.mark.parametrize("name", ["gsm8k", "gsm8k-dev", "svamp"])
+def test_real_benchmarks_load_whole_from_a_recipe_s_neighbourhood(name: str) -> None:
+    own = Source(str(SHARED / "gsm8k"))
+    assert len(load_benchmark(name, own)) == BENCHMARKS[name].problems
+    assert len({sample.id for sample in load_benchmark(name, own)}) == BENCHMARKS[name].problems
+
+
+@needs_shared
+def test_svamp_s_golds_and_questions() -> None:
+    first = load_benchmark("svamp", Source(str(SHARED / "gsm8k")))[0]
+    assert (first.id, first.gold) == ("1", "51")
+    assert first.question == (
+        "Each pack of dvds costs 76 dollars. If there is a discount of 25 dollars on each pack "
+        "How much do you have to pay to buy each pack?"
+    )
+
+
+def test_a_benchmark_is_never_some_other_data_under_its_name(tmp_path: Path) -> None:
+    (tmp_path / "gsm8k").mkdir()
+    (tmp_path / "gsm8k/test.jsonl").write_text(json.dumps({"question": "What is 1 + 1?", "answer": "2"}))
+    with pytest.raises(UserError, match=r"gsm8k: it has 1,319 problems, but .* gives 1; .* is the benchmark `test`"):
+        load_benchmark("gsm8k", Source(str(tmp_path / "gsm8k")))
+    assert len(load_benchmark("test", Source(str(tmp_path / "gsm8k")))) == 1
+
+
+def test_svamp_that_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "svamp").mkdir()
+    for content, told in (("[{}]", "not SVAMP's rows"), ("[{", "not JSON")):
+        (tmp_path / "svamp/SVAMP.json").write_text(content)
+        with pytest.raises(UserError, match=told):
+            load_benchmark("svamp", Source(str(tmp_path / "gsm8k")))
+
+
+def tiny_task(shots: int = 0, system_prompt: str | None = None) -> Task:
+    sampling = Sampling(max_completion_length=48, batch_size=8)
+    return load_task("tiny", None, sampling, system_prompt=system_prompt, answer_format="answer", shots=shots, limit=2)
+
+
+def test_few_shot_prompts_are_the_harness_s() -> None:
+    """lm-eval's gsm8k task: "Question: ...\\nAnswer: working\\n#### gold", blocks apart by an empty line, and no chat template."""
+    task = tiny_task(shots=8, system_prompt="Think.")
+    text = task.prompt(task.problems[0], SimpleNamespace(chat_template=None))
+    blocks = text.split("\n\n")
+    assert len(blocks) == 9
+    for block, shown in zip(blocks, task.exemplars, strict=False):
+        assert block == f"Question: {shown.question}\nAnswer: {shown.solution}\n#### {shown.gold}"
+    assert blocks[-1] == f"Question: {task.problems[0].question}\nAnswer:"
+    assert task.answer_format == "hash"
+    assert task.system_prompt is None  # not put, so not stored as if it were
+
+
+def test_exemplars_are_never_the_problems_asked() -> None:
+    task = tiny_task(shots=8)
+    everything = {problem.question for problem in load_benchmark("tiny", None)}
+    assert not everything & {shown.question for shown in task.exemplars}
+
+
+def test_a_bare_gold_s_exemplar_has_no_empty_line() -> None:
+    shown = Sample("1", "What is 1 + 1?", "2")
+    task = Task("mine", 1, (shown,), None, (shown,), "hash", Sampling(48, 8))
+    assert task.prompt(shown, None).startswith("Question: What is 1 + 1?\nAnswer:\n#### 2\n\nQuestion:")
+
+
+def test_zero_shot_needs_a_chat_template() -> None:
+    with pytest.raises(UserError, match=r"no chat template.*--shots 8"):
+        tiny_task().prompt(Sample("1", "q", "1"), SimpleNamespace(chat_template=None))
+
+
+def test_facts_tell_other_problems_and_other_exemplars_apart() -> None:
+    one, other = tiny_task().facts(), tiny_task(shots=2).facts()
+    assert one["benchmark"] == other["benchmark"]
+    assert one["prompt"] != other["prompt"]
+    shorter = load_task("tiny", None, Sampling(48, 8), system_prompt=None, answer_format="answer", shots=0, limit=1).facts()
+    assert shorter["benchmark"] != one["benchmark"]

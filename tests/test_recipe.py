@@ -231,7 +231,6 @@ def test_text_is_taken_as_it_is_where_the_schema_wants_text() -> None:
         ("grpo.max_steps=1:30", "should be a valid integer, got '1:30'"),
         ("model.load_in_4bit=yes", "should be a valid boolean, got 'yes'"),
         ("eval.benchmarks=[tiny, tiny]", "stands twice"),
-        ("eval.benchmarks=[gsm8k]", "gsm8k needs GSM8K's rows"),
         ("grpo.epsilon_high=0.1", "epsilon_high 0.1 is smaller than epsilon 0.2"),
         ("data.train_problems=8", "train_problems 8 is fewer than the 16 prompts of a step"),
         ("model.fast_inference=true", "the tiny model has no vLLM path"),

@@ -4,30 +4,27 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from conftest import item, write_evaluation
 from rich.console import Console
 
+from eval.record import read_result
 from eval.report import summary, write_report
 from eval.results import compare
 from onecard.display import Display
 from onecard.recipe import load_recipe
 from onecard.runs import open_run, write_json, write_jsonl
-from onecard.types import EvalItem, EvalResult, Verdict
 
 pytestmark = pytest.mark.unit
-ATTACK = "</pre><script>alert(1)</script><img src=x onerror=alert(1)>"
-
-
-def item(number: int, right: bool, completion: str) -> EvalItem:
-    verdict = Verdict.CORRECT if right else Verdict.WRONG
-    return EvalItem(str(number), f"q{number} {ATTACK}", "1", completion, 10, "1", verdict, False, right, 2 if right else 1)
+ATTACK = "</pre></script><script>alert(1)</script><img src=x onerror=alert(1)>"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """20 problems: 4 right before, 14 right after, one of the first four broken."""
-    before = EvalResult("tiny", "before", tuple(item(n, n < 4, "short") for n in range(20)))
-    after = EvalResult("tiny", "after", tuple(item(n, 0 < n < 15, ATTACK) for n in range(20)))
     run = open_run(load_recipe("recipes/tiny.yaml"), tmp_path, "hand-made")
+    write_evaluation(run.evaluation("tiny", "before"), [item(n, n < 4, "short") for n in range(20)])
+    write_evaluation(run.evaluation("tiny", "after"), [item(n, 0 < n < 15, ATTACK, question=ATTACK) for n in range(20)])
+    before, after = (read_result(run.evaluation("tiny", when))[1] for when in ("before", "after"))
     results = {
         "benchmarks": {"tiny": compare(before, after)},
         "seconds": {"GRPO": 1.5, "total": 2.0},
@@ -35,8 +32,6 @@ def folder(tmp_path: Path) -> Path:
     }
     write_json(run.folder / "results.json", results)
     write_jsonl(run.metrics, [{"step": s, "reward": s / 10, "rewards/best": 1.25, "completions/mean_length": 20.0} for s in (1, 2, 3)])
-    for result in (before, after):
-        write_jsonl(run.folder / f"items/tiny-{result.when}.jsonl", [vars(i) for i in result.items])
     write_report(run.folder)
     return run.folder
 
@@ -57,10 +52,18 @@ def test_a_curve_without_values_is_left_out(folder: Path) -> None:
 
 
 def test_what_a_model_wrote_is_text(folder: Path) -> None:
+    """tests/test_browser.py asks a real browser the same."""
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "<script" not in page
+    assert page.count("<script") == page.count("</script>") == 2
     assert "<img" not in page
-    assert "&lt;script&gt;alert(1)" in page
+    assert "\\u003c/script\\u003e\\u003cscript\\u003ealert(1)" in page
+
+
+def test_what_became_of_the_problems(folder: Path) -> None:
+    for name in ("report.html", "report.md"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "11 fixed" in text
+        assert "1 broken" in text
 
 
 def test_summary_fits_a_narrow_terminal(folder: Path) -> None:

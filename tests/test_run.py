@@ -54,7 +54,7 @@ def test_results_keep_the_contract(short_run: ShortRun) -> None:
 def test_items_are_the_numbers_of_the_results(short_run: ShortRun) -> None:
     results = json.loads((short_run[0] / "results.json").read_text())
     for name, benchmark in results["benchmarks"].items():
-        before, after = (read_jsonl(short_run[0] / f"items/{name}-{when}.jsonl") for when in ("before", "after"))
+        before, after = (read_jsonl(short_run[0] / f"eval/{name}-{when}/items.jsonl") for when in ("before", "after"))
         assert [item["question"] for item in before] == [item["question"] for item in after]
         for when, items in (("before", before), ("after", after)):
             assert benchmark[when]["accuracy"] == sum(item["verdict"] == "correct" for item in items) / 48
@@ -98,7 +98,7 @@ def test_report_is_one_file_with_pictures_and_the_caveat(short_run: ShortRun) ->
     for curve in ("reward", "accuracy", "length", "kl"):
         assert f'<div id="curve-{curve}"><svg' in page
         assert (short_run[0] / f"curves/{curve}.svg").stat().st_size > 2000
-    assert not re.search(r"<(script|link|img)\b", page)
+    assert not re.search(r"<(link|img|iframe)\b|\bsrc=|@import", page)  # nothing is fetched
     results = json.loads((short_run[0] / "results.json").read_text())["benchmarks"]["tiny"]
     for text in (page, (short_run[0] / "report.md").read_text(encoding="utf-8")):
         assert "engineered" in text
@@ -125,19 +125,22 @@ def test_the_saved_adapter_is_the_one_that_was_evaluated(short_run: ShortRun) ->
     from safetensors.torch import load_file
 
     from onecard.policy import Policy, load_tokenizer
+    from onecard.types import Sampling
 
     folder, _ = short_run
     weights = load_file(folder / "adapter/adapter_model.safetensors")
     assert not any("ref" in name for name in weights)
     assert any(value.abs().max() > 0 for name, value in weights.items() if "lora_B" in name)
-    model, _ = unsloth.FastLanguageModel.from_pretrained(str(folder / "base-model"), max_seq_length=160, load_in_4bit=True)
-    policy = Policy(PeftModel.from_pretrained(model, str(folder / "adapter")), load_tokenizer(str(folder / "adapter")))
-    items = read_jsonl(folder / "items/tiny-after.jsonl") + read_jsonl(folder / "items/tiny-shifted-after.jsonl")
+    base = str(folder / "base-model")
+    model, _ = unsloth.FastLanguageModel.from_pretrained(base, max_seq_length=160, load_in_4bit=True)
+    policy = Policy(PeftModel.from_pretrained(model, str(folder / "adapter")), load_tokenizer(str(folder / "adapter")), base)
+    items = [item for name in ("tiny", "tiny-shifted") for item in read_jsonl(folder / f"eval/{name}-after/items.jsonl")]
+    prompts = policy.tokenizer([item["prompt"] for item in items], add_special_tokens=False)["input_ids"]
 
     def agreement(batch_size: int) -> float:
-        prompts = [[{"role": "user", "content": item["question"]}] for item in items]
-        written = [c.text for c in policy.generate(prompts, max_completion_length=48, batch_size=batch_size)]
-        return float(sum(text == item["completion"] for text, item in zip(written, items, strict=True)) / len(items))
+        batches = policy.generate(prompts, Sampling(max_completion_length=48, batch_size=batch_size))
+        written = {index: completion.text for batch in batches for index, completion in batch.items()}
+        return float(sum(written[index] == item["completion"] for index, item in enumerate(items)) / len(items))
 
     # Not 1.0: an under-trained model has near ties, which bf16 sums of another batch shape may turn.
     assert agreement(batch_size=48) >= 0.9
@@ -233,3 +236,24 @@ def test_a_reward_that_raises_ends_the_run_with_its_name(short_run: ShortRun, tm
     step = next(line for line in read_jsonl(tmp_path / "runs/skip/metrics.jsonl") if "reward" in line)
     assert step["rewards/faults"] == 128
     assert step["grad_norm"] < 1e-6
+
+
+def test_evaluation_during_training_changes_nothing(short_run: ShortRun, tmp_path: Path) -> None:
+    """The same run with and without eval.every_steps: the same metrics at every step, and the same adapter to the last bit."""
+    settings = (*no_warm_up(short_run), "grpo.max_steps=3")
+    for name, extra in (("without", ()), ("with", ("eval.every_steps=1", "eval.dev_problems=16"))):
+        done = run_train(tmp_path, "tiny", *settings, *extra, name=name)
+        assert done.returncode == 0, done.stdout + done.stderr
+    lines = {name: read_jsonl(tmp_path / f"runs/{name}/metrics.jsonl") for name in ("without", "with")}
+    curves = {
+        name: [{key: value for key, value in line.items() if key != "step_time"} for line in found if "reward" in line]
+        for name, found in lines.items()
+    }
+    assert len(curves["with"]) == 3
+    assert curves["with"] == curves["without"]
+    adapters = [(tmp_path / f"runs/{name}/adapter/adapter_model.safetensors").read_bytes() for name in ("without", "with")]
+    assert adapters[0] == adapters[1]
+    dev = [(line["step"], line["eval/tiny-dev/accuracy"]) for line in lines["with"] if "eval/tiny-dev/accuracy" in line]
+    assert [step for step, _ in dev] == [1, 2, 3]
+    items = read_jsonl(tmp_path / "runs/with/eval/tiny-dev-step-3/items.jsonl")
+    assert dev[-1][1] == sum(item["verdict"] == "correct" for item in items) / 16

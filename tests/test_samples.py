@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from onecard.recipe import Data, load_recipe
-from onecard.samples import load_hub, load_samples, prompt_for, read_jsonl, read_rows, target_for
+from onecard.recipe import load_recipe
+from onecard.samples import Source, load_samples, prompt_for, read_jsonl, read_rows, target_for
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit
@@ -16,21 +16,44 @@ GSM8K = ROOT / "../shared/data/gsm8k"
 needs_gsm8k = pytest.mark.skipif(not GSM8K.is_dir(), reason="the original GSM8K files are not in ../shared/data/gsm8k")
 
 
-def data(path: Path) -> Data:
-    return Data(path=str(path), max_prompt_length=100)
-
-
 @needs_gsm8k
-@pytest.mark.parametrize(("split", "count"), [("train", 7473), ("test", 1319)])
-def test_all_of_gsm8k_loads(split: str, count: int) -> None:
-    samples = load_samples(data(GSM8K), split, 0)
-    rows = [json.loads(line) for line in (GSM8K / f"{split}.jsonl").open(encoding="utf-8")]
-    assert len(samples) == len(rows) == count
-    for sample, row in zip(samples, rows, strict=True):
-        assert sample.question == row["question"]
-        assert Decimal(sample.gold) == Decimal(row["answer"].split("#### ")[1].replace(",", ""))
-        assert "<<" not in sample.solution
-    assert len({sample.id for sample in samples}) == count
+def test_all_of_gsm8k_loads_and_its_dev_split_is_carved_from_train() -> None:
+    splits = {split: load_samples(Source(str(GSM8K)), split) for split in ("train", "dev", "test")}
+    assert {split: len(samples) for split, samples in splits.items()} == {"train": 6979, "dev": 494, "test": 1319}
+    assert len({sample.question for samples in splits.values() for sample in samples}) == 7473 + 1319  # disjoint
+    for file, samples in (("train", splits["train"] + splits["dev"]), ("test", splits["test"])):
+        rows = [json.loads(line) for line in (GSM8K / f"{file}.jsonl").open(encoding="utf-8")]
+        by_id = {sample.id: sample for sample in samples}
+        assert len(by_id) == len(rows)
+        for number, row in enumerate(rows, start=1):
+            sample = by_id[str(number)]
+            assert sample.question == row["question"]
+            assert Decimal(sample.gold) == Decimal(row["answer"].split("#### ")[1].replace(",", ""))
+            assert "<<" not in sample.solution
+
+
+def rows_file(folder: Path, split: str, count: int) -> None:
+    lines = [json.dumps({"question": f"{split} {n}", "answer": f"{n}"}) for n in range(count)]
+    (folder / f"{split}.jsonl").write_text("\n".join(lines))
+
+
+def test_dev_is_carved_by_the_question_alone_unless_there_is_a_file_of_it(tmp_path: Path) -> None:
+    rows_file(tmp_path, "train", 100)
+    train, dev = (load_samples(Source(str(tmp_path)), split) for split in ("train", "dev"))
+    assert sorted(int(s.gold) for s in train + dev) == list(range(100))
+    assert 0 < len(dev) < 20
+    lines = (tmp_path / "train.jsonl").read_text().split("\n")
+    (tmp_path / "train.jsonl").write_text("\n".join(reversed(lines)))
+    assert {s.question for s in load_samples(Source(str(tmp_path)), "dev")} == {s.question for s in dev}
+    rows_file(tmp_path, "dev", 3)
+    assert len(load_samples(Source(str(tmp_path)), "train")) == 100
+    assert [s.question for s in load_samples(Source(str(tmp_path)), "dev")] == ["dev 0", "dev 1", "dev 2"]
+
+
+def test_too_few_rows_to_carve_from_are_told(tmp_path: Path) -> None:
+    rows_file(tmp_path, "train", 2)
+    with pytest.raises(UserError, match="2 training rows are too few to carve a dev split from"):
+        load_samples(Source(str(tmp_path)), "dev")
 
 
 @pytest.mark.parametrize(
@@ -41,15 +64,19 @@ def test_all_of_gsm8k_loads(split: str, count: int) -> None:
         ("work\n#### -10", "-10"),
         ("a #### 1\n#### 7", "7"),
         ("#### 0.5 ", "0.5"),
+        ("7", "7"),
+        (" 1,200 ", "1200"),
     ],
 )
 def test_golds_with_commas_and_signs(answer: str, gold: str) -> None:
     assert read_rows([{"question": "q", "answer": answer}], "rows")[0].gold == gold
 
 
-@pytest.mark.parametrize("answer", ["7", "#### seven", "#### 3,5", "#### \u0661\u0668", "####", "#### 1 2", "#### --1", "#### 1e5"])
+@pytest.mark.parametrize(
+    "answer", ["seven", "so 7", "#### seven", "#### 3,5", "#### \u0661\u0668", "####", "#### 1 2", "#### --1", "#### 1e5"]
+)
 def test_a_row_without_a_number_for_gold_is_named(answer: str) -> None:
-    with pytest.raises(UserError, match="rows, row 2: the answer must end in '#### NUMBER'"):
+    with pytest.raises(UserError, match="rows, row 2: the answer must be a number or end in '#### NUMBER'"):
         read_rows([{"question": "q", "answer": "#### 1"}, {"question": "q", "answer": answer}], "rows")
 
 
@@ -57,7 +84,7 @@ def test_unusual_line_ends_inside_a_question_break_nothing(tmp_path: Path) -> No
     question = "one\u2028two\u2029three\x85four\x0bfive"
     row = json.dumps({"question": question, "answer": "#### 4"}, ensure_ascii=False)
     (tmp_path / "train.jsonl").write_text(f"{row}\r\n{row}\n", encoding="utf-8", newline="")
-    assert [sample.question for sample in load_samples(data(tmp_path), "train", 0)] == [question, question]
+    assert [sample.question for sample in load_samples(Source(str(tmp_path)), "train")] == [question, question]
 
 
 def test_bad_utf8_is_named_by_line(tmp_path: Path) -> None:
@@ -74,12 +101,12 @@ def test_calculator_annotations_are_left_out_of_solutions() -> None:
 def test_a_hub_data_set_is_read_by_the_same_code(tmp_path: Path) -> None:
     """datasets.load_dataset takes a folder that is laid out like a hub repository, so the real loader runs here."""
     (tmp_path / "train.jsonl").write_text('{"question": "What is 1 + 1?", "answer": "1 + 1 = 2\\n#### 2"}\n')
-    samples = load_hub(str(tmp_path), None, "train")
+    samples = load_samples(Source("no-such-folder", hub_id=str(tmp_path)), "train")
     assert [(sample.question, sample.gold) for sample in samples] == [("What is 1 + 1?", "2")]
 
 
 def test_prompt_and_target_are_chat_messages() -> None:
     recipe = load_recipe(ROOT / "recipes/tiny.yaml", ["data.system_prompt=Think."])
     sample = read_rows([{"question": "q", "answer": "1 + 1 = 2\n#### 2"}], "rows")[0]
-    assert prompt_for(sample, recipe.data) == [{"role": "system", "content": "Think."}, {"role": "user", "content": "q"}]
+    assert prompt_for(sample, recipe.data.system_prompt) == [{"role": "system", "content": "Think."}, {"role": "user", "content": "q"}]
     assert target_for(sample, recipe) == [{"role": "assistant", "content": "<think>1 + 1 = 2</think><answer>2</answer>"}]

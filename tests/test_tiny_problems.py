@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from eval.benchmarks import SYNTHETIC_PROBLEMS
+from eval.benchmarks import BENCHMARKS
 from onecard.samples import read_rows
 from onecard.tiny_problems import NAMES, OBJECTS, STEPWISE_SHARE, build_problems
 from onecard.types import Sample
@@ -71,4 +71,4 @@ def test_most_training_solutions_are_terse() -> None:
 
 def test_the_same_problems_for_every_run() -> None:
     assert build_problems("test", 50) == build_problems("test", 512)[:50]
-    assert SYNTHETIC_PROBLEMS >= 300
+    assert BENCHMARKS["tiny"].problems == 512

@@ -1,0 +1,160 @@
+"""Evaluate a model or a run on a benchmark, compare two evaluations, or read one.
+
+    python -m eval runs/tiny                                      the run's benchmarks, with its prompt and its adapter
+    python -m eval runs/tiny --base --benchmark svamp             the model it started from, on another benchmark
+    python -m eval Qwen/Qwen2.5-1.5B-Instruct --benchmark gsm8k --shots 8
+    python -m eval MODEL --benchmark mine.jsonl --samples 8 --temperature 0.7
+    python -m eval compare runs/a/eval/gsm8k runs/b/eval/gsm8k    two evaluations of the same problems
+    python -m eval show runs/tiny --changed                       before beside after, problem by problem
+
+Ctrl-C loses nothing that was finished: the same command continues.
+"""
+
+import argparse
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from eval.benchmarks import BENCHMARKS
+from eval.show import WHICH, print_comparison, print_scores, show
+from eval.target import Target, find_target
+from eval.task import FEW_SHOT_STOP, Task, load_task
+from onecard.display import Display
+from onecard.recipe import known_benchmark, load_recipe
+from onecard.samples import Source
+from onecard.types import Sampling, UserError
+
+
+def main(arguments: list[str]) -> int:
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    try:
+        if command == "compare":
+            parser = argparse.ArgumentParser(prog="python -m eval compare")
+            parser.add_argument("one", type=Path, help="an evaluation's folder")
+            parser.add_argument("other", type=Path, help="another's, of the same problems")
+            args = parser.parse_args(rest)
+            print_comparison(args.one, args.other)
+        elif command == "show":
+            parser = argparse.ArgumentParser(prog="python -m eval show")
+            parser.add_argument("folder", type=Path, help="a run, or one evaluation's folder")
+            parser.add_argument("--benchmark", help="which of a run's benchmarks (default: its first)")
+            group = parser.add_mutually_exclusive_group()
+            for which, about in WHICH.items():
+                group.add_argument(f"--{which}", dest="which", action="store_const", const=which, help=about)
+            args = parser.parse_args(rest)
+            show(args.folder, args.benchmark, args.which)
+        else:
+            evaluate_target(parse(arguments), Display())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command continues", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m eval", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", metavar="MODEL_OR_RUN", help="a run folder, an adapter's or a model's folder, or a hub id")
+    parser.add_argument("--benchmark", action="append", metavar="NAME", help=f"{', '.join(BENCHMARKS)}, or a file of rows, PATH.jsonl")
+    parser.add_argument("--recipe", metavar="YAML", help="take prompt, answer format, limits and data from this recipe (of a run: its own)")
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="the folder that holds gsm8k/ and svamp/ (default: data/, ../shared/data/, the hub)"
+    )
+    parser.add_argument("--base", action="store_true", help="the base model without the adapter")
+    parser.add_argument("--adapter", metavar="FOLDER", help="put this adapter on the model")
+    parser.add_argument(
+        "--shots", type=positive, metavar="K", help="few-shot, as plain text (default: zero-shot through the chat template)"
+    )
+    parser.add_argument("--limit", type=positive, metavar="N", help="the first N problems")
+    parser.add_argument("--samples", type=positive, default=1, metavar="K", help="completions a problem, for mean@k, pass@k and maj@k")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (the default)")
+    parser.add_argument("--seed", type=int, default=0, help="of the sampling")
+    parser.add_argument("--max-completion-length", type=positive, metavar="TOKENS", help="(default: the recipe's, else 512)")
+    parser.add_argument("--batch-size", type=positive, metavar="N", help="for the transformers engine (default: the recipe's, else 16)")
+    parser.add_argument("--engine", choices=("auto", "transformers", "vllm"), default="auto")
+    parser.add_argument("--load-in-4bit", action=argparse.BooleanOptionalAction, help="(default: as the run was trained, else no)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the evaluations go (default: RUN/eval, or runs/eval-MODEL)")
+    parser.add_argument("--again", action="store_true", help="replace an evaluation that is there")
+    args = parser.parse_args(arguments)
+    if args.samples > 1 and args.temperature <= 0:
+        raise UserError(f"--samples {args.samples}: greedy decoding gives the same completion every time; add --temperature 0.7")
+    if not 0 <= args.temperature < float("inf"):
+        raise UserError(f"--temperature {args.temperature}: wanted 0 (greedy) or more")
+    return args
+
+
+def positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"wanted a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def evaluate_target(args: argparse.Namespace, display: Display) -> None:
+    target = find_target(args.target, args.adapter, args.base)
+    if args.recipe:
+        target = replace(target, recipe=load_recipe(args.recipe))
+    tasks = load_tasks(args, target)  # all that can be wrong with the input is found before the heavy imports
+    folders = {name: (args.out or target.folder) / folder_name(args, task) for name, task in tasks.items()}
+    display.say(f"importing torch and loading {args.target}")
+    from eval.engines import load_engine
+    from eval.run import evaluate
+
+    recipe = target.recipe
+    quantized = args.load_in_4bit if args.load_in_4bit is not None else recipe is not None and recipe.model.load_in_4bit
+    engine = load_engine(args.engine, target, quantized, recipe.model.max_seq_length if recipe else None)
+    for name, task in tasks.items():
+        if args.again:
+            shutil.rmtree(folders[name], ignore_errors=True)
+        evaluate(engine, task, folders[name], display, name)
+        print_scores(folders[name], display.console)
+
+
+def load_tasks(args: argparse.Namespace, target: Target) -> dict[str, Task]:
+    """The tasks that the command line asks for, by the benchmark's name on it."""
+    recipe = target.recipe
+    own = recipe.data.source if recipe else None
+    if args.data:
+        own = Source(str(Path(args.data) / "gsm8k"))
+    sampling = Sampling(
+        args.max_completion_length or (recipe.eval.max_completion_length if recipe else 512),
+        args.batch_size or (recipe.eval.batch_size if recipe else 16),
+        args.temperature,
+        args.samples,
+        args.seed,
+        FEW_SHOT_STOP if args.shots else (),
+    )
+    names = args.benchmark or (recipe.eval.benchmarks if recipe else ["gsm8k"])
+    for name in names:
+        try:
+            known_benchmark(name)
+        except ValueError as error:
+            raise UserError(f"--benchmark: {error}") from None
+    return {
+        name: load_task(
+            name,
+            own,
+            sampling,
+            system_prompt=recipe.data.system_prompt if recipe else None,
+            answer_format=recipe.answer_format if recipe else "auto",
+            shots=args.shots or 0,
+            limit=args.limit,
+        )
+        for name in names
+    }
+
+
+def folder_name(args: argparse.Namespace, task: Task) -> str:
+    """gsm8k, gsm8k-base, gsm8k-8shot-first100-4x0.7: what was asked for, so that the next question has another folder."""
+    parts = [task.benchmark]
+    parts += ["base"] if args.base else []
+    parts += [f"{args.shots}shot"] if args.shots else []
+    parts += [f"first{args.limit}"] if args.limit else []
+    parts += [f"{args.samples}x{args.temperature:g}"] if args.temperature else []
+    return "-".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,147 @@
+"""Engines that stand alone: transformers, on any machine, and vLLM. Nothing here imports unsloth or trl."""
+
+import importlib.util
+import json
+import logging
+import os
+from collections.abc import Collection, Iterator
+from importlib.metadata import version
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
+
+from eval.target import Target
+from onecard.generation import end_tokens, generate
+from onecard.types import Completion, Sampling, UserError
+from onecard.vllm_generation import completion_of, sampling_params
+
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package of CUDA kernels, on CPU too
+transformers.utils.logging.disable_progress_bar()  # one progress display is enough: ours
+
+
+def load_engine(name: str, target: Target, load_in_4bit: bool, context: int | None) -> "TransformersEngine | VllmEngine":
+    """The engine `name` (transformers, vllm; auto: vLLM where there are both it and a CUDA card) with the target's weights.
+
+    `context`: the longest sequence, in tokens; None for the model's own, which may need more memory than there is.
+    """
+    has_vllm = importlib.util.find_spec("vllm") is not None
+    if name == "vllm" and not has_vllm:
+        raise UserError("--engine vllm: vLLM is not installed here; --engine transformers works everywhere")
+    if name == "vllm" or (name == "auto" and has_vllm and torch.cuda.is_available()):
+        return VllmEngine(target, load_in_4bit, context)
+    return TransformersEngine(target, load_in_4bit, context)
+
+
+def load_tokenizer(target: Target) -> Any:
+    """The adapter's tokenizer, where it was saved with one: its chat template is the one that was trained with."""
+    saved = target.adapter is not None and (target.adapter / "tokenizer_config.json").is_file()
+    tokenizer = AutoTokenizer.from_pretrained(target.adapter if saved else target.base)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def precision(base: str, load_in_4bit: bool) -> torch.dtype:
+    """Half precision on a card and for 4-bit weights, as in training; elsewhere what the weights are stored in."""
+    if torch.cuda.is_available() or load_in_4bit:
+        return torch.float16 if torch.cuda.is_available() and not torch.cuda.is_bf16_supported() else torch.bfloat16
+    stored: torch.dtype = AutoConfig.from_pretrained(base).dtype or torch.float32
+    return stored
+
+
+def generation_config(base: str) -> Any:
+    """The model's generation config, or an empty one for a model without."""
+    try:
+        return GenerationConfig.from_pretrained(base)
+    except OSError:
+        return GenerationConfig()
+
+
+class TransformersEngine:
+    """A model loaded by transformers, 4-bit as QLoRA trains it (NF4, double quantization), and its adapter loaded by PEFT."""
+
+    def __init__(self, target: Target, load_in_4bit: bool, context: int | None) -> None:
+        self.target, self.load_in_4bit = target, load_in_4bit
+        self.tokenizer = load_tokenizer(target)
+        cuda = torch.cuda.is_available()
+        dtype = precision(target.base, load_in_4bit)
+        quantized = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        )
+        self.model = AutoModelForCausalLM.from_pretrained(
+            target.base,
+            dtype=dtype,
+            device_map={"": 0 if cuda else "cpu"},
+            **({"quantization_config": quantized} if load_in_4bit else {}),
+        )
+        if target.adapter is not None:
+            from peft import PeftModel
+
+            try:
+                self.model = PeftModel.from_pretrained(self.model, str(target.adapter))
+            except (RuntimeError, ValueError) as error:  # shapes or modules that the base does not have
+                raise UserError(f"{target.adapter} does not fit {target.base}: {str(error).splitlines()[0]}") from None
+        longest = int(self.model.config.get_text_config().max_position_embeddings)
+        self.context = min(context or longest, longest)
+
+    def facts(self) -> dict[str, Any]:
+        dtype, device = str(self.model.dtype).removeprefix("torch."), self.model.device.type
+        engine = {"engine": "transformers", "dtype": dtype, "device": device, "load_in_4bit": self.load_in_4bit}
+        return engine | self.target.facts() | {"versions": {name: version(name) for name in ("transformers", "torch")}}
+
+    def generate(self, prompts: list[list[int]], sampling: Sampling, done: Collection[int] = ()) -> Iterator[dict[int, Completion]]:
+        yield from generate(self.model, self.tokenizer, prompts, sampling, done)
+
+
+class VllmEngine:
+    """vLLM by itself: a base, merged or bitsandbytes 4-bit model, and the adapter as a LoRA request. It schedules continuously.
+
+    Which requests share a step depends on timing, so that near ties of two tokens may turn from one evaluation to the next.
+    """
+
+    def __init__(self, target: Target, load_in_4bit: bool, context: int | None) -> None:
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # read at import
+        from vllm import LLM
+        from vllm.lora.request import LoRARequest
+
+        self.target, self.load_in_4bit = target, load_in_4bit
+        self.tokenizer = load_tokenizer(target)
+        lora: dict[str, Any] = {}
+        self.adapter = None
+        if target.adapter is not None:
+            rank = json.loads((target.adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
+            lora = {"enable_lora": True, "max_lora_rank": next(r for r in (8, 16, 32, 64, 128, 256, 320, 512) if r >= rank)}
+            self.adapter = LoRARequest("adapter", 1, str(target.adapter.resolve()))
+        self.llm = LLM(
+            model=target.base,
+            dtype=precision(target.base, load_in_4bit),
+            max_model_len=context,
+            seed=0,
+            gpu_memory_utilization=0.85 if torch.cuda.is_available() else 0.3,  # vLLM's CPU build takes it of the machine's memory
+            enable_prefix_caching=True,
+            generation_config="vllm",  # not the model's own temperature and penalties
+            **({"quantization": "bitsandbytes"} if load_in_4bit else {}),
+            **lora,
+        )
+        self.context = int(self.llm.llm_engine.model_config.max_model_len)
+        self.ends = end_tokens(generation_config(target.base), self.tokenizer)
+
+    def facts(self) -> dict[str, Any]:
+        dtype = str(self.llm.llm_engine.model_config.dtype).removeprefix("torch.")
+        import vllm
+
+        engine = {"engine": "vllm", "dtype": dtype, "load_in_4bit": self.load_in_4bit}
+        return engine | self.target.facts() | {"versions": {"vllm": vllm.__version__, "torch": version("torch")}}
+
+    def generate(self, prompts: list[list[int]], sampling: Sampling, done: Collection[int] = ()) -> Iterator[dict[int, Completion]]:
+        """Each prompt's completion as soon as it is finished; the longest prompts are started first."""
+        engine = self.llm.llm_engine
+        for index in sorted(set(range(len(prompts))) - set(done), key=lambda index: len(prompts[index]), reverse=True):
+            params = sampling_params(sampling, index, self.ends)
+            engine.add_request(str(index), {"prompt_token_ids": prompts[index]}, params, lora_request=self.adapter)
+        while engine.has_unfinished_requests():
+            finished = {int(answer.request_id): completion_of(answer.outputs[0]) for answer in engine.step() if answer.finished}
+            if finished:
+                yield finished

@@ -1,0 +1,124 @@
+"""An evaluation on disk: a folder that can be continued after a kill, compared, and read without the model.
+
+settings.json          what was asked of what, written before the first completion
+items.partial.jsonl    completions as they are finished, while it runs
+items.jsonl            all of them, in the benchmark's order
+result.json            settings and scores, written last: a folder that has it is finished
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onecard.runs import write_json, write_jsonl
+from onecard.samples import read_jsonl
+from onecard.types import EvalItem, EvalResult, UserError, Verdict
+
+FORMAT = 1  # of result.json and items.jsonl; another number is another meaning
+
+
+@dataclass(frozen=True)
+class Record:
+    """An evaluation being made. `items`: what is finished, by its place in the order of the whole."""
+
+    folder: Path
+    settings: dict[str, Any]
+    items: dict[int, EvalItem] = field(default_factory=dict)
+
+    @property
+    def partial(self) -> Path:
+        return self.folder / "items.partial.jsonl"
+
+    def add(self, items: dict[int, EvalItem]) -> None:
+        """Keep finished items, on the disk before this returns."""
+        self.items.update(items)
+        with self.partial.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps({"place": place, **asdict(item)}, ensure_ascii=False) + "\n" for place, item in items.items())
+            file.flush()
+            os.fsync(file.fileno())
+
+    @property
+    def result(self) -> EvalResult:
+        return EvalResult(self.settings["benchmark"]["name"], tuple(self.items[place] for place in sorted(self.items)))
+
+    def finish(self, facts: dict[str, Any]) -> None:
+        """Write items.jsonl and then result.json with `facts`; the evaluation is whole from then on."""
+        write_jsonl(self.folder / "items.jsonl", map(asdict, self.result.items))
+        write_json(self.folder / "result.json", {"format": FORMAT, **self.settings, **facts})
+        self.partial.unlink(missing_ok=True)
+
+
+def open_record(folder: Path, settings: dict[str, Any]) -> Record:
+    """The evaluation in `folder`, with what it already has if it was interrupted. Raises UserError if that was another one."""
+    file = folder / "settings.json"
+    if not file.is_file():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
+        write_json(file, settings)
+        return Record(folder, settings)
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    if differing := differences(stored, json.loads(json.dumps(settings))):
+        raise UserError(f"{folder} holds another evaluation: {'; '.join(differing)}. --again replaces it, --out puts this one elsewhere")
+    record = Record(folder, settings)
+    if record.partial.is_file():
+        whole = []
+        for line in record.partial.read_bytes().splitlines(keepends=True):
+            try:
+                row = json.loads(line) if line.endswith(b"\n") else None
+            except ValueError:
+                row = None
+            if row is None:
+                break  # cut off in writing; it and what follows is made again
+            place = row.pop("place")
+            record.items[place] = read_item(row)
+            whole.append(line)
+        record.partial.write_bytes(b"".join(whole))
+    return record
+
+
+def read_result(folder: Path) -> tuple[dict[str, Any], EvalResult]:
+    """A finished evaluation: result.json and its items. Raises UserError where there is none that this version can read."""
+    file = folder / "result.json"
+    if not file.is_file():
+        unfinished = (folder / "settings.json").is_file()
+        why = "is not finished; the command that began it continues it" if unfinished else "is no evaluation: it has no result.json"
+        raise UserError(f"{folder} {why}")
+    try:
+        facts: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if facts["format"] != FORMAT:
+            raise UserError(f"{file}: format {facts['format']}, and this version reads {FORMAT}; evaluate again with `python -m eval`")
+        result = EvalResult(facts["benchmark"]["name"], tuple(map(read_item, read_jsonl(folder / "items.jsonl"))))
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{folder}: result.json or items.jsonl is damaged: {error!r}") from None
+    expected = facts["benchmark"]["count"] * facts["sampling"]["samples"]
+    if len(result.items) != expected:
+        raise UserError(f"{folder}/items.jsonl has {len(result.items)} lines, wanted {expected}; it was cut, or is of another evaluation")
+    return facts, result
+
+
+def read_item(row: dict[str, Any]) -> EvalItem:
+    return EvalItem(**row | {"verdict": Verdict(row["verdict"])})
+
+
+def differences(one: dict[str, Any], other: dict[str, Any], path: str = "") -> list[str]:
+    """Where two settings differ, leaf by leaf: "sampling.temperature: 0.0 and 1.0"."""
+    found = []
+    for key in {**one, **other}:
+        a, b = one.get(key), other.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{path}{key}.")
+        elif a != b:
+            found.append(f"{path}{key}: {brief(a)} and {brief(b)}")
+    return found
+
+
+def brief(value: Any) -> str:
+    """A value for one line of an error: hashes and prompts are told apart by how they begin."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."

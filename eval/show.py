@@ -1,0 +1,131 @@
+"""Evaluations for a person at a terminal: the scores of one, two compared, and the completions themselves."""
+
+from pathlib import Path
+
+from rich.box import SIMPLE
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from eval.record import read_result
+from eval.results import check_comparable, compare
+from onecard.types import EvalItem, UserError
+
+LABELS = {"accuracy": "accuracy", "strict": "strict (#### n)", "flexible": "flexible (last number)"}
+SHARES = {"no_answer": "no answer", "truncated": "cut at the token limit", "step_by_step": "step by step"}
+WHICH = {
+    "wrong": "only those that are wrong (of two: after)",
+    "changed": "only those that were fixed or broken",
+    "truncated": "only those that were cut at the token limit",
+}
+
+
+def print_scores(folder: Path, console: Console) -> None:
+    """The scores of one evaluation, and where it is."""
+    facts, _ = read_result(folder)
+    found, asked = facts["scores"], facts["sampling"]
+    how = f"{facts['prompt']['exemplars']['count']}-shot" if facts["prompt"]["exemplars"]["count"] else "zero-shot"
+    drawn = "greedy" if asked["temperature"] == 0 else f"{asked['samples']} samples a problem at temperature {asked['temperature']:g}"
+    table = Table(
+        title=f"{facts['benchmark']['name']}, {found['n']:,} problems: {how}, {drawn}", box=SIMPLE, pad_edge=False, title_justify="left"
+    )
+    for column in ("", "score", "95 % interval"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    ks = {key: key for key in found if "@" in key and not key.endswith("_ci")}
+    labels = LABELS | ({"accuracy": f"accuracy, mean@{found['samples']}"} if found["samples"] > 1 else {})
+    for key, label in (labels | ks).items():
+        low, high = found[f"{key}_ci"]
+        table.add_row(label, f"{found[key]:.1%}", f"{low:.1%} to {high:.1%}")
+    for key, label in SHARES.items():
+        table.add_row(label, f"{found[key]:.1%}", "")
+    table.add_row("mean length, tokens", f"{found['mean_tokens']:.1f}", "")
+    console.print(table, f"every completion: python -m eval show {folder}", soft_wrap=True)
+
+
+def print_comparison(one: Path, other: Path, console: Console | None = None) -> None:
+    """The difference of two evaluations of the same problems. Raises UserError, saying what differs, if they are of others."""
+    console = console or Console(highlight=False)
+    (facts, before), (other_facts, after) = read_result(one), read_result(other)
+    check_comparable(facts, other_facts)
+    found = compare(before, after)
+    table = Table(title=f"{before.benchmark}, {found['n']:,} problems", box=SIMPLE, pad_edge=False, title_justify="left")
+    for column in ("", "one", "other", "points", "95 % interval", "p"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    for key, label in LABELS.items():
+        d = found["difference" if key == "accuracy" else f"{key}_difference"]
+        interval = f"{d['ci_low']:+.1f} to {d['ci_high']:+.1f}"
+        table.add_row(
+            label, f"{found['before'][key]:.1%}", f"{found['after'][key]:.1%}", f"{d['points']:+.1f}", interval, p_text(d["p_value"])
+        )
+    for key, label in SHARES.items():
+        table.add_row(label, f"{found['before'][key]:.1%}", f"{found['after'][key]:.1%}")
+    console.print(table, f"one: {one}\nother: {other}", confusion_text(found["confusion"]), soft_wrap=True)
+
+
+def confusion_text(confusion: dict[str, int]) -> str:
+    return ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in confusion.items())
+
+
+def p_text(p_value: float) -> str:
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def show(folder: Path, benchmark: str | None, which: str | None, console: Console | None = None) -> None:
+    """Page through a run's before beside after, or through one evaluation; `which` is a key of WHICH, None for all."""
+    console = console or Console(highlight=False)
+    results = [read_result(part)[1] for part in evaluations(folder, benchmark)]
+    if which == "changed" and len(results) == 1:
+        raise UserError(f"--changed compares before and after, and {folder} is one evaluation; name the run folder")
+    chosen = [items for items in zip(*(result.items for result in results), strict=True) if chosen_by(which, items)]
+    pages = [page(items) for items in chosen]
+    title = f"{len(chosen):,} of {len(results[-1].items):,} completions to {results[-1].benchmark}{f', {which}' if which else ''}"
+    if console.is_terminal:
+        with console.pager(styles=True, links=False):
+            console.print(title, *pages)
+    else:
+        console.print(title, *pages)
+
+
+def evaluations(folder: Path, benchmark: str | None) -> list[Path]:
+    """The folders to show: of a run the benchmark's before and after, else the folder itself."""
+    if not (folder / "recipe.resolved.yaml").is_file():
+        return [folder]
+    there = sorted(part.name.removesuffix("-after") for part in (folder / "eval").glob("*-after"))
+    name = benchmark or next(iter(there), None)
+    if name not in there:
+        raise UserError(f"{folder} has no finished before and after of {name or 'any benchmark'}; it has: {', '.join(there) or 'none'}")
+    return [folder / "eval" / f"{name}-{when}" for when in ("before", "after")]
+
+
+def chosen_by(which: str | None, items: tuple[EvalItem, ...]) -> bool:
+    if which == "wrong":
+        return not items[-1].correct
+    if which == "changed":
+        return items[0].correct != items[-1].correct
+    if which == "truncated":
+        return any(item.truncated for item in items)
+    return True
+
+
+def page(items: tuple[EvalItem, ...]) -> RenderableType:
+    """One problem: the question, then each completion with its verdict; all as plain text, whatever a model wrote."""
+    first = items[0]
+    sample = f", sample {first.sample + 1}" if first.sample else ""
+    titles = ("",) if len(items) == 1 else ("before: ", "after: ")
+    answers = [
+        Panel(
+            Text(item.completion),
+            title=Text(f"{title}{item.verdict.replace('_', ' ')}", style="green" if item.correct else "red"),
+            subtitle=Text(f"read {item.extracted!r}, {item.tokens} tokens{', cut' if item.truncated else ''}"),
+            title_align="left",
+            subtitle_align="right",
+        )
+        for title, item in zip(titles, items, strict=True)
+    ]
+    columns = Table.grid(expand=True, padding=(0, 1))
+    for _ in answers:
+        columns.add_column(ratio=1)
+    columns.add_row(*answers)
+    return Group(Rule(Text(f"problem {first.id}{sample}, gold {first.gold}"), align="left"), Text(first.question), columns)

@@ -1,0 +1,72 @@
+"""What is evaluated: a run folder, an adapter, a model folder or a hub id, as a base and perhaps an adapter on it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onecard.hub import check_available
+from onecard.recipe import Recipe, load_recipe
+from onecard.types import UserError
+from onecard.weights import identity, read_base
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True)
+class Target:
+    """`recipe` is the run's, where it is one; `folder` is where evaluations of it go."""
+
+    base: str
+    adapter: Path | None
+    recipe: Recipe | None
+    folder: Path
+
+    def facts(self) -> dict[str, Any]:
+        return {"base": identity(self.base), "adapter": identity(str(self.adapter)) if self.adapter else None}
+
+
+def find_target(name: str, adapter: str | None, base_only: bool) -> Target:
+    """What MODEL_OR_RUN names, with `adapter` put on it, or without the adapter it has. Raises UserError, before any heavy import."""
+    folder = Path(name)
+    if (folder / "recipe.resolved.yaml").is_file():
+        recipe = load_recipe(folder / "recipe.resolved.yaml")
+        own_base = folder / "base-model"  # what a warm-up of all weights left
+        base = str(own_base) if own_base.is_dir() else recipe.model.name
+        if recipe.model.name == "tiny" and not own_base.is_dir():
+            raise UserError(f"{folder} has no base-model/: the run ended before its warm-up was over, so there is nothing to evaluate")
+        found = Target(base, Path(adapter) if adapter else folder / "adapter", recipe, folder / "eval")
+        if not base_only and adapter is None and not (folder / "adapter" / ADAPTER_WEIGHTS).is_file():
+            raise UserError(
+                f"{folder} has no adapter/{ADAPTER_WEIGHTS}: the run did not finish. --base evaluates the model it started from"
+            )
+    elif (folder / "adapter_config.json").is_file():
+        if adapter:
+            raise UserError(f"--adapter: {folder} is an adapter already; name its base model instead")
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        found = Target(config["base_model_name_or_path"], folder, None, evaluations_of(name))
+    else:
+        found = Target(name, Path(adapter) if adapter else None, None, evaluations_of(name))
+    if base_only:
+        found = Target(found.base, None, found.recipe, found.folder)
+    check_available(found.base, "model", key="MODEL_OR_RUN")
+    if found.adapter:
+        check_adapter(found.adapter, found.base)
+    return found
+
+
+def evaluations_of(name: str) -> Path:
+    """runs/eval-Qwen-Qwen2.5-1.5B-Instruct for a model that is no run of ours."""
+    return Path("runs") / "-".join(["eval", *(part for part in Path(name).parts if part not in ("/", "..", "."))])
+
+
+def check_adapter(adapter: Path, base: str) -> None:
+    """Raise UserError unless the adapter is there and, as far as is noted beside it, was trained on this base."""
+    if not (adapter / ADAPTER_WEIGHTS).is_file() or not (adapter / "adapter_config.json").is_file():
+        raise UserError(f"{adapter} has no {ADAPTER_WEIGHTS} and adapter_config.json, so it is no adapter")
+    noted, here = read_base(adapter), identity(base)
+    if noted is None:
+        return
+    same = noted["sha256"] == here["sha256"] if noted["sha256"] or here["sha256"] else noted["name"] == here["name"]
+    if not same:
+        raise UserError(f"{adapter} was trained on another base model: on {noted['name']}, and this is {base} with other weights")

@@ -1,0 +1,200 @@
+"""The transformers engine and `python -m eval` with a real model: the same completions every time, however they are made."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, run_eval
+
+from eval.target import Target
+from onecard.types import Completion, Sampling, UserError
+
+pytestmark = pytest.mark.e2e
+ShortRun = tuple[Path, str]
+GREEDY = Sampling(max_completion_length=48, batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def engine(short_run: ShortRun) -> Any:
+    """The short run's base model in 32 bit, and its adapter."""
+    import unsloth  # noqa: F401  isort: skip  (other tests of this process need it imported before transformers)
+
+    from eval.engines import TransformersEngine
+
+    folder = short_run[0]
+    target = Target(str(folder / "base-model"), folder / "adapter", None, folder / "eval")
+    return TransformersEngine(target, load_in_4bit=False, context=None)
+
+
+@pytest.fixture(scope="module")
+def prompts(engine: Any) -> list[list[int]]:
+    from eval.benchmarks import load_benchmark
+    from onecard.samples import prompt_for
+
+    texts = [
+        engine.tokenizer.apply_chat_template(prompt_for(s, None), tokenize=False, add_generation_prompt=True)
+        for s in load_benchmark("tiny", None, 40)
+    ]
+    ids: list[list[int]] = engine.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def written(engine: Any, prompts: list[list[int]], sampling: Sampling, done: tuple[int, ...] = ()) -> dict[int, Completion]:
+    return {index: completion for batch in engine.generate(prompts, sampling, done) for index, completion in batch.items()}
+
+
+def test_batches_shrinking_and_continuing_change_no_completion(engine: Any, prompts: list[list[int]]) -> None:
+    from onecard.generation import generate
+
+    one_by_one = written(engine, prompts, Sampling(48, batch_size=1))
+    batched = written(engine, prompts, GREEDY)
+    assert batched == one_by_one
+    assert len({completion.tokens for completion in batched.values()}) > 1  # of different lengths, so that batches did shrink
+    whole = {i: c for batch in generate(engine.model, engine.tokenizer, prompts, GREEDY, leave=False) for i, c in batch.items()}
+    assert batched == whole
+    order = sorted(range(40), key=lambda index: len(prompts[index]), reverse=True)
+    continued = written(engine, prompts, GREEDY, done=tuple(order[:20]))
+    assert set(continued) == set(order[16:])  # the first batch is done, the second is made again as it was
+    assert all(continued[index] == batched[index] for index in continued)
+
+
+def test_a_completion_ends_where_transformers_own_generation_ends_it(engine: Any, prompts: list[list[int]]) -> None:
+    import torch
+
+    for index in range(8):
+        given = torch.tensor([prompts[index]])
+        with torch.inference_mode():
+            row = engine.model.generate(given, attention_mask=torch.ones_like(given), max_new_tokens=48, do_sample=False)[
+                0, given.shape[1] :
+            ]
+        completion = written(engine, [prompts[index]], GREEDY)[0]
+        assert completion.tokens == len(row)
+        assert completion.text == engine.tokenizer.decode(row, skip_special_tokens=True)
+        assert completion.truncated == (row[-1].item() != engine.tokenizer.eos_token_id)
+
+
+def test_the_model_s_own_generation_config_is_not_used(engine: Any, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = written(engine, prompts, GREEDY)
+    for name, value in (("repetition_penalty", 5.0), ("temperature", 3.0), ("do_sample", True), ("top_k", 1)):
+        monkeypatch.setattr(engine.model.generation_config, name, value)
+    assert written(engine, prompts, GREEDY) == expected
+
+
+def test_sampling_follows_its_seed_and_leaves_the_rest_alone(engine: Any, prompts: list[list[int]]) -> None:
+    import torch
+
+    def drawn(seed: int) -> dict[int, Completion]:
+        return written(engine, prompts, Sampling(48, 16, temperature=1.0, seed=seed))
+
+    engine.model.train()
+    quiet = next(module for name, module in engine.model.named_modules() if name.endswith("layers.0"))
+    quiet.eval()  # as some modules of a model in training are
+    modes = [module.training for module in engine.model.modules()]
+    state = torch.get_rng_state()
+    first = drawn(0)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [module.training for module in engine.model.modules()] == modes
+    engine.model.eval()
+    torch.manual_seed(123)
+    assert drawn(0) == first
+    assert drawn(1) != first
+    assert first != written(engine, prompts, GREEDY)
+
+
+def test_a_stop_string_ends_a_completion_and_is_cut_off(engine: Any, prompts: list[list[int]]) -> None:
+    plain = written(engine, prompts, GREEDY)
+    stopped = written(engine, prompts, Sampling(48, 16, stop=("Tuesday:",)))
+    assert any("Tuesday:" in completion.text for completion in plain.values())
+    for index, completion in plain.items():
+        before, mark, _ = completion.text.partition("Tuesday:")
+        assert stopped[index].text == before
+        if mark:
+            assert not stopped[index].truncated
+            assert stopped[index].tokens < completion.tokens
+
+
+def test_an_adapter_of_another_shape_is_refused(short_run: ShortRun, tmp_path: Path) -> None:
+    import unsloth  # noqa: F401  isort: skip
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from eval.engines import TransformersEngine
+
+    folder = short_run[0]
+    config = AutoConfig.from_pretrained(folder / "base-model")
+    config.hidden_size = 64
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "narrow")
+    with pytest.raises(UserError, match=r"adapter does not fit .*narrow"):
+        TransformersEngine(Target(str(tmp_path / "narrow"), folder / "adapter", None, tmp_path), load_in_4bit=False, context=None)
+
+
+def items(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "items.jsonl").read_text(encoding="utf-8").split("\n") if line]
+
+
+def test_a_run_evaluated_afterwards_says_what_it_said_during_the_run(short_run: ShortRun, tmp_path: Path) -> None:
+    """Other code loads the weights here, transformers and PEFT without Unsloth: the numbers are not Unsloth's doing."""
+    folder = short_run[0]
+    done = run_eval(tmp_path, str(folder), "--benchmark", "tiny", "--limit", "48", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    again, during = items(tmp_path / "out/tiny-first48"), items(folder / "eval/tiny-after")
+    assert [item["prompt"] for item in again] == [item["prompt"] for item in during]
+    same = sum(a["completion"] == b["completion"] for a, b in zip(again, during, strict=True))
+    assert same >= 0.85 * 48  # near ties of a model trained for four steps
+    compared = run_eval(tmp_path, "compare", str(folder / "eval/tiny-after"), "out/tiny-first48")
+    assert compared.returncode == 0, compared.stderr
+    result = json.loads((tmp_path / "out/tiny-first48/result.json").read_text())
+    assert result["model"]["adapter"]["sha256"]
+    assert result["first_prompt"] == again[0]["prompt"]
+    assert "evaluated already" in run_eval(tmp_path, str(folder), "--benchmark", "tiny", "--limit", "48", "--out", "out").stdout
+
+
+def test_few_shot_and_sampled(short_run: ShortRun, tmp_path: Path) -> None:
+    """The tiny model has room for one exemplar at most; what matters is that it is asked so."""
+    asked = ("--base", "--benchmark", "tiny", "--limit", "6", "--max-completion-length", "12", "--out", "out")
+    done = run_eval(tmp_path, str(short_run[0]), *asked, "--shots", "1", "--samples", "3", "--temperature", "0.9")
+    assert done.returncode == 0, done.stderr
+    assert "pass@3" in done.stdout
+    assert "maj@3" in done.stdout
+    found = items(tmp_path / "out/tiny-base-1shot-first6-3x0.9")
+    assert [(item["id"], item["sample"]) for item in found] == [(str(n), s) for n in range(1, 7) for s in range(3)]
+    assert all(item["prompt"].startswith("Question: ") and item["prompt"].endswith("Answer:") for item in found)
+    none_fits = run_eval(tmp_path, str(short_run[0]), *asked, "--shots", "8")
+    assert none_fits.returncode == 2
+    assert "not one prompt fits" in none_fits.stderr
+
+
+@pytest.mark.skipif(not (ROOT / "../shared/data/gsm8k").is_dir(), reason="the original GSM8K files are not in ../shared/data/gsm8k")
+def test_the_whole_of_gsm8k_killed_in_the_middle_comes_out_the_same_to_the_byte(short_run: ShortRun, tmp_path: Path) -> None:
+    """All 1,319 problems with a model whose context takes them; it solves none. kill -9 in the middle, then the same command."""
+    import shutil
+
+    model = tmp_path / "model"
+    shutil.copytree(short_run[0] / "base-model", model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 2048}))
+    asked = ["model", "--benchmark", "gsm8k", "--data", str(ROOT / "../shared/data"), "--max-completion-length", "8", "--batch-size", "32"]
+    done = run_eval(tmp_path, *asked, "--out", "whole")
+    assert done.returncode == 0, done.stderr
+    assert len(items(tmp_path / "whole/gsm8k")) == 1319
+
+    command = [sys.executable, "-m", "eval", *asked, "--out", "killed"]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    partial = tmp_path / "killed/gsm8k/items.partial.jsonl"
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (partial.is_file() and partial.stat().st_size > 200_000):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    kept = partial.read_bytes().count(b"\n")
+    assert 0 < kept < 1319
+    done = run_eval(tmp_path, *asked, "--out", "killed")
+    assert done.returncode == 0, done.stderr
+    assert f"continued, {kept:,} of 1,319 completions are there already" in done.stdout
+    assert (tmp_path / "killed/gsm8k/items.jsonl").read_bytes() == (tmp_path / "whole/gsm8k/items.jsonl").read_bytes()
+    assert not partial.exists()
