@@ -3,6 +3,7 @@
 make bench-eval MODEL=runs/tiny/base-model    (after `make demo`; lm-eval lives in an environment of its own)
 
 The three answer the same prompts greedily with the same weights in one process, in turn, each after one unmeasured round.
+What it prints is also written to docs/evaluation-speed.txt.
 """
 
 import sys
@@ -69,13 +70,17 @@ def main() -> None:
             tokens = sum(len(engine.tokenizer(text, add_special_tokens=False)["input_ids"]) + 1 for text in answers[name])
             if turn:
                 rates[name].append(tokens / seconds)
+    median = {name: sorted(found)[ROUNDS // 2] for name, found in rates.items()}
+    asked = f"{PROMPTS} prompts of the tiny benchmark, greedy, batches of {BATCH_SIZE}, {torch.get_num_threads()} CPU threads"
+    lines = [f"{asked}; median of {ROUNDS}"]
     for name, found in rates.items():
         same = sum(a == b for a, b in zip(answers["ours"], answers[name], strict=False))
         spread = f"{min(found):,.0f} to {max(found):,.0f}"
-        print(f"{name:<14} {sorted(found)[ROUNDS // 2]:>8,.0f} tokens/s ({spread}), {same} of {len(answers[name])} completions as ours")
-    median = {name: sorted(found)[ROUNDS // 2] for name, found in rates.items()}
-    print(f"ours / one at a time: {median['ours'] / median['one at a time']:.1f}")
-    print(f"ours / lm-eval hf:    {median['ours'] / median['lm-eval hf']:.2f}")
+        lines.append(f"{name:<14} {median[name]:>8,.0f} tokens/s ({spread}), {same} of {len(answers[name])} completions as ours")
+    lines.append(f"ours / one at a time: {median['ours'] / median['one at a time']:.1f}")
+    lines.append(f"ours / lm-eval hf:    {median['ours'] / median['lm-eval hf']:.2f}")
+    print("\n".join(lines))
+    (Path(__file__).parent.parent / "docs/evaluation-speed.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

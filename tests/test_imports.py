@@ -49,7 +49,8 @@ def test_no_module_is_written_import_eval() -> None:
 @pytest.mark.parametrize(
     "module",
     ["onecard.types", "onecard.recipe", "onecard.plan", "onecard.grpo", "onecard.samples", "onecard.runs", "onecard.display",
-     "rewards", "rewards.answer", "rewards.format", "eval.benchmarks"],
+     "rewards", "rewards.answer", "rewards.format", "eval.benchmarks", "eval.task", "eval.target", "eval.record",
+     "eval.results", "eval.show", "eval.__main__"],
 )  # fmt: skip
 def test_light_modules_stay_light(module: str) -> None:
     heavy = "{'torch', 'trl', 'unsloth', 'datasets', 'transformers'}"
