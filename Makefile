@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 SET ?=
 BIN := .venv/bin
 
-.PHONY: demo test unit lint types seeds controls lock test-vllm bench-eval extractions
+.PHONY: demo test unit lint types seeds controls lock test-vllm bench-eval extractions recipes-table
 
 demo: .venv/installed
 	$(BIN)/python train.py recipes/tiny.yaml $(SET)
@@ -31,6 +31,9 @@ seeds controls: .venv/installed
 	$(BIN)/pip install --quiet --constraint requirements-cpu.txt torch
 	$(BIN)/pip install --quiet --no-deps --requirement requirements-cpu.txt
 	touch $@
+
+recipes-table: .venv/installed
+	$(BIN)/python -m onecard.catalog
 
 # vLLM's CPU build, in an environment of its own, against the transformers engine. About 4 GB.
 test-vllm: .venv/installed .venv-vllm/installed

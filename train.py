@@ -2,19 +2,22 @@
 
     python train.py recipes/tiny.yaml                     the whole run, on a laptop
     python train.py RECIPE --plan                         what it would do; nothing is imported, downloaded or written
+    python train.py RECIPE --fit 8GB                      what to change so that it fits a card
     python train.py RECIPE --set grpo.max_steps=20        with one value changed
 
 Everything a run makes is in runs/<name>/; the recipe is the only other input.
 """
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
 from eval.task import Task, recipe_task
 from onecard.display import Display
+from onecard.gpu import check_card, find_cards
 from onecard.hub import check_available
-from onecard.plan import plan_text
+from onecard.plan import fit_text, plan_text
 from onecard.recipe import Recipe, load_recipe
 from onecard.runs import Run, open_run
 from onecard.samples import fitting, load_samples
@@ -27,12 +30,16 @@ def main() -> int:
     parser.add_argument("recipe", help="a YAML file; recipes/ has the shipped ones")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the recipe; may be repeated")
     parser.add_argument("--plan", action="store_true", help="print the resolved recipe and what it would do, then stop")
+    parser.add_argument("--fit", metavar="CARD", help="print what to change so that it fits a card of, say, 8GB, then stop")
     parser.add_argument("--name", help="the run folder's name below runs/ (default: the recipe's name, numbered)")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, stop)
     try:
         recipe = load_recipe(args.recipe, args.set)
         if args.plan:
             print(plan_text(recipe))
+        elif args.fit:
+            print(fit_text(recipe, args.fit))
         else:
             train(recipe, args.name, Display())
     except UserError as error:
@@ -43,9 +50,15 @@ def main() -> int:
     return 0
 
 
+def stop(number: int, frame: object) -> None:
+    """`docker stop`: as the first process of a container Python would not hear SIGTERM without this."""
+    sys.exit(128 + number)
+
+
 def train(recipe: Recipe, name: str | None, display: Display) -> None:
     # All that can be wrong with the input is found before anything is written.
     check_functions(recipe.rewards)
+    check_card(find_cards(), needed=recipe.model.fast_inference)
     if recipe.model.name != "tiny":
         check_available(recipe.model.name, "model", key="model.name")
     samples = load_samples(recipe.data.source, "train", recipe.data.train_problems)

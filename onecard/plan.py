@@ -3,7 +3,11 @@
 import yaml
 
 from eval.benchmarks import BENCHMARKS
+from onecard.memory import CARDS, GIB, changed, cheapest_knob, fit, plan_memory
+from onecard.models import ModelShape, load_shape
+from onecard.pace import SPEEDS, estimate_seconds
 from onecard.recipe import Recipe
+from onecard.types import UserError
 from rewards import expand
 
 
@@ -29,5 +33,46 @@ def plan_text(recipe: Recipe) -> str:
         lines.append(f"evaluated  {name}, before and after, greedy: {min(counts, default='all')} {about}")
     if recipe.eval.every_steps:
         lines.append(f"           {recipe.dev_benchmark}, every {recipe.eval.every_steps} steps: {recipe.eval.dev_problems} problems")
+    if recipe.model.name != "tiny":
+        shape = load_shape(recipe.model.name)
+        lines += card_lines(recipe, shape) if shape else [f"memory     no plan: the config.json of {recipe.model.name} is not on this disk"]
     lines.append(f"kept       a checkpoint every {recipe.save.every_steps} steps, the adapter, report.md, report.html, results.json")
     return "\n".join(lines)
+
+
+def card_lines(recipe: Recipe, shape: ModelShape) -> list[str]:
+    """Memory by phase and part, what it means on cards of several sizes, and the time that it may take there."""
+    memory = plan_memory(recipe, shape)
+    lines = []
+    for phase, parts in (("generation", memory.generation), ("training", memory.training)):
+        listed = ", ".join(f"{name} {size / GIB:.2f}" for name, size in sorted(parts.items(), key=lambda part: -part[1]))
+        lines.append(f"{phase:<11}{memory.phases[phase] / GIB:5.1f} GiB, of it {listed}")
+    held = ", ".join(f"{name} {size / GIB:.2f}" for name, size in memory.always.items())
+    lines.append(f"{'':<11}and in both {held}")
+    for card in CARDS:
+        seconds = estimate_seconds(recipe, shape, card)
+        hours = f"{sum(seconds.values()) / 3600:.1f} h on an {SPEEDS[card].name}"
+        share = f"generation {seconds['generation'] / sum(seconds.values()):.0%}"
+        lines.append(f"{f'{card} GB card':<11}{memory.verdict(card):<14}about {hours}, {share}")
+    if knob := cheapest_knob(recipe, shape):
+        saved = (memory.peak - plan_memory(changed(recipe, knob), shape).peak) / GIB
+        lines.append(f"{'':<11}cheapest to save: {' '.join(f'--set {change}' for change in knob)} ({saved:.1f} GiB less)")
+    lines.append(f"{'':<11}arithmetic, not measured; times within a factor of two or so, replaced by the measured pace from step 1 on")
+    return lines
+
+
+def fit_text(recipe: Recipe, card: str) -> str:
+    """What to change so that a recipe fits a card of, say, 8GB. Raises UserError where nothing does."""
+    digits = card.upper().removesuffix("GB").strip()
+    if not digits.isdigit() or not int(digits):
+        raise UserError(f"--fit {card}: wanted a card's memory, such as 8GB")
+    shape = load_shape(recipe.model.name)
+    if shape is None:
+        raise UserError(f"--fit: the config.json of {recipe.model.name} is not on this disk, so there is nothing to reckon with")
+    changes = fit(recipe, shape, int(digits))
+    peak = plan_memory(changed(recipe, changes), shape).peak / GIB
+    if not changes:
+        return f"{recipe.name} fits a card of {digits} GB as it is: {peak:.1f} GiB at its peak, by arithmetic"
+    return "\n".join(
+        [f"{recipe.name} fits a card of {digits} GB, {peak:.1f} GiB at its peak by arithmetic, with", *(f"  --set {c}" for c in changes)]
+    )

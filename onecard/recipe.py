@@ -178,6 +178,9 @@ class Recipe(Section):
     name: Annotated[str, Field(pattern=FOLDER_NAME)]
     claim: str  # what this recipe is expected to show, in one sentence
     caveat: str | None = None  # what a reader must know before believing the numbers; stands at the top of the report
+    card_gb: Literal[8, 12, 16, 24] | None = None  # the smallest card it is meant for; None: a laptop
+    anchor: str | None = None  # a published result to put beside ours
+    measured: str = "not yet"  # what has been measured, and where it stands
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     model: Model
     lora: Lora

@@ -1,6 +1,7 @@
 """The run folder: where everything that one run makes is found afterwards."""
 
 import json
+import os
 import platform
 import re
 import shutil
@@ -70,11 +71,23 @@ def open_run(recipe: Recipe, root: Path, name: str | None) -> Run:
     except FileExistsError:
         raise UserError(f"--name {name}: {folder} exists already; choose another name or remove that folder") from None
     except OSError as error:
-        raise UserError(f"cannot make the run folder {folder}: {error.strerror}") from None
+        raise UserError(f"cannot make the run folder {folder}: {error.strerror}{who_may_write(root)}") from None
     run = Run(folder)
     write_yaml(folder / "recipe.resolved.yaml", recipe.model_dump(mode="json"))
     write_json(folder / "environment.json", environment())
     return run
+
+
+def who_may_write(folder: Path) -> str:
+    """What to type where a folder, such as one that Docker mounted, belongs to somebody else; "" where that is not the matter."""
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if os.access(there, os.W_OK):
+        return ""
+    owner, me = there.stat().st_uid, os.getuid()
+    return (
+        f"; {there} belongs to user {owner} and this is user {me}. On the host: sudo chown -R {me} FOLDER (the one mounted there), "
+        f"or start the container with --user {owner if owner else '$(id -u)'}"
+    )
 
 
 def environment() -> dict[str, Any]:

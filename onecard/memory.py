@@ -1,0 +1,138 @@
+"""How much of a card a recipe takes, phase by phase, by arithmetic; and what to change so that it fits. Nothing is measured here.
+
+A run writes the measured peak beside this plan into results.json, so that the assumptions below can be corrected.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onecard.models import ModelShape
+from onecard.types import UserError
+
+if TYPE_CHECKING:
+    from onecard.recipe import Recipe
+
+GIB = 2**30
+CARDS = (8, 12, 16, 24)  # GB, as they are sold
+HELD_BACK = 0.5 * GIB  # of the card: the desktop, the driver
+FITS, TIGHT = 0.85, 0.97  # shares of what is left
+
+# Assumed; to be corrected by what runs measure.
+CONTEXT = 0.6 * GIB  # the CUDA context of one process with its libraries
+CUDA_GRAPHS = 0.5 * GIB  # what vLLM captures, and its own workspace
+NF4_BYTES = 0.516  # a weight: 4 bits, 8 bits a block of 64 for its scale, 32 bits for 256 of those (QLoRA, Dettmers et al. 2023)
+LAYER_COPIES = 14  # tensors of hidden size that one block keeps for its backward pass, their gradients counted
+MLP_COPIES = 6  # the same of the MLP's inner size
+LOGIT_COPIES = 3  # logits, their log-softmax and gradient, in 32 bit; Unsloth makes them for one completion at a time
+OPTIMIZER_BYTES = {"adamw_8bit": 2, "paged_adamw_8bit": 2}  # per trained parameter; every other optimizer 8: two moments in 32 bit
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes by part and phase. The parts of `always` are there in both phases; the larger phase is the peak."""
+
+    always: dict[str, float]
+    generation: dict[str, float]
+    training: dict[str, float]
+
+    @property
+    def phases(self) -> dict[str, float]:
+        held = sum(self.always.values())
+        return {"generation": held + sum(self.generation.values()), "training": held + sum(self.training.values())}
+
+    @property
+    def peak(self) -> float:
+        return max(self.phases.values())
+
+    def verdict(self, card_gb: float) -> str:
+        """fits, tight or does not fit, on a card of that many GB."""
+        share = self.peak / (card_gb * GIB - HELD_BACK)
+        return "fits" if share <= FITS else "tight" if share <= TIGHT else "does not fit"
+
+
+def plan_memory(recipe: "Recipe", shape: ModelShape) -> MemoryPlan:
+    """What a recipe takes with a model of that shape.
+
+    With vLLM the weights are shared with training and the cache is given back while training (Unsloth's standby), so that only
+    the larger of the two phases counts. The cache is counted for one group of completions at full length; vLLM takes what is left
+    over for more at a time.
+    """
+    grpo = recipe.grpo
+    longest = recipe.data.max_prompt_length + grpo.max_completion_length
+    trained = shape.lora_parameters(recipe.lora.rank, recipe.lora.target_modules)
+    weight_bytes = NF4_BYTES if recipe.model.load_in_4bit else 2.0
+    tokens = grpo.per_device_train_batch_size * longest
+    widest = max(inputs * outputs for inputs, outputs in shape.linears.values())
+    block = tokens * 2 * (LAYER_COPIES * shape.hidden_size + MLP_COPIES * shape.intermediate_size)
+    at_once = grpo.num_generations if recipe.model.fast_inference else grpo.completions_per_step
+    always = {
+        "CUDA context": CONTEXT,
+        "weights": shape.linear_parameters * weight_bytes + shape.other_parameters * 2,
+        "LoRA and its gradients": trained * 8,
+        "optimizer": trained * OPTIMIZER_BYTES.get(grpo.optim, 8),
+    }
+    generation = {"KV cache": float(at_once * longest * shape.cache_per_token * 2), "sampling": float(at_once * shape.vocab_size * 8)}
+    if recipe.model.fast_inference:
+        generation["CUDA graphs"] = CUDA_GRAPHS
+        generation["vLLM's copy of the LoRA"] = trained * 2
+    training = {
+        "logits": float(grpo.max_completion_length * shape.vocab_size * 4 * LOGIT_COPIES),
+        "activations": float(block if grpo.gradient_checkpointing else block * shape.num_hidden_layers),
+        "one layer in 16 bit": float(widest * 2 if recipe.model.load_in_4bit else 0),
+    }
+    return MemoryPlan(always, generation, training)
+
+
+def knobs(recipe: "Recipe") -> list[list[str]]:
+    """Changes that save memory, as --set takes them, the cheapest first: those of the same learning, then those of less."""
+    grpo, found = recipe.grpo, []
+    if not grpo.gradient_checkpointing:
+        found.append(["grpo.gradient_checkpointing=true"])
+    if grpo.optim not in OPTIMIZER_BYTES:
+        found.append(["grpo.optim=adamw_8bit"])
+    if not recipe.model.load_in_4bit:
+        found.append(["model.load_in_4bit=true"])
+    if grpo.per_device_train_batch_size % 2 == 0:  # the same completions a step, in smaller passes
+        half = grpo.per_device_train_batch_size // 2
+        found.append(
+            [f"grpo.per_device_train_batch_size={half}", f"grpo.gradient_accumulation_steps={grpo.gradient_accumulation_steps * 2}"]
+        )
+    if recipe.lora.rank > 8:
+        found.append([f"lora.rank={recipe.lora.rank // 2}", f"lora.alpha={max(1, recipe.lora.alpha // 2)}"])
+    if grpo.max_completion_length > 256:
+        found.append([f"grpo.max_completion_length={grpo.max_completion_length // 2}"])
+    if grpo.num_generations > 4 and grpo.num_generations % 2 == 0:
+        found.append([f"grpo.num_generations={grpo.num_generations // 2}"])
+    return found
+
+
+def cheapest_knob(recipe: "Recipe", shape: ModelShape) -> list[str]:
+    """The first change of knobs() that lowers the peak by 3 % or more; [] where none does."""
+    peak = plan_memory(recipe, shape).peak
+    return next((knob for knob in knobs(recipe) if plan_memory(changed(recipe, knob), shape).peak <= 0.97 * peak), [])
+
+
+def fit(recipe: "Recipe", shape: ModelShape, card_gb: float) -> list[str]:
+    """The changes, as --set takes them, that make a recipe fit a card; [] if it does. Raises UserError where none do."""
+    changes: dict[str, str] = {}
+    while plan_memory(recipe, shape).verdict(card_gb) != "fits":
+        knob = cheapest_knob(recipe, shape)
+        if not knob:
+            peak = plan_memory(recipe, shape).peak / GIB
+            raise UserError(
+                f"--fit {card_gb:g}GB: {recipe.model.name} does not fit; with everything turned down it still takes {peak:.1f} GiB. "
+                "A smaller model does"
+            )
+        recipe = changed(recipe, knob)
+        changes |= dict(change.split("=", 1) for change in knob)
+    return [f"{key}={value}" for key, value in changes.items()]
+
+
+def changed(recipe: "Recipe", changes: list[str]) -> "Recipe":
+    """The recipe with "section.key=value" changes; checked again as a whole."""
+    from onecard.recipe import Recipe, apply_override
+
+    content = recipe.model_dump(mode="json")
+    for change in changes:
+        apply_override(content, change)
+    return Recipe.model_validate(content)
