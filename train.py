@@ -13,7 +13,7 @@ import signal
 import sys
 from pathlib import Path
 
-from eval.task import Task, recipe_task
+from eval.task import Task, check_unseen, recipe_task
 from onecard.display import Display
 from onecard.gpu import check_card, find_cards
 from onecard.hub import check_available
@@ -64,6 +64,7 @@ def train(recipe: Recipe, name: str | None, display: Display) -> None:
     samples = load_samples(recipe.data.source, "train", recipe.data.train_problems)
     tasks = [recipe_task(recipe, benchmark, recipe.eval.limit) for benchmark in recipe.eval.benchmarks]
     dev = recipe_task(recipe, recipe.dev_benchmark, recipe.eval.dev_problems) if recipe.eval.every_steps else None
+    check_unseen(samples, [*tasks, *([dev] if dev else [])])
     run = open_run(recipe, Path("runs"), name)
     try:
         run_phases(recipe, samples, tasks, dev, run, display)

@@ -32,7 +32,7 @@ NAIVE_PROMPTS = 64  # one at a time is slow; what counts is tokens a second
 
 def main() -> None:
     engine = TransformersEngine(find_target(sys.argv[1], None, base_only=False), load_in_4bit=False, context=None)
-    samples = load_benchmark("tiny", None, PROMPTS)
+    samples = load_benchmark("tiny", None)[:PROMPTS]
     texts = [engine.tokenizer.apply_chat_template(prompt_for(s, None), tokenize=False, add_generation_prompt=True) for s in samples]
     ids = engine.tokenizer(texts, add_special_tokens=False)["input_ids"]
     harness = HFLM(pretrained=engine.model, tokenizer=engine.tokenizer, batch_size=BATCH_SIZE)

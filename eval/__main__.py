@@ -11,7 +11,6 @@ Ctrl-C loses nothing that was finished: the same command continues.
 """
 
 import argparse
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,6 @@ from eval.target import Target, find_target
 from eval.task import FEW_SHOT_STOP, Task, load_task
 from onecard.display import Display
 from onecard.recipe import known_benchmark, load_recipe
-from onecard.samples import Source
 from onecard.types import Sampling, UserError
 
 
@@ -33,8 +31,9 @@ def main(arguments: list[str]) -> int:
             parser = argparse.ArgumentParser(prog="python -m eval compare")
             parser.add_argument("one", type=Path, help="an evaluation's folder")
             parser.add_argument("other", type=Path, help="another's, of the same problems")
+            parser.add_argument("--across-templates", action="store_true", help="though their chat templates write the prompts differently")
             args = parser.parse_args(rest)
-            print_comparison(args.one, args.other)
+            print_comparison(args.one, args.other, args.across_templates)
         elif command == "show":
             parser = argparse.ArgumentParser(prog="python -m eval show")
             parser.add_argument("folder", type=Path, help="a run, or one evaluation's folder")
@@ -49,8 +48,11 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        print(f"error: {str(error.filename)[:80]}: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
-        print("stopped; the same command continues", file=sys.stderr)
+        print("stopped; the same command, without --again, continues an evaluation", file=sys.stderr)
         return 130
     return 0
 
@@ -59,30 +61,33 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m eval", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", metavar="MODEL_OR_RUN", help="a run folder, an adapter's or a model's folder, or a hub id")
     parser.add_argument("--benchmark", action="append", metavar="NAME", help=f"{', '.join(BENCHMARKS)}, or a file of rows, PATH.jsonl")
-    parser.add_argument("--recipe", metavar="YAML", help="take prompt, answer format, limits and data from this recipe (of a run: its own)")
     parser.add_argument(
-        "--data", metavar="FOLDER", help="the folder that holds gsm8k/ and svamp/ (default: data/, ../shared/data/, the hub)"
+        "--recipe", metavar="YAML", help="take prompt, answer format, token limit, precision and data from it (of a run: its own)"
     )
-    parser.add_argument("--base", action="store_true", help="the base model without the adapter")
-    parser.add_argument("--adapter", metavar="FOLDER", help="put this adapter on the model")
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="the folder that holds gsm8k/ and svamp/ (default: data/, ../shared/data/, the hub)"
+    )
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--base", action="store_true", help="the base model without the adapter")
+    either.add_argument("--adapter", metavar="FOLDER", help="put this adapter on the model")
     parser.add_argument(
         "--shots", type=positive, metavar="K", help="few-shot, as plain text (default: zero-shot through the chat template)"
     )
-    parser.add_argument("--limit", type=positive, metavar="N", help="the first N problems")
+    parser.add_argument("--limit", type=positive, metavar="N", help="the first N problems (default: all)")
     parser.add_argument("--samples", type=positive, default=1, metavar="K", help="completions a problem, for mean@k, pass@k and maj@k")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (the default)")
     parser.add_argument("--seed", type=int, default=0, help="of the sampling")
     parser.add_argument("--max-completion-length", type=positive, metavar="TOKENS", help="(default: the recipe's, else 512)")
     parser.add_argument("--batch-size", type=positive, metavar="N", help="for the transformers engine (default: the recipe's, else 16)")
     parser.add_argument("--engine", choices=("auto", "transformers", "vllm"), default="auto")
-    parser.add_argument("--load-in-4bit", action=argparse.BooleanOptionalAction, help="(default: as the run was trained, else no)")
+    parser.add_argument("--load-in-4bit", action=argparse.BooleanOptionalAction, help="(default: as the recipe says, else no)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the evaluations go (default: RUN/eval, or runs/eval-MODEL)")
     parser.add_argument("--again", action="store_true", help="replace an evaluation that is there")
     args = parser.parse_args(arguments)
     if args.samples > 1 and args.temperature <= 0:
         raise UserError(f"--samples {args.samples}: greedy decoding gives the same completion every time; add --temperature 0.7")
-    if not 0 <= args.temperature < float("inf"):
-        raise UserError(f"--temperature {args.temperature}: wanted 0 (greedy) or more")
+    if not (args.temperature == 0 or 0.01 <= args.temperature <= 100):
+        raise UserError(f"--temperature {args.temperature}: wanted 0 (greedy), or 0.01 to 100")
     return args
 
 
@@ -96,7 +101,7 @@ def evaluate_target(args: argparse.Namespace, display: Display) -> None:
     target = find_target(args.target, args.adapter, args.base)
     if args.recipe:
         target = replace(target, recipe=load_recipe(args.recipe))
-    tasks = load_tasks(args, target)  # all that can be wrong with the input is found before the heavy imports
+    tasks = load_tasks(args, target)
     folders = {name: (args.out or target.folder) / folder_name(args, task) for name, task in tasks.items()}
     display.say(f"importing torch and loading {args.target}")
     from eval.engines import load_engine
@@ -106,18 +111,13 @@ def evaluate_target(args: argparse.Namespace, display: Display) -> None:
     quantized = args.load_in_4bit if args.load_in_4bit is not None else recipe is not None and recipe.model.load_in_4bit
     engine = load_engine(args.engine, target, quantized, recipe.model.max_seq_length if recipe else None)
     for name, task in tasks.items():
-        if args.again:
-            shutil.rmtree(folders[name], ignore_errors=True)
-        evaluate(engine, task, folders[name], display, name)
+        evaluate(engine, task, folders[name], display, name, args.again)
         print_scores(folders[name], display.console)
 
 
 def load_tasks(args: argparse.Namespace, target: Target) -> dict[str, Task]:
     """The tasks that the command line asks for, by the benchmark's name on it."""
     recipe = target.recipe
-    own = recipe.data.source if recipe else None
-    if args.data:
-        own = Source(str(Path(args.data) / "gsm8k"))
     sampling = Sampling(
         args.max_completion_length or (recipe.eval.max_completion_length if recipe else 512),
         args.batch_size or (recipe.eval.batch_size if recipe else 16),
@@ -132,22 +132,26 @@ def load_tasks(args: argparse.Namespace, target: Target) -> dict[str, Task]:
             known_benchmark(name)
         except ValueError as error:
             raise UserError(f"--benchmark: {error}") from None
-    return {
+    tasks = {
         name: load_task(
             name,
-            own,
+            recipe.data.source if recipe else None,
             sampling,
             system_prompt=recipe.data.system_prompt if recipe else None,
             answer_format=recipe.answer_format if recipe else "auto",
             shots=args.shots or 0,
             limit=args.limit,
+            root=args.data,
         )
         for name in names
     }
+    if len({task.benchmark for task in tasks.values()}) < len(names):
+        raise UserError(f"--benchmark: two of {', '.join(names)} have one name, and their results would have one folder")
+    return tasks
 
 
 def folder_name(args: argparse.Namespace, task: Task) -> str:
-    """gsm8k, gsm8k-base, gsm8k-8shot-first100-4x0.7: what was asked for, so that the next question has another folder."""
+    """gsm8k-8shot-first100-4x0.7: what is usually varied; an evaluation that differs otherwise needs --out or --again."""
     parts = [task.benchmark]
     parts += ["base"] if args.base else []
     parts += [f"{args.shots}shot"] if args.shots else []

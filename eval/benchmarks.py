@@ -14,7 +14,8 @@ from onecard.types import Sample, UserError
 class Benchmark:
     """A set of problems. `version` goes up whenever a row, a gold or their order would change; results of two do not compare.
 
-    `data`: the synthetic set, a known set (SETS), or the recipe's own. `problems`: how many there must be, where that is known.
+    `data`: the synthetic set, a known set (SETS), or the recipe's own. `problems`: how many there must be, where that is known;
+    `sha256`: how the digest of the known rows begins (eval/task.py), by which other rows under the same name are found out.
     """
 
     version: int
@@ -22,15 +23,22 @@ class Benchmark:
     split: str
     problems: int | None
     about: str
+    sha256: str = ""
 
 
 BENCHMARKS = {
-    "tiny": Benchmark(1, SYNTHETIC, "test", 512, "synthetic word problems, unseen"),
-    "tiny-dev": Benchmark(1, SYNTHETIC, "dev", 512, "synthetic word problems to choose settings on; never reported as a result"),
-    "tiny-shifted": Benchmark(1, SYNTHETIC, "shifted", 512, "synthetic word problems with unseen names and objects and values to 30"),
-    "gsm8k": Benchmark(1, "gsm8k", "test", 1319, "problems of GSM8K's test split"),
-    "gsm8k-dev": Benchmark(1, "gsm8k", "dev", 494, "problems carved from GSM8K's train split by a hash, and never trained on"),
-    "svamp": Benchmark(1, "svamp", "all", 1000, "problems of SVAMP: does it transfer to other word problems?"),
+    "tiny": Benchmark(1, SYNTHETIC, "test", 512, "synthetic word problems, unseen", sha256="731ce727f256"),
+    "tiny-dev": Benchmark(
+        1, SYNTHETIC, "dev", 512, "synthetic word problems to choose settings on; never reported as a result", sha256="a0906d01d33f"
+    ),
+    "tiny-shifted": Benchmark(
+        1, SYNTHETIC, "shifted", 512, "synthetic word problems with unseen names and objects and values to 30", sha256="24615595d6bc"
+    ),
+    "gsm8k": Benchmark(1, "gsm8k", "test", 1319, "problems of GSM8K's test split", sha256="c0dbfaecb8f6"),
+    "gsm8k-dev": Benchmark(
+        1, "gsm8k", "dev", 494, "problems carved from GSM8K's train split by a hash, and never trained on", sha256="13ae010e9b2a"
+    ),
+    "svamp": Benchmark(1, "svamp", "all", 1000, "problems of SVAMP: does it transfer to other word problems?", sha256="aa4d70f3a83f"),
     "test": Benchmark(1, "recipe", "test", None, "problems of the test split of the recipe's data set"),
     "dev": Benchmark(1, "recipe", "dev", None, "problems of the dev split of the recipe's data set"),
 }
@@ -39,43 +47,48 @@ SETS = {"gsm8k": ("openai/gsm8k", "main"), "svamp": ("ChilleD/SVAMP", None)}
 FOLDERS = (Path("data"), Path("../shared/data"))
 
 
-def load_benchmark(name: str, own: Source | None, limit: int | None = None) -> list[Sample]:
-    """The first `limit` problems (None: all) of a benchmark, or of a file NAME.jsonl of {question, answer} rows.
+def load_benchmark(name: str, own: Source | None, root: Path | None = None) -> list[Sample]:
+    """The problems of a benchmark, or of a file NAME.jsonl of {question, answer} rows.
 
-    `own` is the recipe's data set. Raises UserError where the data is not what the name promises.
+    `own` is the recipe's data set, `root` the folder that holds the known sets (None: looked for). Raises UserError where the data is
+    not what the name promises.
     """
     if name.endswith(".jsonl"):
-        return read_rows(read_jsonl(Path(name)), name)[:limit]
+        return read_rows(read_jsonl(Path(name)), name)
     benchmark = BENCHMARKS[name]
     if benchmark.data == "recipe":
         if own is None:
             raise UserError(f"benchmark {name}: it is a split of a recipe's data set; name the recipe with --recipe")
-        return load_samples(own, benchmark.split, BENCHMARKS[SYNTHETIC].problems or 0)[:limit]
-    source = Source(SYNTHETIC) if benchmark.data == SYNTHETIC else find_set(benchmark.data, own)
+        return load_samples(own, benchmark.split, BENCHMARKS[SYNTHETIC].problems or 0)
+    source = Source(SYNTHETIC) if benchmark.data == SYNTHETIC else find_set(benchmark.data, own, root)
     samples = load_svamp(source) if benchmark.data == "svamp" else load_samples(source, benchmark.split, benchmark.problems or 0)
     if benchmark.problems != len(samples):
         raise UserError(
             f"benchmark {name}: it has {benchmark.problems:,} problems, but {source.path} gives {len(samples):,}; the test split "
             "of a data set of your own is the benchmark `test`"
         )
-    return samples[:limit]
+    return samples
 
 
-def find_set(name: str, own: Source | None) -> Source:
-    """A known set on this disk, or else on the hub."""
+def find_set(name: str, own: Source | None, root: Path | None) -> Source:
+    """A known set on this disk, or else, unless `root` says where it is, on the hub."""
+    if root is not None:
+        if not (root / name).is_dir():
+            raise UserError(f"--data {root}: there is no folder {name}/ in it")
+        return Source(str(root / name))
     beside = [Path(own.path).parent] if own is not None and own.path != SYNTHETIC else []
     folder = next((root / name for root in (*beside, *FOLDERS) if (root / name).is_dir()), FOLDERS[0] / name)
     return Source(str(folder), *SETS[name])
 
 
-def load_exemplars(name: str, own: Source | None, shots: int) -> list[Sample]:
+def load_exemplars(name: str, own: Source | None, shots: int, root: Path | None = None) -> list[Sample]:
     """The solved problems shown before a benchmark's: the first training rows of its set, or GSM8K's where it has none."""
     data = BENCHMARKS[name].data if name in BENCHMARKS else "gsm8k"
     if not shots:
         return []
     if data == SYNTHETIC or (data == "recipe" and own is not None and own.path == SYNTHETIC):
         return load_samples(Source(SYNTHETIC), "train", shots)
-    samples = load_samples(own if data == "recipe" and own is not None else find_set("gsm8k", own), "train")
+    samples = load_samples(own if data == "recipe" and own is not None else find_set("gsm8k", own, root), "train")
     if len(samples) < shots:
         raise UserError(f"--shots {shots}: {name} has only {len(samples)} training rows to show")
     return samples[:shots]

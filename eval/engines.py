@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Collection, Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,9 @@ from onecard.vllm_generation import completion_of, sampling_params
 
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package of CUDA kernels, on CPU too
 transformers.utils.logging.disable_progress_bar()  # one progress display is enough: ours
+
+
+LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has code for
 
 
 def load_engine(name: str, target: Target, load_in_4bit: bool, context: int | None) -> "TransformersEngine | VllmEngine":
@@ -37,7 +41,10 @@ def load_engine(name: str, target: Target, load_in_4bit: bool, context: int | No
 def load_tokenizer(target: Target) -> Any:
     """The adapter's tokenizer, where it was saved with one: its chat template is the one that was trained with."""
     saved = target.adapter is not None and (target.adapter / "tokenizer_config.json").is_file()
-    tokenizer = AutoTokenizer.from_pretrained(target.adapter if saved else target.base)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(target.adapter if saved else target.base)
+    except Exception as error:  # a damaged file has as many classes as there are formats
+        raise unloadable(f"the tokenizer of {target.adapter if saved else target.base}", error) from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -59,30 +66,53 @@ def generation_config(base: str) -> Any:
         return GenerationConfig()
 
 
+def load_model(base: str, load_in_4bit: bool) -> Any:
+    """The base model on the card, where there is one; in NF4 as QLoRA trains it, or as it is."""
+    dtype = precision(base, load_in_4bit)
+    quantized = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+    return AutoModelForCausalLM.from_pretrained(
+        base,
+        dtype=dtype,
+        device_map={"": 0 if torch.cuda.is_available() else "cpu"},
+        **({"quantization_config": quantized} if load_in_4bit else {}),
+    )
+
+
+def with_adapter(model: Any, adapter: Path, base: str) -> Any:
+    """The model with a LoRA adapter on it. Raises UserError unless every one of the adapter's tensors has its place there: PEFT itself only
+    warns, and the base would answer in the adapter's name."""
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
+
+    try:
+        with safe_open(str(adapter / "adapter_model.safetensors"), framework="pt") as file:
+            stored = set(file.keys())
+        tuned = PeftModel.from_pretrained(model, str(adapter))
+    except Exception as error:
+        raise UserError(f"{adapter} does not fit {base}: {type(error).__name__}: {str(error).splitlines()[0]}") from None
+    if wrong := stored ^ set(get_peft_model_state_dict(tuned)):
+        raise UserError(f"{adapter} does not fit {base}: {len(wrong)} of its tensors, such as {min(wrong)}, are not the model's")
+    return tuned
+
+
+def unloadable(what: str, error: Exception) -> UserError:
+    return UserError(f"{what} cannot be loaded: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+
+
 class TransformersEngine:
     """A model loaded by transformers, 4-bit as QLoRA trains it (NF4, double quantization), and its adapter loaded by PEFT."""
 
     def __init__(self, target: Target, load_in_4bit: bool, context: int | None) -> None:
         self.target, self.load_in_4bit = target, load_in_4bit
         self.tokenizer = load_tokenizer(target)
-        cuda = torch.cuda.is_available()
-        dtype = precision(target.base, load_in_4bit)
-        quantized = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
-        )
-        self.model = AutoModelForCausalLM.from_pretrained(
-            target.base,
-            dtype=dtype,
-            device_map={"": 0 if cuda else "cpu"},
-            **({"quantization_config": quantized} if load_in_4bit else {}),
-        )
+        try:
+            self.model = load_model(target.base, load_in_4bit)
+        except Exception as error:
+            raise unloadable(target.base, error) from None
         if target.adapter is not None:
-            from peft import PeftModel
-
-            try:
-                self.model = PeftModel.from_pretrained(self.model, str(target.adapter))
-            except (RuntimeError, ValueError) as error:  # shapes or modules that the base does not have
-                raise UserError(f"{target.adapter} does not fit {target.base}: {str(error).splitlines()[0]}") from None
+            self.model = with_adapter(self.model, target.adapter, target.base)
         longest = int(self.model.config.get_text_config().max_position_embeddings)
         self.context = min(context or longest, longest)
 
@@ -112,12 +142,18 @@ class VllmEngine:
         self.adapter = None
         if target.adapter is not None:
             rank = json.loads((target.adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
-            lora = {"enable_lora": True, "max_lora_rank": next(r for r in (8, 16, 32, 64, 128, 256, 320, 512) if r >= rank)}
+            fitting = next((r for r in LORA_RANKS if r >= rank), None)
+            if fitting is None:
+                raise UserError(
+                    f"{target.adapter} has rank {rank}, and vLLM takes {LORA_RANKS[-1]} at most; --engine transformers takes it"
+                )
+            lora = {"enable_lora": True, "max_lora_rank": fitting}
             self.adapter = LoRARequest("adapter", 1, str(target.adapter.resolve()))
+        longest = int(AutoConfig.from_pretrained(target.base).get_text_config().max_position_embeddings)
         self.llm = LLM(
             model=target.base,
             dtype=precision(target.base, load_in_4bit),
-            max_model_len=context,
+            max_model_len=min(context or longest, longest),
             seed=0,
             gpu_memory_utilization=0.85 if torch.cuda.is_available() else 0.3,  # vLLM's CPU build takes it of the machine's memory
             enable_prefix_caching=True,

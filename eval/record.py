@@ -35,7 +35,7 @@ class Record:
         """Keep finished items, on the disk before this returns."""
         self.items.update(items)
         with self.partial.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps({"place": place, **asdict(item)}, ensure_ascii=False) + "\n" for place, item in items.items())
+            file.writelines(json.dumps({"place": place, **asdict(item)}) + "\n" for place, item in items.items())
             file.flush()
             os.fsync(file.fileno())
 
@@ -46,38 +46,60 @@ class Record:
     def finish(self, facts: dict[str, Any]) -> None:
         """Write items.jsonl and then result.json with `facts`; the evaluation is whole from then on."""
         write_jsonl(self.folder / "items.jsonl", map(asdict, self.result.items))
-        write_json(self.folder / "result.json", {"format": FORMAT, **self.settings, **facts})
+        write_json(self.folder / "result.json", self.settings | facts)
         self.partial.unlink(missing_ok=True)
 
 
-def open_record(folder: Path, settings: dict[str, Any]) -> Record:
-    """The evaluation in `folder`, with what it already has if it was interrupted. Raises UserError if that was another one."""
-    file = folder / "settings.json"
-    if not file.is_file():
+def open_record(folder: Path, settings: dict[str, Any], again: bool = False) -> Record:
+    """The evaluation in `folder`, with what it already has if it was interrupted; with `again` begun anew.
+
+    Raises UserError where the folder holds another evaluation, or rows that nobody can tell the settings of.
+    """
+    settings = json.loads(json.dumps({"format": FORMAT, **settings}))
+    record = Record(folder, settings)
+    files = [folder / name for name in ("settings.json", "items.partial.jsonl", "items.jsonl", "result.json")]
+    if again:
+        for file in reversed(files):  # the settings last: rows without them would be anybody's
+            file.unlink(missing_ok=True)
+    if not any(file.exists() for file in files):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
-        write_json(file, settings)
-        return Record(folder, settings)
-    stored = json.loads(file.read_text(encoding="utf-8"))
-    if differing := differences(stored, json.loads(json.dumps(settings))):
+        write_json(files[0], settings)
+        return record
+    try:
+        stored = json.loads(files[0].read_text(encoding="utf-8"))
+        differing = differences(nameless(stored), nameless(settings))
+        if record.partial.is_file() and not differing:
+            read_partial(record)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder} is damaged: {error!r}. --again replaces it, --out puts this one elsewhere") from None
+    if differing:
         raise UserError(f"{folder} holds another evaluation: {'; '.join(differing)}. --again replaces it, --out puts this one elsewhere")
-    record = Record(folder, settings)
-    if record.partial.is_file():
-        whole = []
-        for line in record.partial.read_bytes().splitlines(keepends=True):
-            try:
-                row = json.loads(line) if line.endswith(b"\n") else None
-            except ValueError:
-                row = None
-            if row is None:
-                break  # cut off in writing; it and what follows is made again
-            place = row.pop("place")
-            record.items[place] = read_item(row)
-            whole.append(line)
-        record.partial.write_bytes(b"".join(whole))
     return record
+
+
+def read_partial(record: Record) -> None:
+    """Take in the rows that an interrupted evaluation left; a last one that was cut off in writing is dropped."""
+    whole = []
+    for line in record.partial.read_bytes().splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            break
+        row = json.loads(line)
+        place = row.pop("place")
+        record.items[place] = read_item(row)
+        whole.append(line)
+    record.partial.write_bytes(b"".join(whole))
+
+
+def nameless(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without the names of weights whose hash is known: the same folder may be spelled in several ways."""
+    model = {
+        key: {"sha256": value["sha256"]} if isinstance(value, dict) and value.get("sha256") else value
+        for key, value in settings["model"].items()
+    }
+    return settings | {"model": model}
 
 
 def read_result(folder: Path) -> tuple[dict[str, Any], EvalResult]:
@@ -90,7 +112,9 @@ def read_result(folder: Path) -> tuple[dict[str, Any], EvalResult]:
     try:
         facts: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if facts["format"] != FORMAT:
-            raise UserError(f"{file}: format {facts['format']}, and this version reads {FORMAT}; evaluate again with `python -m eval`")
+            raise UserError(
+                f"{file}: format {facts['format']}, and this version reads {FORMAT}; evaluate again, with `python -m eval ... --again`"
+            )
         result = EvalResult(facts["benchmark"]["name"], tuple(map(read_item, read_jsonl(folder / "items.jsonl"))))
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, UserError):
@@ -99,6 +123,9 @@ def read_result(folder: Path) -> tuple[dict[str, Any], EvalResult]:
     expected = facts["benchmark"]["count"] * facts["sampling"]["samples"]
     if len(result.items) != expected:
         raise UserError(f"{folder}/items.jsonl has {len(result.items)} lines, wanted {expected}; it was cut, or is of another evaluation")
+    order = [(problem[0].id, [item.sample for item in problem]) for problem in result.problems]
+    if len(order) != facts["benchmark"]["count"] or any(samples != list(range(facts["sampling"]["samples"])) for _, samples in order):
+        raise UserError(f"{folder}/items.jsonl: its lines are not in the order in which they were written, or one stands twice")
     return facts, result
 
 
@@ -119,6 +146,6 @@ def differences(one: dict[str, Any], other: dict[str, Any], path: str = "") -> l
 
 
 def brief(value: Any) -> str:
-    """A value for one line of an error: hashes and prompts are told apart by how they begin."""
+    """A value for one line of an error."""
     text = repr(value)
-    return text if len(text) <= 40 else f"{text[:12]}..."
+    return text if len(text) <= 40 else f"{text[:12]}... ({len(text)} characters)"

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.box import SIMPLE
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from eval.record import read_result
 from eval.show import p_text
@@ -38,7 +39,7 @@ def write_report(folder: Path) -> None:
     templates = FileSystemLoader(Path(__file__).parent / "templates")
     for file, escape in (("report.md", False), ("report.html", True)):  # what the model wrote may look like HTML
         jinja = Environment(loader=templates, autoescape=escape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-        jinja.filters["examples"] = examples
+        jinja.filters |= {"examples": examples, "fenced": fenced}
         text = jinja.get_template(f"{file}.j2").render(**facts, curves=curves, titles={n: c[0] for n, c in CURVES.items()})
         (folder / file).write_text(text, encoding="utf-8")
 
@@ -91,6 +92,11 @@ def examples(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [answer for kind in ("fixed", "broken") for answer in [a for a in answers if a["kind"] == kind][:EXAMPLES]]
 
 
+def fenced(text: str) -> str:
+    """Text as an indented Markdown block, whatever its line ends are: what a model wrote is shown, never rendered."""
+    return "\n".join(f"    {line}" for line in text.splitlines() or [""])
+
+
 def draw(metrics: list[dict[str, Any]], title: str, series: dict[str, str], unit: str) -> str:
     """One chart as SVG text; "" where the run logged none of its series."""
     from matplotlib.figure import Figure  # not pyplot: no display, no global state
@@ -101,13 +107,13 @@ def draw(metrics: list[dict[str, Any]], title: str, series: dict[str, str], unit
         points = [(line["step"], line[key]) for line in metrics if line.get(key) is not None]
         if points:
             axes.plot(*zip(*points, strict=True), label=label, linewidth=1.4)
-    if not axes.lines:
-        return ""
     if title == "Accuracy":
         for key in sorted({key for line in metrics for key in line if key.startswith("eval/") and key.endswith("/accuracy")}):
             points = [(line["step"], line[key]) for line in metrics if line.get(key) is not None]
             axes.plot(*zip(*points, strict=True), "o--", label=f"{key.split('/')[1]}, greedy", linewidth=1)
         axes.set_ylim(0, 1)
+    if not axes.lines:
+        return ""
     axes.set(xlabel="GRPO step", ylabel=unit, title=title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
@@ -143,4 +149,4 @@ def summary(folder: Path) -> Group:
     lines.append(f"{'curves':<12}tensorboard --logdir {folder / 'tensorboard'}")
     if facts["recipe"]["caveat"]:
         lines.insert(0, facts["recipe"]["caveat"] + "\n")
-    return Group(table, *lines)
+    return Group(table, *map(Text, lines))

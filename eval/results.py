@@ -30,11 +30,12 @@ def scores(result: EvalResult) -> dict[str, Any]:
         found[f"{name}_ci"] = mean_interval(values)
     found |= {
         "stderr": (sum((v - found["accuracy"]) ** 2 for v in by_problem(result, ACCURACIES["accuracy"])) / len(problems) ** 2) ** 0.5,
-        "no_answer": result.share(lambda item: item.verdict in (Verdict.NO_ANSWER, Verdict.TRUNCATED)),
-        "truncated": result.share(lambda item: item.truncated),
+        "no_answer": result.share(lambda item: item.verdict in (Verdict.NO_ANSWER, Verdict.TRUNCATED)),  # truncated or not
+        "truncated": result.share(lambda item: item.truncated and item.tokens > 0),
+        "not_asked": result.share(lambda item: item.truncated and item.tokens == 0),  # the prompt was too long; counts as wrong
         "grader_error": result.share(lambda item: item.verdict == Verdict.GRADER_ERROR),
         "step_by_step": result.share(lambda item: item.equations >= 2),  # a worked solution, not one jump
-        "mean_tokens": sum(item.tokens for item in result.items) / len(result.items),
+        "mean_tokens": sum(item.tokens for item in result.items) / (sum(item.tokens > 0 for item in result.items) or 1),
     }
     if samples > 1:
         ks = [k for k in (2, 4, 8, 16, 32, 64, 128) if k < samples] + [samples]
@@ -53,10 +54,13 @@ def by_problem(result: EvalResult, right: Callable[[EvalItem], bool]) -> list[fl
 
 
 def vote(item: EvalItem) -> object:
-    """What a completion votes for: the number it declares, 18.0 and 18 alike, else the text; None without an answer."""
+    """What a completion votes for: the number it declares, 18.0 and 18 alike, else the text; None without an answer.
+
+    A right one votes for the gold, however it was written.
+    """
     if item.extracted is None:
         return None
-    number = read_number(item.extracted)
+    number = read_number(item.gold if item.correct else item.extracted)
     return item.extracted.strip() if number is None else number
 
 
@@ -81,11 +85,19 @@ def compare(before: EvalResult, after: EvalResult) -> dict[str, Any]:
     return found
 
 
-def check_comparable(one: dict[str, Any], other: dict[str, Any]) -> None:
-    """Raise UserError saying what differs, unless two results are about the same problems, put and graded in the same way."""
+def check_comparable(one: dict[str, Any], other: dict[str, Any], across_templates: bool) -> None:
+    """Raise UserError saying what differs, unless two results are about the same problems, put and graded in the same way.
+
+    Batch size, seed and engine may differ. Chat templates that write the first prompt differently are allowed with `across_templates`.
+    """
     keys = ("benchmark", "prompt", "answer_format", "sampling")
     asked = [{key: facts[key] for key in keys} for facts in (one, other)]
-    differing = [line for line in differences(asked[0], asked[1]) if not line.startswith("sampling.batch_size")]
+    differing = [line for line in differences(asked[0], asked[1]) if not line.startswith(("sampling.batch_size", "sampling.seed"))]
+    if one["first_prompt"] != other["first_prompt"] and not differing and not across_templates:
+        raise UserError(
+            "these two do not compare: their chat templates write the same problem as different prompts (`first_prompt` in result.json); "
+            "--across-templates compares them nevertheless"
+        )
     if differing:
         raise UserError(f"these two do not compare: {'; '.join(differing)}")
 

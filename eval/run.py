@@ -31,10 +31,10 @@ class Engine(Protocol):
         """Completions of tokenized prompts, as they are finished, by the prompt's index; those of `done` need not be made."""
 
 
-def evaluate(engine: Engine, task: Task, folder: Path, display: Display, label: str) -> EvalResult:
+def evaluate(engine: Engine, task: Task, folder: Path, display: Display, label: str, again: bool = False) -> EvalResult:
     """The engine's answers to every problem, graded and kept in `folder`; what an interrupted evaluation left there is not made again.
 
-    A prompt that leaves no room for a whole completion is not asked: it counts as cut off, and is told.
+    With `again` it is. A prompt that leaves no room for a whole completion is not asked: it counts as wrong, and is told.
     """
     samples = task.sampling.samples
     texts = [task.prompt(problem, engine.tokenizer) for problem in task.problems for _ in range(samples)]
@@ -44,10 +44,11 @@ def evaluate(engine: Engine, task: Task, folder: Path, display: Display, label: 
     if len(too_long) == len(prompts):
         shortest = min(map(len, prompts))
         raise UserError(
-            f"{label}: not one prompt fits: the shortest has {shortest:,} tokens, and with {task.sampling.max_completion_length:,} "
-            f"for the completion that is more than the {engine.context:,} that the model takes; fewer --shots may fit"
+            f"{label}: not one prompt fits: the shortest has {shortest:,} tokens, and with {task.sampling.max_completion_length:,} for the "
+            f"completion that is more than the {engine.context:,} that the model takes; lower --max-completion-length"
+            f"{' or --shots' if task.exemplars else ''}"
         )
-    record = open_record(folder, task.facts() | {"first_prompt": texts[0], "model": engine.facts()})
+    record = open_record(folder, task.facts() | {"first_prompt": texts[0], "model": engine.facts()}, again)
     if (folder / "result.json").is_file():
         display.say(f"{label}: evaluated already, nothing is asked again")
         return read_result(folder)[1]
@@ -64,19 +65,19 @@ def evaluate(engine: Engine, task: Task, folder: Path, display: Display, label: 
         )
         record.add(graded({place: Completion("", 0, truncated=True) for place in too_long if place not in record.items}))
     asked = sorted(set(range(len(prompts))) - set(too_long))
-    kept = len(record.items)
-    if kept > len(too_long):
-        display.say(f"{label}: continued, {kept:,} of {len(prompts):,} completions are there already")
+    if any(not 0 <= place < len(prompts) or item.prompt != texts[place] for place, item in record.items.items()):
+        raise UserError(f"{folder} holds rows of another evaluation; --again replaces it, --out puts this one elsewhere")
+    kept = len(record.items) - len(too_long)
+    if kept:
+        display.say(f"{label}: continued, {kept:,} of {len(asked):,} completions are there already")
     started, tokens = time.monotonic(), 0
-    with display.phase(label, len(prompts), unit="completion") as tick:
-        if kept:
-            tick(kept)
+    with display.phase(label, len(asked), unit="completion", begun=kept) as tick:
         done = {index for index, place in enumerate(asked) if place in record.items}
         for completions in engine.generate([prompts[place] for place in asked], task.sampling, done):
             record.add(graded({asked[index]: completion for index, completion in completions.items()}))
             tokens += sum(completion.tokens for completion in completions.values())
             seconds = time.monotonic() - started
-            tick(len(record.items), **{"tokens/s": tokens / seconds})
+            tick(len(record.items) - len(too_long), **{"tokens/s": tokens / seconds})
     seconds = time.monotonic() - started
     speed = {"seconds": round(seconds, 2), "tokens": tokens, "completions_kept": kept}
     record.finish({"scores": scores(record.result), "speed": speed})

@@ -1,6 +1,8 @@
 """Evaluations for a person at a terminal: the scores of one, two compared, and the completions themselves."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console, Group, RenderableType
@@ -14,7 +16,13 @@ from eval.results import check_comparable, compare
 from onecard.types import EvalItem, UserError
 
 LABELS = {"accuracy": "accuracy", "strict": "strict (#### n)", "flexible": "flexible (last number)"}
-SHARES = {"no_answer": "no answer", "truncated": "cut at the token limit", "step_by_step": "step by step"}
+SHARES = {
+    "no_answer": "no answer found",
+    "truncated": "cut at the token limit",
+    "not_asked": "not asked: prompt too long",
+    "step_by_step": "two equations or more",
+}
+CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 WHICH = {
     "wrong": "only those that are wrong (of two: after)",
     "changed": "only those that were fixed or broken",
@@ -29,7 +37,10 @@ def print_scores(folder: Path, console: Console) -> None:
     how = f"{facts['prompt']['exemplars']['count']}-shot" if facts["prompt"]["exemplars"]["count"] else "zero-shot"
     drawn = "greedy" if asked["temperature"] == 0 else f"{asked['samples']} samples a problem at temperature {asked['temperature']:g}"
     table = Table(
-        title=f"{facts['benchmark']['name']}, {found['n']:,} problems: {how}, {drawn}", box=SIMPLE, pad_edge=False, title_justify="left"
+        title=Text(f"{facts['benchmark']['name']}, {found['n']:,} problems: {how}, {drawn}"),
+        box=SIMPLE,
+        pad_edge=False,
+        title_justify="left",
     )
     for column in ("", "score", "95 % interval"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
@@ -39,29 +50,44 @@ def print_scores(folder: Path, console: Console) -> None:
         low, high = found[f"{key}_ci"]
         table.add_row(label, f"{found[key]:.1%}", f"{low:.1%} to {high:.1%}")
     for key, label in SHARES.items():
-        table.add_row(label, f"{found[key]:.1%}", "")
+        if key != "not_asked" or found[key]:
+            table.add_row(label, f"{found[key]:.1%}", "")
     table.add_row("mean length, tokens", f"{found['mean_tokens']:.1f}", "")
-    console.print(table, f"every completion: python -m eval show {folder}", soft_wrap=True)
+    console.print(table, answered_by(facts), Text(f"every completion: python -m eval show {folder}"), soft_wrap=True, sep="\n")
 
 
-def print_comparison(one: Path, other: Path, console: Console | None = None) -> None:
+def answered_by(facts: dict[str, Any]) -> Text:
+    """One line: which weights, in which precision, through which engine."""
+    model = facts["model"]
+    names = [weights["name"] for key in ("base", "adapter") if (weights := model.get(key))]
+    return Text(f"{' + '.join(names)}; {model['engine']}, {model.get('dtype')}{', 4-bit' if model.get('load_in_4bit') else ''}")
+
+
+def print_comparison(one: Path, other: Path, across_templates: bool = False) -> None:
     """The difference of two evaluations of the same problems. Raises UserError, saying what differs, if they are of others."""
-    console = console or Console(highlight=False)
+    console = Console(highlight=False)
     (facts, before), (other_facts, after) = read_result(one), read_result(other)
-    check_comparable(facts, other_facts)
+    check_comparable(facts, other_facts, across_templates)
     found = compare(before, after)
-    table = Table(title=f"{before.benchmark}, {found['n']:,} problems", box=SIMPLE, pad_edge=False, title_justify="left")
+    table = Table(title=Text(f"{before.benchmark}, {found['n']:,} problems"), box=SIMPLE, pad_edge=False, title_justify="left")
     for column in ("", "one", "other", "points", "95 % interval", "p"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
-    for key, label in LABELS.items():
+    samples = found["before"]["samples"]
+    for key, label in (LABELS | ({"accuracy": f"accuracy, mean@{samples}"} if samples > 1 else {})).items():
         d = found["difference" if key == "accuracy" else f"{key}_difference"]
         interval = f"{d['ci_low']:+.1f} to {d['ci_high']:+.1f}"
-        table.add_row(
-            label, f"{found['before'][key]:.1%}", f"{found['after'][key]:.1%}", f"{d['points']:+.1f}", interval, p_text(d["p_value"])
-        )
-    for key, label in SHARES.items():
-        table.add_row(label, f"{found['before'][key]:.1%}", f"{found['after'][key]:.1%}")
-    console.print(table, f"one: {one}\nother: {other}", confusion_text(found["confusion"]), soft_wrap=True)
+        shares = (f"{found[side][key]:.1%}" for side in ("before", "after"))
+        table.add_row(label, *shares, f"{d['points']:+.1f}", interval, p_text(d["p_value"]))
+    others = [key for key in found["before"] if "@" in key and not key.endswith("_ci")]
+    for key in [*others, *SHARES]:
+        table.add_row(SHARES.get(key, key), f"{found['before'][key]:.1%}", f"{found['after'][key]:.1%}")
+    test = "exact McNemar test" if samples == 1 else "sign-flip permutation test"
+    right = "" if samples == 1 else " (right: more than half of a problem's completions)"
+    lines = [
+        Text(f"p: {test}; {confusion_text(found['confusion'])}{right}"),
+        *(Text(f"{side}: {folder}: ") + answered_by(told) for side, folder, told in (("one", one, facts), ("other", other, other_facts))),
+    ]
+    console.print(table, *lines, soft_wrap=True, sep="\n")
 
 
 def confusion_text(confusion: dict[str, int]) -> str:
@@ -72,20 +98,23 @@ def p_text(p_value: float) -> str:
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-def show(folder: Path, benchmark: str | None, which: str | None, console: Console | None = None) -> None:
+def show(folder: Path, benchmark: str | None, which: str | None) -> None:
     """Page through a run's before beside after, or through one evaluation; `which` is a key of WHICH, None for all."""
-    console = console or Console(highlight=False)
+    console = Console(highlight=False)
     results = [read_result(part)[1] for part in evaluations(folder, benchmark)]
+    if benchmark not in (None, results[-1].benchmark):
+        raise UserError(f"--benchmark {benchmark}: {folder} is an evaluation of {results[-1].benchmark}")
     if which == "changed" and len(results) == 1:
         raise UserError(f"--changed compares before and after, and {folder} is one evaluation; name the run folder")
     chosen = [items for items in zip(*(result.items for result in results), strict=True) if chosen_by(which, items)]
     pages = [page(items) for items in chosen]
     title = f"{len(chosen):,} of {len(results[-1].items):,} completions to {results[-1].benchmark}{f', {which}' if which else ''}"
     if console.is_terminal:
+        os.environ.setdefault("LESS", "-R")  # our colours; the escapes in a model's text are made visible in page()
         with console.pager(styles=True, links=False):
-            console.print(title, *pages)
+            console.print(Text(title), *pages)
     else:
-        console.print(title, *pages)
+        console.print(Text(title), *pages)
 
 
 def evaluations(folder: Path, benchmark: str | None) -> list[Path]:
@@ -116,9 +145,9 @@ def page(items: tuple[EvalItem, ...]) -> RenderableType:
     titles = ("",) if len(items) == 1 else ("before: ", "after: ")
     answers = [
         Panel(
-            Text(item.completion),
+            visible(item.completion),
             title=Text(f"{title}{item.verdict.replace('_', ' ')}", style="green" if item.correct else "red"),
-            subtitle=Text(f"read {item.extracted!r}, {item.tokens} tokens{', cut' if item.truncated else ''}"),
+            subtitle=visible(f"read {item.extracted!r}, {item.tokens} tokens{', cut' if item.truncated else ''}"),
             title_align="left",
             subtitle_align="right",
         )
@@ -128,4 +157,9 @@ def page(items: tuple[EvalItem, ...]) -> RenderableType:
     for _ in answers:
         columns.add_column(ratio=1)
     columns.add_row(*answers)
-    return Group(Rule(Text(f"problem {first.id}{sample}, gold {first.gold}"), align="left"), Text(first.question), columns)
+    return Group(Rule(Text(f"problem {first.id}{sample}, gold {first.gold}"), align="left"), visible(first.question), columns)
+
+
+def visible(text: str) -> Text:
+    """A model's text with its control characters written out: a terminal would obey them."""
+    return Text(text.translate(CONTROLS))

@@ -1,5 +1,6 @@
 """How sure can one be? Intervals for one accuracy, and for the difference of two on the same problems."""
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ import numpy as np
 from scipy.stats import binomtest, permutation_test
 
 RESAMPLES = 20_000
+FEWEST_TO_RESAMPLE = 10  # changed problems
+Z = 1.959964  # 95 %, two-sided
 
 
 @dataclass(frozen=True)
@@ -27,16 +30,40 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     Right or wrong: the Wilson score interval. Shares in between, as k samples a problem give: a bootstrap over the problems
     (percentile, fixed seed), since a problem's samples are not independent of one another.
     """
-    if set(values) <= {0.0, 1.0}:
-        interval = binomtest(round(sum(values)), len(values)).proportion_ci(confidence_level=0.95, method="wilson")
-        return float(interval.low), float(interval.high)
+    if len(set(values)) == 1 or set(values) <= {0.0, 1.0}:  # without any spread a bootstrap would claim certainty
+        return wilson_interval(float(np.mean(values)), len(values))
     low, high = np.percentile(bootstrap_means(np.asarray(values)), [2.5, 97.5])
     return float(low), float(high)
+
+
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
+    """The 95 % score interval of a share of n problems (Wilson 1927)."""
+    middle, spread = share + Z**2 / (2 * n), Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    return max(0.0, (middle - spread) / (1 + Z**2 / n)), min(1.0, (middle + spread) / (1 + Z**2 / n))
+
+
+def newcombe_interval(fixed: int, broken: int, still_right: int, n: int) -> tuple[float, float]:
+    """A 95 % interval for the difference of two paired shares from their score intervals (Newcombe 1998, method 10)."""
+    before, after = (still_right + broken) / n, (still_right + fixed) / n
+    (low_before, high_before), (low_after, high_after) = wilson_interval(before, n), wilson_interval(after, n)
+    still_wrong = n - fixed - broken - still_right
+    margins = math.sqrt((still_right + fixed) * (still_wrong + broken) * (still_right + broken) * (still_wrong + fixed))
+    product = float(still_right * still_wrong - fixed * broken)
+    if product > 0:
+        product = max(product - n / 2, 0.0)  # continuity
+    correlation = product / margins if margins else 0.0
+
+    def reach(one: float, other: float) -> float:
+        return math.sqrt(max(0.0, one**2 - 2 * correlation * one * other + other**2))
+
+    difference = after - before
+    return difference - reach(after - low_after, high_before - before), difference + reach(high_after - after, before - low_before)
 
 
 def paired_difference(before: Sequence[float], after: Sequence[float]) -> Difference:
     """The change on the same problems: a paired bootstrap interval (percentile, fixed seed), and a test.
 
+    Where fewer than 10 problems changed, resampling them is too sure of itself: then it is Newcombe's interval.
     For right-or-wrong outcomes the test is McNemar's, exact: only the problems whose outcome changed carry information. For shares
     in between it is a sign-flip permutation test of the problems' differences.
     """
@@ -44,6 +71,10 @@ def paired_difference(before: Sequence[float], after: Sequence[float]) -> Differ
     if set(before) | set(after) <= {0.0, 1.0}:
         fixed, broken = int((changes > 0).sum()), int((changes < 0).sum())
         p_value = float(binomtest(fixed, fixed + broken, 0.5).pvalue) if fixed + broken else 1.0
+        if fixed + broken < FEWEST_TO_RESAMPLE:
+            still_right = sum(b > 0 and a > 0 for b, a in zip(before, after, strict=True))
+            low, high = newcombe_interval(fixed, broken, still_right, len(before))
+            return Difference(float(changes.mean()) * 100, low * 100, high * 100, p_value)
     else:
         test = permutation_test(
             (changes,), np.mean, permutation_type="samples", vectorized=True, n_resamples=RESAMPLES, batch=200, rng=np.random.default_rng(0)

@@ -1,6 +1,7 @@
 """What is evaluated: a run folder, an adapter, a model folder or a hub id, as a base and perhaps an adapter on it."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,7 @@ def find_target(name: str, adapter: str | None, base_only: bool) -> Target:
     elif (folder / "adapter_config.json").is_file():
         if adapter:
             raise UserError(f"--adapter: {folder} is an adapter already; name its base model instead")
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        found = Target(config["base_model_name_or_path"], folder, None, evaluations_of(name))
+        found = Target(named_base(folder), folder, None, evaluations_of(name))
     else:
         found = Target(name, Path(adapter) if adapter else None, None, evaluations_of(name))
     if base_only:
@@ -60,13 +60,33 @@ def evaluations_of(name: str) -> Path:
     return Path("runs") / "-".join(["eval", *(part for part in Path(name).parts if part not in ("/", "..", "."))])
 
 
+def named_base(adapter: Path) -> str:
+    """The base model that an adapter's config names."""
+    try:
+        config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        return str(config["base_model_name_or_path"] or config[""])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{adapter}/adapter_config.json names no base model (base_model_name_or_path), so it is no LoRA adapter") from None
+
+
 def check_adapter(adapter: Path, base: str) -> None:
-    """Raise UserError unless the adapter is there and, as far as is noted beside it, was trained on this base."""
+    """Raise UserError unless the adapter is there and was trained on this base.
+
+    By the hash of the base's weights that was noted when it was saved, if there is one on both sides; else by the names alone.
+    """
     if not (adapter / ADAPTER_WEIGHTS).is_file() or not (adapter / "adapter_config.json").is_file():
         raise UserError(f"{adapter} has no {ADAPTER_WEIGHTS} and adapter_config.json, so it is no adapter")
-    noted, here = read_base(adapter), identity(base)
-    if noted is None:
-        return
-    same = noted["sha256"] == here["sha256"] if noted["sha256"] or here["sha256"] else noted["name"] == here["name"]
-    if not same:
-        raise UserError(f"{adapter} was trained on another base model: on {noted['name']}, and this is {base} with other weights")
+    noted, here = read_base(adapter) or {"name": named_base(adapter), "sha256": None}, identity(base)
+    if noted["sha256"] and here["sha256"]:
+        if noted["sha256"] != here["sha256"]:
+            raise UserError(f"{adapter} was trained on another base model: on {noted['name']}, and this is {base} with other weights")
+    elif plain_name(noted["name"]) != plain_name(base):
+        raise UserError(
+            f"{adapter} was trained on another base model by its name: on {noted['name']}, and this is {base}. If they are the same, write "
+            "this one's name into the adapter's adapter_config.json as base_model_name_or_path"
+        )
+
+
+def plain_name(model: str) -> str:
+    """A model's name without its owner and without what quantized copies append: those are the same model."""
+    return re.sub(r"(-unsloth)?-bnb-4bit$", "", Path(model).name.lower())

@@ -1,13 +1,16 @@
 """A task: a benchmark and how it is put to a model. All that decides a result, besides the model."""
 
 import hashlib
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import TemplateError
+
 from eval.benchmarks import BENCHMARKS, load_benchmark, load_exemplars
 from onecard.samples import Source, prompt_for
-from onecard.types import Sample, Sampling, UserError
+from onecard.types import FOLDER_NAME, Sample, Sampling, UserError
 from rewards.answer import AnswerFormat
 
 if TYPE_CHECKING:
@@ -29,18 +32,24 @@ class Task:
     sampling: Sampling
 
     def prompt(self, problem: Sample, tokenizer: Any) -> str:
-        """The text that the model continues. Few-shot prompts are written as lm-evaluation-harness's gsm8k task writes them."""
+        """The text that the model continues. Few-shot prompts have the format of lm-evaluation-harness's gsm8k task."""
         if self.exemplars:
-            shown = [f"Question: {e.question}\nAnswer: {e.solution}\n#### {e.gold}".replace(" \n", "\n") for e in self.exemplars]
+            shown = [
+                "\n".join([f"Question: {e.question}", " ".join(["Answer:", *([e.solution] if e.solution else [])]), f"#### {e.gold}"])
+                for e in self.exemplars
+            ]
             return "\n\n".join([*shown, f"Question: {problem.question}\nAnswer:"])
         if tokenizer.chat_template is None:
             raise UserError("this model has no chat template, so it cannot be asked zero-shot; --shots 8 asks it in plain text")
         messages = prompt_for(problem, self.system_prompt)
-        text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        try:
+            text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:
+            raise UserError(f"this model's chat template refuses the messages: {error}; some take no system prompt") from None
         return text
 
     def facts(self) -> dict[str, Any]:
-        """As result.json keeps it: what must be equal for two results to be compared."""
+        """As result.json keeps it; check_comparable says which of it must be equal for two results to be compared."""
         return {
             "benchmark": {"name": self.benchmark, "version": self.version, **digest(self.problems)},
             "prompt": {"system_prompt": self.system_prompt, "exemplars": digest(self.exemplars)},
@@ -50,7 +59,7 @@ class Task:
 
 
 def digest(samples: tuple[Sample, ...]) -> dict[str, Any]:
-    """How many, and a hash of their questions and golds: whether two results are about the same rows."""
+    """How many, and a hash of their ids, questions, golds and worked solutions: whether two results are about the same rows."""
     text = "\0".join(f"{s.id}\0{s.question}\0{s.solution}\0{s.gold}" for s in samples)
     return {"count": len(samples), "sha256": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()}
 
@@ -62,17 +71,33 @@ def load_task(
     *,
     system_prompt: str | None,
     answer_format: AnswerFormat,
-    shots: int,
-    limit: int | None,
+    shots: int = 0,
+    limit: int | None = None,
+    root: Path | None = None,
 ) -> Task:
-    """Read a benchmark's problems and, for few-shot, its exemplars, which show the answer after ####."""
-    version = BENCHMARKS[benchmark].version if benchmark in BENCHMARKS else 1
-    problems = tuple(load_benchmark(benchmark, own, limit))
-    exemplars = tuple(load_exemplars(benchmark, own, shots))
-    name = Path(benchmark).name.removesuffix(".jsonl")
+    """Read a benchmark's first `limit` problems and, for few-shot, its exemplars, which show the answer after ####."""
+    problems = load_benchmark(benchmark, own, root)
+    name, version = Path(benchmark).name.removesuffix(".jsonl"), 1
+    if benchmark in BENCHMARKS:
+        version = BENCHMARKS[benchmark].version
+        if not digest(tuple(problems))["sha256"].startswith(BENCHMARKS[benchmark].sha256):
+            name = f"{name}-other-rows"  # as many, but not those that are known by this name: no result may pass for one of those
+    elif name in BENCHMARKS or not re.match(FOLDER_NAME, name):
+        raise UserError(f"{benchmark}: its results would be called {name!r}; give the file a plain name that is no benchmark's")
+    asked = tuple(problems[:limit])
     if shots:
-        return Task(name, version, problems, None, exemplars, "hash", sampling)
-    return Task(name, version, problems, system_prompt, (), answer_format, sampling)
+        return Task(name, version, asked, None, tuple(load_exemplars(benchmark, own, shots, root)), "hash", sampling)
+    return Task(name, version, asked, system_prompt, (), answer_format, sampling)
+
+
+def check_unseen(samples: list[Sample], tasks: list[Task]) -> None:
+    """Raise UserError, with row numbers, where a problem to be evaluated is among the training samples."""
+    trained = {sample.question.strip(): sample.id for sample in samples}
+    for task in tasks:
+        seen = [(problem.id, trained[problem.question.strip()]) for problem in task.problems if problem.question.strip() in trained]
+        if seen:
+            rows = ", ".join(f"{there} (training row {here})" for there, here in seen[:5])
+            raise UserError(f"eval.benchmarks: {len(seen):,} problems of {task.benchmark} are in the training data: rows {rows}")
 
 
 def recipe_task(recipe: "Recipe", benchmark: str, limit: int | None) -> Task:
@@ -84,6 +109,5 @@ def recipe_task(recipe: "Recipe", benchmark: str, limit: int | None) -> Task:
         sampling,
         system_prompt=recipe.data.system_prompt,
         answer_format=recipe.answer_format,
-        shots=0,
         limit=limit,
     )

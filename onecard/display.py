@@ -22,21 +22,22 @@ class Display:
         self.console.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
-    def phase(self, name: str, total: int, unit: str = "step") -> Iterator[Tick]:
-        """Show `total` units of work. Pace is wall time, so for GRPO it counts generation and rewards too."""
+    def phase(self, name: str, total: int, unit: str = "step", begun: int = 0) -> Iterator[Tick]:
+        """Show `total` units of work, `begun` of them done before. Pace is wall time: for GRPO it counts generation and rewards too."""
         started = time.monotonic()
 
         def facts_line(done: int, facts: dict[str, float | None]) -> str:
-            pace = (time.monotonic() - started) / max(done, 1)
+            seconds = time.monotonic() - started
+            pace = seconds / max(done - begun, 1)
             shown = [f"{key} {value:.3g}" for key, value in facts.items() if value is not None]
             if pace >= 0.1:
                 shown.append(f"{pace:.2f} s/{unit}")
-            return "  ".join([*shown, f"{clock(pace * (total - done))} left" if done < total else clock(pace * done)])
+            return "  ".join([*shown, f"{clock(pace * (total - done))} left" if done < total else clock(seconds)])
 
         if self.console.is_terminal:
-            columns = (TextColumn(f"{name:<20}"), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"))
-            with Progress(*columns, console=self.console) as progress:
-                task = progress.add_task(name, total=total, facts="")
+            named, told = TextColumn("{task.description:<20}", markup=False), TextColumn("{task.fields[facts]}", markup=False)
+            with Progress(named, BarColumn(24), MofNCompleteColumn(), told, console=self.console) as progress:
+                task = progress.add_task(name, total=total, completed=begun, facts="")
                 yield lambda done, **facts: progress.update(task, completed=done, facts=facts_line(done, facts))
             return
 

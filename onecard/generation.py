@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from onecard.types import Completion, Sampling
 
@@ -34,15 +34,15 @@ def generate(
 def one_batch(model: Any, tokenizer: Any, prompts: list[list[int]], sampling: Sampling, seed: int, leave: bool) -> list[Completion]:
     ends = end_tokens(model.generation_config, tokenizer)
     greedy = sampling.temperature == 0
-    settings = {  # all stated: a model's generation_config may bring a temperature or a repetition penalty of its own
-        "do_sample": not greedy,
-        "temperature": None if greedy else sampling.temperature,
-        "top_p": None if greedy else 1.0,
-        "top_k": None if greedy else 0,
-        "repetition_penalty": 1.0,
-        "pad_token_id": tokenizer.pad_token_id,
-        "eos_token_id": sorted(ends),
-    }
+    config = GenerationConfig(
+        do_sample=not greedy,
+        temperature=1.0 if greedy else sampling.temperature,
+        top_p=1.0,
+        top_k=0,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=sorted(ends),
+        return_dict_in_generate=True,
+    )
     batch = tokenizer.pad({"input_ids": prompts}, return_tensors="pt", padding_side="left").to(model.device)
     tokens, mask, cache = batch["input_ids"], batch["attention_mask"], None
     start, rows = tokens.shape[1], list(range(len(prompts)))
@@ -58,8 +58,7 @@ def one_batch(model: Any, tokenizer: Any, prompts: list[list[int]], sampling: Sa
                 past_key_values=cache,
                 max_new_tokens=sampling.max_completion_length - (tokens.shape[1] - start),
                 stopping_criteria=StoppingCriteriaList([ending]),
-                return_dict_in_generate=True,
-                **settings,
+                generation_config=config,
             )
             tokens, cache = output.sequences, output.past_key_values
             full = tokens.shape[1] - start >= sampling.max_completion_length
@@ -96,13 +95,18 @@ class Ending(StoppingCriteria):
 
 
 def completion_of(row: list[int], tokenizer: Any, ends: set[int], stop: tuple[str, ...]) -> Completion:
-    """One generated row up to its end token or its stop string; what follows those is padding."""
+    """One generated row up to its end token or its stop string; what follows those is padding.
+
+    A stop string may be a special token, which the text does not show: it is looked for in the text that does.
+    """
     end = next((place for place, token in enumerate(row) if token in ends), None)
+    told = tokenizer.decode(row[:end])
+    cut = min((place for string in stop if (place := told.find(string)) >= 0), default=None)
     text = tokenizer.decode(row[:end], skip_special_tokens=True)
-    cut = min((place for string in stop if (place := text.find(string)) >= 0), default=None)
-    if cut is not None:
-        return Completion(text[:cut], tokens=len(row[:end]), truncated=False)
-    return Completion(text, tokens=len(row) if end is None else end + 1, truncated=end is None)
+    if cut is None:
+        return Completion(text, tokens=len(row) if end is None else end + 1, truncated=end is None)
+    visible = min((place for string in stop if (place := text.find(string)) >= 0), default=None)
+    return Completion(text[:visible], tokens=len(row[:end]), truncated=False)
 
 
 def end_tokens(generation_config: Any, tokenizer: Any) -> set[int]:
@@ -113,8 +117,14 @@ def end_tokens(generation_config: Any, tokenizer: Any) -> set[int]:
 
 @contextmanager
 def undisturbed(model: Any) -> Iterator[None]:
-    """Evaluation mode inside; afterwards each module's mode and torch's random states are what they were."""
+    """Evaluation mode and a generation config of defaults inside; afterwards these and torch's random states are what they were.
+
+    generate() fills what its caller leaves open from the model's own config: a repetition penalty, a ban of n-grams, beams.
+    """
     modes = {module: module.training for module in model.modules()}
+    holders = {module: module.generation_config for module in model.modules() if "generation_config" in vars(module)}
+    for module in holders:
+        module.generation_config = GenerationConfig()
     model.eval()
     try:
         with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
@@ -122,3 +132,5 @@ def undisturbed(model: Any) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
+        for module, own in holders.items():
+            module.generation_config = own

@@ -1,9 +1,11 @@
 """The model that is trained and asked. The only place that imports unsloth; import this before torch's other users."""
 
+import hashlib
 import logging
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import transformers
 from onecard.generation import end_tokens, generate
 from onecard.recipe import Recipe
 from onecard.types import Completion, Sampling, UserError
-from onecard.weights import write_base
+from onecard.weights import identity, write_base
 
 transformers.utils.logging.disable_progress_bar()  # one progress display is enough: ours
 
@@ -31,25 +33,35 @@ PROMPTS_PER_CALL = 256  # to vLLM: between calls the progress display moves on, 
 class Policy:
     """The model in training, and its tokenizer: one of the engines that evaluation asks.
 
-    `base`: the folder or hub id it was loaded from. `adapter_folder` is where the live adapter is handed to vLLM; None without vLLM.
+    `base`: the folder or hub id it was loaded from. `context`: the longest sequence, in tokens. `adapter_folder` is where the live
+    adapter is handed to vLLM; None without vLLM.
     """
 
     model: Any
     tokenizer: Any
     base: str
+    context: int
     adapter_folder: Path | None = None
 
     @property
     def end_tokens(self) -> set[int]:
         return end_tokens(self.model.generation_config, self.tokenizer)
 
-    @property
-    def context(self) -> int:
-        """The longest sequence, in tokens."""
-        return int(self.model.config.get_text_config().max_position_embeddings)
-
     def facts(self) -> dict[str, Any]:
-        return {"engine": "the policy in training, " + ("Unsloth with vLLM" if self.adapter_folder else "Unsloth"), "base": self.base}
+        """What answers, as an evaluation keeps it; the adapter, which changes from step to step, by a hash of its weights."""
+        adapter = hashlib.sha256()
+        for name, weights in self.model.named_parameters():
+            if ".default" in name:
+                adapter.update(weights.detach().float().cpu().numpy().tobytes())
+        return {
+            "engine": "the policy in training, " + ("Unsloth with vLLM" if self.adapter_folder else "Unsloth"),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "device": self.model.device.type,
+            "load_in_4bit": bool(getattr(self.model, "is_loaded_in_4bit", False)),
+            "base": identity(self.base),
+            "adapter": {"name": "the one in training", "sha256": adapter.hexdigest()},
+            "versions": {name: version(name) for name in ("unsloth", "transformers", "torch")},
+        }
 
     def generate(self, prompts: list[list[int]], sampling: Sampling, done: Collection[int] = ()) -> Iterator[dict[int, Completion]]:
         """Completions of tokenized `prompts` with the adapter as it is now, as they are finished: {index of the prompt: completion}."""
@@ -108,7 +120,7 @@ def load_policy(recipe: Recipe, weights: str, folder: Path) -> Policy:
         random_state=recipe.seed,
     )
     tokenizer.padding_side = "left"
-    return Policy(model, tokenizer, weights, folder / "live-adapter" if vllm else None)
+    return Policy(model, tokenizer, weights, longest(model, recipe), folder / "live-adapter" if vllm else None)
 
 
 def load_full_model(recipe: Recipe, weights: str) -> Policy:
@@ -121,4 +133,9 @@ def load_full_model(recipe: Recipe, weights: str) -> Policy:
         full_finetuning=True,
         use_gradient_checkpointing=False,
     )
-    return Policy(model, tokenizer, weights)
+    return Policy(model, tokenizer, weights, longest(model, recipe))
+
+
+def longest(model: Any, recipe: Recipe) -> int:
+    """The longest sequence that the model, as the recipe loads it, takes: in tokens."""
+    return min(recipe.model.max_seq_length, int(model.config.get_text_config().max_position_embeddings))

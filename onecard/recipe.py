@@ -13,7 +13,7 @@ from eval.benchmarks import BENCHMARKS
 from onecard.grpo import OWNED, stock_fields
 from onecard.samples import SYNTHETIC, Source
 from onecard.section import Section
-from onecard.types import UserError
+from onecard.types import FOLDER_NAME, UserError
 from onecard.yaml_lines import Loc, parse_value, read_yaml
 from rewards import REWARDS, expand
 from rewards.answer import AnswerFormat, format_read_by
@@ -34,7 +34,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {nearest[0]!r}?)" if nearest else ""
 
 
-FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -206,8 +205,8 @@ class Recipe(Section):
             raise ValueError(f"rewards: {', '.join(sorted(twice))} is listed twice (presets count); give it one entry and one weight")
         if all(reward.weight == 0 for reward in self.rewards):
             raise ValueError("rewards: every weight is 0, so nothing would be learned; give one a weight")
-        if len(set(self.eval.benchmarks)) < len(self.eval.benchmarks):
-            raise ValueError(f"eval.benchmarks: {', '.join(self.eval.benchmarks)}: one of them stands twice")
+        if len({Path(name).name.removesuffix(".jsonl") for name in self.eval.benchmarks}) < len(self.eval.benchmarks):
+            raise ValueError(f"eval.benchmarks: {', '.join(self.eval.benchmarks)}: one name of them stands twice")
         if self.data.path == SYNTHETIC and self.data.train_problems < self.grpo.prompts_per_step:
             raise ValueError(
                 f"data.train_problems {self.data.train_problems} is fewer than the {self.grpo.prompts_per_step} prompts of a step"

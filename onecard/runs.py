@@ -18,8 +18,8 @@ from typing import Any
 
 import yaml
 
-from onecard.recipe import FOLDER_NAME, Recipe
-from onecard.types import UserError
+from onecard.recipe import Recipe
+from onecard.types import FOLDER_NAME, UserError
 
 PACKAGES = ("unsloth", "unsloth_zoo", "trl", "transformers", "peft", "bitsandbytes", "torch", "datasets", "tensorboard")
 

@@ -73,7 +73,7 @@ def read_jsonl(file: Path) -> list[Any]:
         if line.strip():
             try:
                 rows.append(json.loads(line))
-            except ValueError as error:  # broken JSON, or bytes that are not UTF-8
+            except (ValueError, RecursionError) as error:  # broken JSON, bytes that are not UTF-8, brackets without end
                 raise UserError(f"{file}, line {number}: not JSON: {error}") from None
     return rows
 
@@ -94,6 +94,8 @@ def read_row(row: Any, where: str, number: int) -> Sample:
         if not isinstance(row, dict) or not isinstance(row.get(column), str) or not row[column].strip():
             found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
             raise UserError(f"{where}: no text in column {column!r} (the row has: {found}); wanted question and answer")
+        if any("\ud800" <= character <= "\udfff" for character in row[column]):
+            raise UserError(f"{where}: half of a surrogate pair in column {column!r}; that is no text that can be written as UTF-8")
     solution, _, gold = row["answer"].rpartition("####")
     if not GOLD.fullmatch(gold.strip()):
         raise UserError(f"{where}: the answer must be a number or end in '#### NUMBER', got {row['answer'][-40:]!r}")

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
+FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
 
 class UserError(ValueError):
     """Something that the person at the keyboard can put right: one sentence, exit code 2, no traceback."""

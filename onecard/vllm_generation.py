@@ -16,6 +16,7 @@ def sampling_params(sampling: Sampling, index: int, ends: set[int]) -> Any:
         seed=zlib.crc32(f"{sampling.seed} {index}".encode()),
         stop=list(sampling.stop),
         stop_token_ids=sorted(ends),
+        skip_special_tokens=True,
     )
 
 

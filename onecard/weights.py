@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from onecard.runs import write_json
+from onecard.types import UserError
 
 BASE_FILE = "base.json"  # beside an adapter: what it was trained on
 
@@ -28,7 +29,12 @@ def write_base(adapter: Path, base: str) -> None:
 
 
 def read_base(adapter: Path) -> dict[str, Any] | None:
-    """What write_base noted; None for an adapter that something else saved."""
+    """What write_base noted; None for an adapter that something else saved. Raises UserError where the note is damaged."""
     file = adapter / BASE_FILE
-    noted: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-    return noted
+    if not file.is_file():
+        return None
+    try:
+        noted = json.loads(file.read_text(encoding="utf-8"))
+        return {"name": str(noted["name"]), "sha256": noted["sha256"]}
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{file} is damaged; remove it, and the adapter's base is told by its name alone") from None

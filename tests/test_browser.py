@@ -65,6 +65,10 @@ def test_filters_by_the_address(page: Path, kind: str, count: int) -> None:
     assert rows(document) == min(count, 50)
 
 
+def test_an_address_that_asks_for_nothing_there_is_shows_all(page: Path) -> None:
+    assert "120 of 120" in opened(page, "#benchmark=svamp&kind=all+wrong")
+
+
 def test_choosing_and_typing_filter_too(page: Path) -> None:
     choose = "const f = document.getElementById('filters'); f.kind.value = 'fixed'; f.search.value = 'AFTER 69'; "
     document = opened(page, then=choose + "f.search.dispatchEvent(new Event('input', {bubbles: true}))")

@@ -109,9 +109,22 @@ def test_bad_rows_are_named(cli: Cli, run_folder: Path, tmp_path: Path, rows: st
         (["show", "{run}"], "has no finished before and after of any benchmark"),
         (["show", "{run}", "--benchmark", "tiny"], "has no finished before and after of tiny; it has: none"),
         (["{base}", "--recipe", "nowhere.yaml"], "no recipe nowhere.yaml"),
+        (["{base}", "--data", "nowhere", "--benchmark", "gsm8k"], "--data nowhere: there is no folder gsm8k/ in it"),
+        (["{base}", "--benchmark", "a/t.jsonl", "--benchmark", "b/t.jsonl"], "have one name, and their results would have one folder"),
+        (["x" * 300], "File name too long"),
+        (["{run}", "--adapter", "nameless"], "names no base model (base_model_name_or_path), so it is no LoRA adapter"),
+        (["{run}", "--adapter", "foreign"], "foreign was trained on another base model by its name: on nobody/nothing"),
+        (["{run}", "--adapter", "noted"], "base.json is damaged"),
     ],
 )
-def test_bad_input_is_one_sentence(cli: Cli, run_folder: Path, arguments: list[str], expected: str) -> None:
+def test_bad_input_is_one_sentence(cli: Cli, run_folder: Path, tmp_path: Path, arguments: list[str], expected: str) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "t.jsonl").write_text('{"question": "q", "answer": "1"}')
+    for folder in ("nameless", "foreign", "noted"):
+        weights(tmp_path / folder, "adapter")
+    write_json(tmp_path / "nameless/adapter_config.json", {})
+    (tmp_path / "noted/base.json").write_text("{")
     names = {"{run}": str(run_folder), "{base}": str(run_folder / "base-model")}
     assert expected in told(cli(*(names.get(argument, argument) for argument in arguments)))
 
@@ -143,6 +156,26 @@ def test_compare_says_what_differs_and_what_changed(cli: Cli, tmp_path: Path) ->
     assert "answer_format: 'auto' and 'boxed'" in told(cli("compare", "a", "d"))
 
 
+def test_compare_minds_the_prompts_as_they_were_written_and_names_both_sides(cli: Cli, tmp_path: Path) -> None:
+    write_evaluation(tmp_path / "a", [item(n, True) for n in range(3)])
+    model = {"engine": "transformers", "dtype": "bfloat16", "load_in_4bit": True, "base": {"name": "other/model", "sha256": None}}
+    write_evaluation(tmp_path / "b[x]", [item(n, True, prompt="SYSTEM: genius") for n in range(3)], model=model)
+    assert "their chat templates write the same problem as different prompts" in told(cli("compare", "a", "b[x]"))
+    done = cli("compare", "a", "b[x]", "--across-templates")
+    assert done.returncode == 0
+    assert "other: b[x]: other/model; transformers, bfloat16, 4-bit" in done.out
+
+
+def test_compare_of_sampled_evaluations_says_so(cli: Cli, tmp_path: Path) -> None:
+    for name, rights in (("a", (1, 2, 0, 1)), ("b", (3, 4, 2, 4))):
+        write_evaluation(tmp_path / name, [item(n, s < right, sample=s) for n, right in enumerate(rights) for s in range(4)])
+    done = cli("compare", "a", "b")
+    assert "accuracy, mean@4" in done.out
+    assert "maj@4" in done.out
+    assert "sign-flip permutation test" in done.out
+    assert "more than half of a problem's completions" in done.out
+
+
 def test_a_result_of_another_version_or_damaged_is_told(cli: Cli, tmp_path: Path) -> None:
     write_evaluation(tmp_path / "a", [item(n, True) for n in range(3)])
     facts = json.loads((tmp_path / "a/result.json").read_text())
@@ -153,6 +186,9 @@ def test_a_result_of_another_version_or_damaged_is_told(cli: Cli, tmp_path: Path
     (tmp_path / "a/items.jsonl").write_text("".join(lines[:-1]))
     with pytest.raises(UserError, match="has 2 lines, wanted 3"):
         read_result(tmp_path / "a")
+    (tmp_path / "a/items.jsonl").write_text("".join([lines[0], lines[0], lines[1]]))
+    with pytest.raises(UserError, match="or one stands twice"):
+        read_result(tmp_path / "a")
     (tmp_path / "a/items.jsonl").write_text("".join(lines).replace('"verdict"', '"word"'))
     with pytest.raises(UserError, match="damaged"):
         read_result(tmp_path / "a")
@@ -162,7 +198,12 @@ def test_a_result_of_another_version_or_damaged_is_told(cli: Cli, tmp_path: Path
 
 
 def test_an_interrupted_record_continues_and_one_of_another_question_does_not(tmp_path: Path) -> None:
-    settings = {"benchmark": {"name": "tiny", "count": 3}, "sampling": {"temperature": 0.0, "samples": 1}}
+    base = {"name": "m", "sha256": "0" * 64}
+    settings = {
+        "benchmark": {"name": "tiny", "count": 3},
+        "sampling": {"temperature": 0.0, "samples": 1},
+        "model": {"engine": "e", "base": base},
+    }
     record = open_record(tmp_path / "a", settings)
     record.add({2: item(2, True), 0: item(0, False)})
     with record.partial.open("a") as file:
@@ -173,6 +214,48 @@ def test_an_interrupted_record_continues_and_one_of_another_question_does_not(tm
     assert sorted(open_record(tmp_path / "a", settings).items) == [0, 1, 2]
     with pytest.raises(UserError, match=r"holds another evaluation: sampling.temperature: 0.0 and 1.0\. --again"):
         open_record(tmp_path / "a", settings | {"sampling": {"temperature": 1.0, "samples": 1}})
+
+
+SETTINGS = {"benchmark": {"name": "tiny"}, "model": {"base": {"name": "runs/m", "sha256": "5"}}}
+
+
+def test_the_same_weights_by_another_path_are_the_same(tmp_path: Path) -> None:
+    open_record(tmp_path / "a", SETTINGS).add({0: item(0, True)})
+    moved = SETTINGS | {"model": {"base": {"name": "/elsewhere/runs/m", "sha256": "5"}}}
+    assert len(open_record(tmp_path / "a", moved).items) == 1
+    with pytest.raises(UserError, match=r"model.base.sha256: '5' and '6'"):
+        open_record(tmp_path / "a", SETTINGS | {"model": {"base": {"name": "runs/m", "sha256": "6"}}})
+
+
+def test_rows_without_settings_or_with_damaged_ones_are_nobody_s(tmp_path: Path) -> None:
+    open_record(tmp_path / "a", SETTINGS).add({0: item(0, True)})
+    for damage in (Path.unlink, lambda file: file.write_text("[]"), lambda file: file.write_text("{")):
+        damage(tmp_path / "a/settings.json")
+        with pytest.raises(UserError, match="is damaged"):
+            open_record(tmp_path / "a", SETTINGS)
+    assert not open_record(tmp_path / "a", SETTINGS, again=True).items
+    open_record(tmp_path / "b", SETTINGS).partial.write_text('{"place": 0, "of another version": 1}\n')
+    with pytest.raises(UserError, match="is damaged"):
+        open_record(tmp_path / "b", SETTINGS)
+
+
+def test_again_removes_an_evaluation_and_nothing_else(tmp_path: Path) -> None:
+    write_evaluation(tmp_path / "a", [item(0, True)])
+    (tmp_path / "a/thesis.txt").write_text("years of work")
+    open_record(tmp_path / "a", SETTINGS, again=True)
+    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["settings.json", "thesis.txt"]
+
+
+def test_show_writes_control_characters_out(cli: Cli, tmp_path: Path) -> None:
+    write_evaluation(tmp_path / "a", [item(0, True, "red\x1b[2J\x1b]0;owned\x07 \x9b31m\r over\x08")])
+    done = cli("show", "a")
+    assert "red\\x1b[2J\\x1b]0;owned\\x07 \\x9b31m\\x0d over\\x08" in done.out
+    assert not any(chr(code) in done.out for code in (0x1B, 0x07, 0x08, 0x0D, 0x9B))
+
+
+def test_show_refuses_another_benchmark_s_name(cli: Cli, tmp_path: Path) -> None:
+    write_evaluation(tmp_path / "a", [item(0, True)])
+    assert "a is an evaluation of tiny" in told(cli("show", "a", "--benchmark", "gsm8k"))
 
 
 @pytest.mark.parametrize(("which", "ids"), [((), [0, 1, 2, 3]), (("--wrong",), [1, 2]), (("--truncated",), [2])])

@@ -8,7 +8,7 @@ from conftest import item, write_evaluation
 from rich.console import Console
 
 from eval.record import read_result
-from eval.report import summary, write_report
+from eval.report import CURVES, draw, fenced, summary, write_report
 from eval.results import compare
 from onecard.display import Display
 from onecard.recipe import load_recipe
@@ -57,6 +57,15 @@ def test_what_a_model_wrote_is_text(folder: Path) -> None:
     assert page.count("<script") == page.count("</script>") == 2
     assert "<img" not in page
     assert "\\u003c/script\\u003e\\u003cscript\\u003ealert(1)" in page
+
+
+def test_what_a_model_wrote_stays_in_its_block_of_the_markdown_report() -> None:
+    assert fenced("x\r\r# HEADING\u2028<img>") == "    x\n    \n    # HEADING\n    <img>"
+
+
+def test_accuracy_is_drawn_without_a_correct_answer_reward() -> None:
+    metrics = [{"step": step, "eval/tiny-dev/accuracy": 0.5} for step in (0, 5)]
+    assert draw(metrics, *CURVES["accuracy"]).startswith("<svg")
 
 
 def test_what_became_of_the_problems(folder: Path) -> None:

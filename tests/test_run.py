@@ -133,7 +133,7 @@ def test_the_saved_adapter_is_the_one_that_was_evaluated(short_run: ShortRun) ->
     assert any(value.abs().max() > 0 for name, value in weights.items() if "lora_B" in name)
     base = str(folder / "base-model")
     model, _ = unsloth.FastLanguageModel.from_pretrained(base, max_seq_length=160, load_in_4bit=True)
-    policy = Policy(PeftModel.from_pretrained(model, str(folder / "adapter")), load_tokenizer(str(folder / "adapter")), base)
+    policy = Policy(PeftModel.from_pretrained(model, str(folder / "adapter")), load_tokenizer(str(folder / "adapter")), base, context=160)
     items = [item for name in ("tiny", "tiny-shifted") for item in read_jsonl(folder / f"eval/{name}-after/items.jsonl")]
     prompts = policy.tokenizer([item["prompt"] for item in items], add_special_tokens=False)["input_ids"]
 

@@ -39,7 +39,7 @@ def prompts(engine: Any) -> list[list[int]]:
 
     texts = [
         engine.tokenizer.apply_chat_template(prompt_for(s, None), tokenize=False, add_generation_prompt=True)
-        for s in load_benchmark("tiny", None, 40)
+        for s in load_benchmark("tiny", None)[:40]
     ]
     ids: list[list[int]] = engine.tokenizer(texts, add_special_tokens=False)["input_ids"]
     return ids
@@ -79,11 +79,25 @@ def test_a_completion_ends_where_transformers_own_generation_ends_it(engine: Any
         assert completion.truncated == (row[-1].item() != engine.tokenizer.eos_token_id)
 
 
-def test_the_model_s_own_generation_config_is_not_used(engine: Any, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = written(engine, prompts, GREEDY)
-    for name, value in (("repetition_penalty", 5.0), ("temperature", 3.0), ("do_sample", True), ("top_k", 1)):
-        monkeypatch.setattr(engine.model.generation_config, name, value)
-    assert written(engine, prompts, GREEDY) == expected
+OWN = {
+    "repetition_penalty": 5.0, "no_repeat_ngram_size": 2, "min_new_tokens": 45, "num_beams": 4, "suppress_tokens": [5, 6, 7, 8, 9],
+    "encoder_repetition_penalty": 5.0, "temperature": 3.0, "top_k": 1, "min_p": 0.9, "typical_p": 0.2, "epsilon_cutoff": 0.5,
+    "stop_strings": ["Tuesday"], "do_sample": True, "max_length": 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_the_model_s_own_generation_config_is_not_used(engine: Any, prompts: list[list[int]], temperature: float) -> None:
+    sampling = Sampling(48, 16, temperature=temperature)
+    expected = written(engine, prompts, sampling)
+    model = engine.model.get_base_model()
+    own = model.generation_config
+    for name, value in OWN.items():
+        model.generation_config = type(own)(**{name: value}, eos_token_id=own.eos_token_id, pad_token_id=own.pad_token_id)
+        given = model.generation_config
+        assert written(engine, prompts, sampling) == expected, name
+        assert model.generation_config is given
+    model.generation_config = own
 
 
 def test_sampling_follows_its_seed_and_leaves_the_rest_alone(engine: Any, prompts: list[list[int]]) -> None:
@@ -117,6 +131,50 @@ def test_a_stop_string_ends_a_completion_and_is_cut_off(engine: Any, prompts: li
         if mark:
             assert not stopped[index].truncated
             assert stopped[index].tokens < completion.tokens
+
+
+def test_a_special_token_as_a_stop_string_is_no_truncation(engine: Any, prompts: list[list[int]]) -> None:
+    """As with a base model asked few-shot, whose end token is another than the <|im_end|> that it writes."""
+    plain = written(engine, prompts, GREEDY)
+    config, end = engine.model.get_base_model().generation_config, engine.tokenizer.eos_token
+    declared = config.eos_token_id
+    try:
+        config.eos_token_id, engine.tokenizer.eos_token = None, "<|pad|>"
+        stopped = [written(engine, prompts, Sampling(48, batch_size, stop=("<|im_end|>",))) for batch_size in (1, 16, 40)]
+    finally:
+        config.eos_token_id, engine.tokenizer.eos_token = declared, end
+    assert stopped == [plain, plain, plain]
+
+
+def test_an_adapter_whose_tensors_have_no_place_is_refused(short_run: ShortRun, tmp_path: Path) -> None:
+    """PEFT only warns of it, and the base would answer in the adapter's name."""
+    import shutil
+
+    import unsloth  # noqa: F401  isort: skip
+    from safetensors.torch import load_file, save_file
+
+    from eval.engines import TransformersEngine
+
+    shutil.copytree(short_run[0] / "adapter", tmp_path / "adapter")
+    file = tmp_path / "adapter/adapter_model.safetensors"
+    save_file({name.replace("model.layers", "model.language_model.layers"): weights for name, weights in load_file(file).items()}, file)
+    target = Target(str(short_run[0] / "base-model"), tmp_path / "adapter", None, tmp_path)
+    with pytest.raises(UserError, match=r"of its tensors, such as .*, are not the model's"):
+        TransformersEngine(target, load_in_4bit=False, context=None)
+
+
+@pytest.mark.parametrize("damage", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_damaged_model_is_one_sentence(short_run: ShortRun, tmp_path: Path, damage: str) -> None:
+    import shutil
+
+    import unsloth  # noqa: F401  isort: skip
+
+    from eval.engines import TransformersEngine
+
+    shutil.copytree(short_run[0] / "base-model", tmp_path / "model")
+    (tmp_path / "model" / damage).write_text("{}")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        TransformersEngine(Target(str(tmp_path / "model"), None, None, tmp_path), load_in_4bit=False, context=None)
 
 
 def test_an_adapter_of_another_shape_is_refused(short_run: ShortRun, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ function update() {
 
 for (const [name, choices] of [["benchmark", [...new Set(answers.map(a => a.benchmark))]], ["kind", Object.keys(KINDS)]])
   for (const choice of choices) form[name].append(new Option(choice));
-for (const [name, value] of new URLSearchParams(location.hash.slice(1))) if (form[name]) form[name].value = value;
+for (const [name, value] of new URLSearchParams(location.hash.slice(1))) if (form[name] && (form[name].type === "search" || [...form[name].options].some(option => option.value === value))) form[name].value = value;
 form.addEventListener("input", () => { shown = PAGE; update(); });
 form.addEventListener("submit", event => event.preventDefault());
 more.addEventListener("click", () => { shown += PAGE; update(); });
