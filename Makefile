@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 SET ?=
 BIN := .venv/bin
 
-.PHONY: demo test unit lint types seeds controls lock test-vllm bench-eval extractions recipes-table
+.PHONY: demo test unit lint types seeds controls lock test-vllm bench-eval extractions recipes-table gpu-check
 
 demo: .venv/installed
 	$(BIN)/python train.py recipes/tiny.yaml $(SET)
@@ -31,6 +31,12 @@ seeds controls: .venv/installed
 	$(BIN)/pip install --quiet --constraint requirements-cpu.txt torch
 	$(BIN)/pip install --quiet --no-deps --requirement requirements-cpu.txt
 	touch $@
+
+# On a machine with a card, in the Python that has the GPU stack: GPU_PYTHON=python make gpu-check
+GPU_PYTHON ?= python
+gpu-check:
+	$(GPU_PYTHON) -m onecard.doctor recipes/gpu-smoke.yaml
+	$(GPU_PYTHON) -m pytest tests/gpu -s
 
 recipes-table: .venv/installed
 	$(BIN)/python -m onecard.catalog

@@ -59,7 +59,7 @@ def train(recipe: Recipe, name: str | None, display: Display) -> None:
     # All that can be wrong with the input is found before anything is written.
     check_functions(recipe.rewards)
     check_card(find_cards(), needed=recipe.model.fast_inference)
-    if recipe.model.name != "tiny":
+    if not recipe.model.made_here:
         check_available(recipe.model.name, "model", key="model.name")
     samples = load_samples(recipe.data.source, "train", recipe.data.train_problems)
     tasks = [recipe_task(recipe, benchmark, recipe.eval.limit) for benchmark in recipe.eval.benchmarks]
@@ -85,7 +85,7 @@ def run_phases(recipe: Recipe, samples: list[Sample], tasks: list[Task], dev: Ta
         from onecard.callbacks import EvaluateDev, RecordGrpo
         from onecard.grading import check_rewards
         from onecard.journal import Journal
-        from onecard.tiny_model import build_tiny_model
+        from onecard.random_model import build_random_model
         from onecard.trainer import build_config, build_trainer
         from onecard.warmup import warm_up
 
@@ -93,7 +93,7 @@ def run_phases(recipe: Recipe, samples: list[Sample], tasks: list[Task], dev: Ta
     journal = Journal(run)
     with run.phase("model and warm-up"):
         folder = run.folder / "random-model"
-        weights = build_tiny_model(recipe, samples, folder) if recipe.model.name == "tiny" else recipe.model.name
+        weights = build_random_model(recipe, samples, folder) if recipe.model.made_here else recipe.model.name
         tokenizer = load_tokenizer(weights)
         check_rewards(recipe, tokenizer)
         usable = fitting(samples, recipe, tokenizer)

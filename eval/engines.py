@@ -119,6 +119,7 @@ class TransformersEngine:
     def facts(self) -> dict[str, Any]:
         dtype, device = str(self.model.dtype).removeprefix("torch."), self.model.device.type
         engine = {"engine": "transformers", "dtype": dtype, "device": device, "load_in_4bit": self.load_in_4bit}
+        engine["revision"] = getattr(self.model.config, "_commit_hash", None)  # of a model from the hub
         return engine | self.target.facts() | {"versions": {name: version(name) for name in ("transformers", "torch")}}
 
     def generate(self, prompts: list[list[int]], sampling: Sampling, done: Collection[int] = ()) -> Iterator[dict[int, Completion]]:
@@ -149,7 +150,9 @@ class VllmEngine:
                 )
             lora = {"enable_lora": True, "max_lora_rank": fitting}
             self.adapter = LoRARequest("adapter", 1, str(target.adapter.resolve()))
-        longest = int(AutoConfig.from_pretrained(target.base).get_text_config().max_position_embeddings)
+        config = AutoConfig.from_pretrained(target.base)
+        self.revision = getattr(config, "_commit_hash", None)  # of a model from the hub
+        longest = int(config.get_text_config().max_position_embeddings)
         self.llm = LLM(
             model=target.base,
             dtype=precision(target.base, load_in_4bit),
@@ -165,10 +168,10 @@ class VllmEngine:
         self.ends = end_tokens(generation_config(target.base), self.tokenizer)
 
     def facts(self) -> dict[str, Any]:
-        dtype = str(self.llm.llm_engine.model_config.dtype).removeprefix("torch.")
         import vllm
 
-        engine = {"engine": "vllm", "dtype": dtype, "load_in_4bit": self.load_in_4bit}
+        dtype = str(self.llm.llm_engine.model_config.dtype).removeprefix("torch.")
+        engine = {"engine": "vllm", "dtype": dtype, "load_in_4bit": self.load_in_4bit, "revision": self.revision}
         return engine | self.target.facts() | {"versions": {"vllm": vllm.__version__, "torch": version("torch")}}
 
     def generate(self, prompts: list[list[int]], sampling: Sampling, done: Collection[int] = ()) -> Iterator[dict[int, Completion]]:

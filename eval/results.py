@@ -7,6 +7,8 @@ from typing import Any
 
 from eval.record import differences
 from eval.stats import majority, mean_interval, paired_difference, pass_at
+from onecard.memory import GIB, plan_memory
+from onecard.models import load_shape
 from onecard.recipe import Recipe
 from onecard.runs import Run, write_json
 from onecard.types import EvalItem, EvalResult, UserError, Verdict
@@ -102,6 +104,20 @@ def check_comparable(one: dict[str, Any], other: dict[str, Any], across_template
         raise UserError(f"these two do not compare: {'; '.join(differing)}")
 
 
+def card_use(recipe: Recipe) -> dict[str, Any] | None:
+    """The card, and the peak of its memory that this process reserved beside the one that was planned; None without a card."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    shape = load_shape(recipe.model.name)
+    return {
+        "name": torch.cuda.get_device_name(),
+        "measured_gib": round(torch.cuda.max_memory_reserved() / GIB, 2),
+        "planned_gib": round(plan_memory(recipe, shape).peak / GIB, 2) if shape else None,
+    }
+
+
 def write_results(
     run: Run, recipe: Recipe, before: list[EvalResult], after: list[EvalResult], problems_read: int, problems_used: int
 ) -> None:
@@ -113,6 +129,7 @@ def write_results(
         "training_problems": {"read": problems_read, "used": problems_used},
         "benchmarks": {name: compare(b, a) for name, (b, a) in pairs.items()},
         "seconds": run.seconds | {"total": round(sum(run.seconds.values()), 2)},
+        "card": card_use(recipe),
         "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
     }
     write_json(run.folder / "results.json", results)

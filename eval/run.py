@@ -53,9 +53,14 @@ def evaluate(engine: Engine, task: Task, folder: Path, display: Display, label: 
         display.say(f"{label}: evaluated already, nothing is asked again")
         return read_result(folder)[1]
 
+    if any(not 0 <= place < len(prompts) or item.prompt != texts[place] for place, item in record.items.items()):
+        raise UserError(f"{folder} holds rows of another evaluation; --again replaces it, --out puts this one elsewhere")
+
     def graded(completions: dict[int, Completion]) -> dict[int, EvalItem]:
-        asked = {place: (task.problems[place // samples], place % samples) for place in completions}
-        return {place: grade_item(*asked[place], texts[place], completion, task.answer_format) for place, completion in completions.items()}
+        return {
+            place: grade_item(task.problems[place // samples], place % samples, texts[place], completion, task.answer_format)
+            for place, completion in completions.items()
+        }
 
     if too_long:
         display.say(
@@ -65,8 +70,6 @@ def evaluate(engine: Engine, task: Task, folder: Path, display: Display, label: 
         )
         record.add(graded({place: Completion("", 0, truncated=True) for place in too_long if place not in record.items}))
     asked = sorted(set(range(len(prompts))) - set(too_long))
-    if any(not 0 <= place < len(prompts) or item.prompt != texts[place] for place, item in record.items.items()):
-        raise UserError(f"{folder} holds rows of another evaluation; --again replaces it, --out puts this one elsewhere")
     kept = len(record.items) - len(too_long)
     if kept:
         display.say(f"{label}: continued, {kept:,} of {len(asked):,} completions are there already")

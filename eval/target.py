@@ -32,10 +32,7 @@ def find_target(name: str, adapter: str | None, base_only: bool) -> Target:
     folder = Path(name)
     if (folder / "recipe.resolved.yaml").is_file():
         recipe = load_recipe(folder / "recipe.resolved.yaml")
-        own_base = folder / "base-model"  # what a warm-up of all weights left
-        base = str(own_base) if own_base.is_dir() else recipe.model.name
-        if recipe.model.name == "tiny" and not own_base.is_dir():
-            raise UserError(f"{folder} has no base-model/: the run ended before its warm-up was over, so there is nothing to evaluate")
+        base = base_of(folder, recipe)
         found = Target(base, Path(adapter) if adapter else folder / "adapter", recipe, folder / "eval")
         if not base_only and adapter is None and not (folder / "adapter" / ADAPTER_WEIGHTS).is_file():
             raise UserError(
@@ -53,6 +50,17 @@ def find_target(name: str, adapter: str | None, base_only: bool) -> Target:
     if found.adapter:
         check_adapter(found.adapter, found.base)
     return found
+
+
+def base_of(run: Path, recipe: Recipe) -> str:
+    """What a run's adapter was trained on: what a warm-up of all weights left, the model made for the run, or the recipe's."""
+    warmed_up = recipe.warmup is not None and recipe.warmup.trains == "all_weights"
+    if not warmed_up and not recipe.model.made_here:
+        return recipe.model.name
+    own = run / ("base-model" if warmed_up else "random-model")
+    if not own.is_dir():
+        raise UserError(f"{run} has no {own.name}/: the run ended before its model was ready, so there is nothing to evaluate")
+    return str(own)
 
 
 def evaluations_of(name: str) -> Path:

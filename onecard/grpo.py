@@ -29,10 +29,11 @@ OWNED = {
 }
 
 
-def grpo_settings(recipe: "Recipe", folder: Path, cuda: bool) -> dict[str, Any]:
+def grpo_settings(recipe: "Recipe", folder: Path, cuda: bool, bf16: bool = False) -> dict[str, Any]:
     """Every GRPOConfig value of a run, each set explicitly: Unsloth's generated GRPOConfig has other defaults than TRL's.
 
-    `cuda` chooses what depends on the machine: vLLM generation, if the recipe wants it, and where the tensors live.
+    `cuda` chooses what depends on the machine: vLLM generation, if the recipe wants it, where the tensors live, and on a card 16-bit
+    autocast, bf16 where the card has it. Left out, Unsloth would choose that by itself.
     """
     grpo = recipe.grpo
     stated = grpo.model_dump(exclude={"extra"})  # the section uses GRPOConfig's own names
@@ -53,8 +54,9 @@ def grpo_settings(recipe: "Recipe", folder: Path, cuda: bool) -> dict[str, Any]:
             "disable_tqdm": True,
             "use_vllm": cuda and recipe.model.fast_inference,
             "use_cpu": not cuda,
-            "bf16": False,  # the policy is loaded in the precision it trains in; no autocast on top
-            "fp16": False,
+            "bf16": cuda and bf16,  # on a CPU the policy is loaded in the precision it trains in, without autocast
+            "fp16": cuda and not bf16,
+            "vllm_mode": "colocate",
             "top_p": 1.0,
             "top_k": 0,
             "repetition_penalty": 1.0,

@@ -6,7 +6,8 @@ A run writes the measured peak beside this plan into results.json, so that the a
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onecard.models import ModelShape
+from onecard.gpu import find_cards
+from onecard.models import ModelShape, load_shape
 from onecard.types import UserError
 
 if TYPE_CHECKING:
@@ -81,6 +82,19 @@ def plan_memory(recipe: "Recipe", shape: ModelShape) -> MemoryPlan:
         "one layer in 16 bit": float(widest * 2 if recipe.model.load_in_4bit else 0),
     }
     return MemoryPlan(always, generation, training)
+
+
+def vllm_share(recipe: "Recipe") -> float:
+    """The share of a card that vLLM may take, for weights, cache and graphs: all but what training keeps beside it and 15 % of reserve.
+
+    0.5, Unsloth's own default, where the model's shape is not known. With UNSLOTH_VLLM_STANDBY=1, as here, Unsloth may choose another.
+    """
+    shape, cards = load_shape(recipe.model.name), find_cards()
+    if shape is None or not cards:
+        return 0.5
+    always = plan_memory(recipe, shape).always
+    beside = sum(always.values()) - always["weights"]
+    return round(min(0.9, max(0.2, 0.85 - beside / cards[0].memory)), 2)
 
 
 def knobs(recipe: "Recipe") -> list[list[str]]:

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+MADE_HERE = ("tiny", "random-qwen2.5-0.5b")  # with random weights, by onecard/random_model.py
 STORED = Path(__file__).parent / "model_facts.json"  # of the shipped recipes' models, so that a plan works offline
 
 
@@ -67,11 +68,16 @@ class ModelShape:
         return 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim
 
 
+def stored_shape(name: str) -> ModelShape | None:
+    """The shape of a model in model_facts.json; None of any other."""
+    stored = json.loads(STORED.read_text(encoding="utf-8"))
+    return ModelShape(**stored[name]) if name in stored else None
+
+
 def load_shape(name: str) -> ModelShape | None:
     """The shape of a stored model, of one in a folder or in the hub cache; None where its config is not on this disk."""
-    stored = json.loads(STORED.read_text(encoding="utf-8"))
-    if name in stored:
-        return ModelShape(**stored[name])
+    if known := stored_shape(name):
+        return known
     file = Path(name) / "config.json"
     if not file.is_file():
         from huggingface_hub import try_to_load_from_cache

@@ -33,7 +33,7 @@ def plan_text(recipe: Recipe) -> str:
         lines.append(f"evaluated  {name}, before and after, greedy: {min(counts, default='all')} {about}")
     if recipe.eval.every_steps:
         lines.append(f"           {recipe.dev_benchmark}, every {recipe.eval.every_steps} steps: {recipe.eval.dev_problems} problems")
-    if recipe.model.name != "tiny":
+    if recipe.model.name != "tiny":  # which takes less than any card has
         shape = load_shape(recipe.model.name)
         lines += card_lines(recipe, shape) if shape else [f"memory     no plan: the config.json of {recipe.model.name} is not on this disk"]
     lines.append(f"kept       a checkpoint every {recipe.save.every_steps} steps, the adapter, report.md, report.html, results.json")

@@ -20,6 +20,8 @@ import torch
 import transformers
 
 from onecard.generation import end_tokens, generate
+from onecard.gpu import check_built_for, check_card, find_cards, has_bf16
+from onecard.memory import vllm_share
 from onecard.recipe import Recipe
 from onecard.types import Completion, Sampling, UserError
 from onecard.weights import identity, write_base
@@ -100,16 +102,25 @@ def load_tokenizer(weights: str) -> Any:
 
 def load_policy(recipe: Recipe, weights: str, folder: Path) -> Policy:
     """The recipe's model from `weights` (a folder or a hub id), quantized as the recipe says, with a fresh LoRA adapter."""
-    vllm = recipe.model.fast_inference
-    if vllm and not torch.cuda.is_available():
-        raise UserError("model.fast_inference generates with vLLM, which needs a CUDA card; there is none here")
+    cards = find_cards()
+    check_card(cards, needed=recipe.model.fast_inference)
+    if cards:
+        check_built_for(cards[0], torch.cuda.get_arch_list())
+    vllm = {"max_lora_rank": recipe.lora.rank, "gpu_memory_utilization": vllm_share(recipe)} if recipe.model.fast_inference else {}
     model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
         weights,
         max_seq_length=recipe.model.max_seq_length,
+        dtype=(torch.bfloat16 if has_bf16(cards[0]) else torch.float16) if cards else None,
         load_in_4bit=recipe.model.load_in_4bit,
-        fast_inference=vllm,
-        **({"max_lora_rank": recipe.lora.rank} if vllm else {}),
+        fast_inference=recipe.model.fast_inference,
+        **vllm,
     )
+    engine = hasattr(model, "vllm_engine")  # for models that it does not know in vLLM Unsloth prints a line and goes on without
+    if recipe.model.fast_inference and not engine and recipe.model.without_vllm == "refuse":
+        raise UserError(
+            f"model.fast_inference: Unsloth does not run {weights} with vLLM; `model.without_vllm: slower` trains it with transformers' "
+            "generation, several times slower"
+        )
     model = unsloth.FastLanguageModel.get_peft_model(
         model,
         r=recipe.lora.rank,
@@ -120,7 +131,7 @@ def load_policy(recipe: Recipe, weights: str, folder: Path) -> Policy:
         random_state=recipe.seed,
     )
     tokenizer.padding_side = "left"
-    return Policy(model, tokenizer, weights, longest(model, recipe), folder / "live-adapter" if vllm else None)
+    return Policy(model, tokenizer, weights, longest(model, recipe), folder / "live-adapter" if engine else None)
 
 
 def load_full_model(recipe: Recipe, weights: str) -> Policy:

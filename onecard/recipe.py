@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from eval.benchmarks import BENCHMARKS
 from onecard.grpo import OWNED, stock_fields
+from onecard.models import MADE_HERE
 from onecard.samples import SYNTHETIC, Source
 from onecard.section import Section
 from onecard.types import FOLDER_NAME, UserError
@@ -39,12 +40,17 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class Model(Section):
-    """`name`: a hub id, a folder, or `tiny`, the random-weight model that is built on the spot."""
+    """`name`: a hub id, a folder, or `tiny` or `random-qwen2.5-0.5b`, random-weight models that are built on the spot."""
 
     name: str
     load_in_4bit: bool = True
     fast_inference: bool = False  # generate with vLLM, in this process; needs a CUDA card
+    without_vllm: Literal["refuse", "slower"] = "refuse"  # what to do with a model that fast_inference does not support
     max_seq_length: Count  # prompt + completion, tokens
+
+    @property
+    def made_here(self) -> bool:
+        return self.name in MADE_HERE
 
 
 class Lora(Section):

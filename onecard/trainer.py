@@ -23,7 +23,8 @@ def build_config(recipe: Recipe, folder: Path) -> GRPOConfig:
     try:
         for name, value in recipe.grpo.extra.items():
             TypeAdapter(types[name]).validate_python(value)
-        return GRPOConfig(**grpo_settings(recipe, folder, cuda=torch.cuda.is_available()))
+        cuda = torch.cuda.is_available()
+        return GRPOConfig(**grpo_settings(recipe, folder, cuda, bf16=cuda and torch.cuda.is_bf16_supported()))
     except ValidationError as error:
         raise UserError(f"grpo.extra.{name}: {error.errors()[0]['msg']}, got {value!r}") from None
     except (TypeError, ValueError) as error:
@@ -34,6 +35,7 @@ def build_trainer(
     recipe: Recipe, config: GRPOConfig, policy: policy.Policy, samples: list[Sample], callbacks: list[TrainerCallback]
 ) -> GRPOTrainer:
     """GRPO on `samples`, watched by `callbacks`."""
+    config.use_vllm = policy.adapter_folder is not None  # not so where a recipe allows to do without it
     grader = Grader(recipe, samples, policy.end_tokens, opens_think(recipe, policy.tokenizer))
     trainer = GRPOTrainer(
         model=policy.model,

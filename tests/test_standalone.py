@@ -256,3 +256,85 @@ def test_the_whole_of_gsm8k_killed_in_the_middle_comes_out_the_same_to_the_byte(
     assert f"continued, {kept:,} of 1,319 completions are there already" in done.stdout
     assert (tmp_path / "killed/gsm8k/items.jsonl").read_bytes() == (tmp_path / "whole/gsm8k/items.jsonl").read_bytes()
     assert not partial.exists()
+
+
+def test_a_merged_model_is_base_and_adapter_to_within_rounding(short_run: ShortRun, tmp_path: Path) -> None:
+    folder = short_run[0]
+    export = (sys.executable, "-m", "onecard.export", str(folder), "--to", "merged", "--out", "merged")
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(export, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 0.0 <= float(done.stdout.split("merged: ")[1].split(" nats")[0]) < 0.05
+    again = subprocess.run(export, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert again.returncode == 2
+    assert "merged exists already" in again.stderr
+    recipe = str(folder / "recipe.resolved.yaml")
+    asked = ("--benchmark", "tiny", "--limit", "48", "--out", "out", "--no-load-in-4bit")
+    assert run_eval(tmp_path, "merged", "--recipe", recipe, *asked).returncode == 0
+    assert run_eval(tmp_path, str(folder), *asked[:-3], "--out", "run", "--no-load-in-4bit").returncode == 0
+    merged, tuned = items(tmp_path / "out/tiny-first48"), items(tmp_path / "run/tiny-first48")
+    assert sum(a["completion"] == b["completion"] for a, b in zip(merged, tuned, strict=True)) >= 0.8 * 48
+
+
+def test_a_merge_that_drifts_is_taken_back(short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import unsloth  # noqa: F401  isort: skip
+
+    from onecard import export
+    from onecard.display import Display
+
+    folder = short_run[0]
+    monkeypatch.setattr(export, "LARGEST_DRIFT", -1.0)  # nothing is that close
+    target = Target(str(folder / "base-model"), folder / "adapter", None, tmp_path)
+    with pytest.raises(UserError, match=r"drifts from base and adapter by .* nothing was kept"):
+        export.export_merged(target, tmp_path / "merged", Display())
+    assert not (tmp_path / "merged").exists()
+
+
+def test_chat_answers_with_the_base_beside_the_tuned_model(short_run: ShortRun, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "onecard.chat", str(short_run[0])]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+    question = items(short_run[0] / "eval/tiny-after")[0]["question"]
+    lines = f"{question}\n{'word ' * 200}\n\nnot asked any more\n"
+    done = subprocess.run(command, input=lines, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("base \u2500") == done.stdout.count("tuned \u2500") == 1
+    assert "<think>" in done.stdout
+    assert "too long: " in done.stdout
+
+
+def test_every_setting_survives_in_the_config_that_unsloth_generates_for_cuda(tmp_path: Path) -> None:
+    """Unsloth's GRPOConfig has other defaults, and drops what it does not know; made here without a card, in a process of its own."""
+    script = """
+import os, sys
+os.environ |= {"UNSLOTH_ALLOW_CPU": "1", "UNSLOTH_COMPILE_LOCATION": sys.argv[1]}
+import unsloth
+from unsloth.models import rl
+stock = __import__("trl").GRPOConfig
+rl._patch_trl_rl_trainers("grpo_trainer")
+import dataclasses, trl
+from pathlib import Path
+from onecard.grpo import grpo_settings
+from onecard.recipe import load_recipe
+assert trl.GRPOTrainer.__name__.startswith("Unsloth"), trl.GRPOTrainer
+known = {field.name for field in dataclasses.fields(trl.GRPOConfig)}
+files = sorted(Path(sys.argv[2]).glob("*.yaml"))
+assert len(files) >= 9
+for file in files:
+    settings = grpo_settings(load_recipe(file), Path(sys.argv[1]), cuda=True, bf16=True)
+    unknown = set(settings) - known
+    assert not unknown, unknown
+    settings |= {"bf16": False, "use_cpu": True}  # this machine has no card, and TrainingArguments looks
+    config = trl.GRPOConfig(**settings)
+    for name, value in settings.items():
+        kept = getattr(config, name)
+        kept = getattr(kept, "value", kept)
+        if name == "top_k" and kept == -1:
+            kept = 0  # both say: no limit
+        assert kept == ([] if value == "none" else value), (file, name, value, kept)
+print("all kept")
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", script, str(tmp_path / "cache"), str(ROOT / "recipes")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "all kept" in done.stdout

@@ -1,11 +1,24 @@
-"""A random-weight model and its tokenizer, built on the spot: every part of the pipeline runs, nothing is downloaded."""
+"""Random-weight models and their tokenizer, built on the spot: every part of the pipeline runs, nothing is downloaded."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from onecard.models import stored_shape
 from onecard.recipe import Recipe
 from onecard.samples import prompt_for, target_for
 from onecard.types import Sample
 
+TINY = {
+    "model_type": "qwen3",
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "tie_word_embeddings": True,
+}
 VOCAB_SIZE = 1024  # at most; the tiny problems need fewer
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -15,15 +28,22 @@ SPECIAL_TOKENS = ("<|pad|>", "<|im_start|>", "<|im_end|>")
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
-def build_tiny_model(recipe: Recipe, samples: list[Sample], folder: Path) -> str:
-    """Write a random-weight Qwen3 (0.35 to 0.45 M parameters) and a byte-level BPE tokenizer to `folder`; return its path.
+def stored(name: str) -> dict[str, Any]:
+    shape = stored_shape(name)
+    assert shape is not None  # the recipe was checked
+    return asdict(shape)
 
+
+def build_random_model(recipe: Recipe, samples: list[Sample], folder: Path) -> str:
+    """Write a random-weight model and a byte-level BPE tokenizer to `folder`; return its path.
+
+    `tiny` is a Qwen3 of 0.35 to 0.45 M parameters; any other name is one of model_facts.json and has its shape.
     The tokenizer is trained on the samples as the chat template renders them. Digits are not split: the numbers of the
     synthetic problems become single tokens, which is what learns fastest here; bytes cover any other text.
     """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -41,20 +61,17 @@ def build_tiny_model(recipe: Recipe, samples: list[Sample], folder: Path) -> str
     )
     tokenizer.add_tokens(list(TAGS))  # ordinary added tokens: decoding with skip_special_tokens keeps them
     torch.manual_seed(recipe.seed)
-    config = Qwen3Config(
-        vocab_size=-(-len(tokenizer) // 64) * 64,
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
+    shape = TINY | {"vocab_size": -(-len(tokenizer) // 64) * 64} if recipe.model.name == "tiny" else stored(recipe.model.name)
+    config = AutoConfig.for_model(
+        **shape,
         max_position_embeddings=recipe.model.max_seq_length,
-        tie_word_embeddings=True,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
     )
-    Qwen3ForCausalLM(config).save_pretrained(folder)
+    model = AutoModelForCausalLM.from_config(config)
+    if recipe.model.name != "tiny":
+        model = model.to(torch.bfloat16)  # as such models are published; half the disk
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)

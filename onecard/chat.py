@@ -1,0 +1,83 @@
+"""Talk to what a run trained, its base model beside it: `python -m onecard.chat RUN`. An empty line or Ctrl-D ends."""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from eval.show import visible
+from eval.target import find_target
+from onecard.samples import prompt_for
+from onecard.types import Sample, Sampling, UserError
+
+if TYPE_CHECKING:
+    from eval.engines import TransformersEngine
+
+
+def answers(engine: "TransformersEngine", prompt: list[int], sampling: Sampling) -> dict[str, str]:
+    """What the base model and the tuned one write after a prompt."""
+    with engine.model.disable_adapter():
+        (base,) = engine.generate([prompt], sampling)
+    (tuned,) = engine.generate([prompt], sampling)
+    return {"base": base[0].text, "tuned": tuned[0].text}
+
+
+def talk(run: str, questions: Iterable[str], max_completion_length: int | None, console: Console) -> None:
+    """Answer each question on its own, without memory of the ones before: as the model was trained."""
+    target = find_target(run, adapter=None, base_only=False)
+    if target.adapter is None or target.recipe is None:
+        raise UserError(f"{run} is no run folder with an adapter; `python -m onecard.chat runs/NAME`")
+    console.print(Text(f"loading {target.base} and {target.adapter}"))
+    from eval.engines import TransformersEngine
+
+    recipe = target.recipe
+    engine = TransformersEngine(target, recipe.model.load_in_4bit, recipe.model.max_seq_length)
+    sampling = Sampling(max_completion_length or recipe.eval.max_completion_length, batch_size=1)
+    for question in questions:
+        if not question.strip():
+            return
+        messages = prompt_for(Sample("", question.strip(), ""), recipe.data.system_prompt)
+        text = engine.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        prompt = engine.tokenizer(text, add_special_tokens=False)["input_ids"]
+        if len(prompt) + sampling.max_completion_length > engine.context:
+            console.print(Text(f"too long: {len(prompt)} tokens, and the model takes {engine.context} with the completion"))
+            continue
+        columns = Table.grid(expand=True, padding=(0, 1))
+        written = answers(engine, prompt, sampling)
+        for _ in written:
+            columns.add_column(ratio=1)
+        columns.add_row(*(Panel(visible(answer), title=who, title_align="left") for who, answer in written.items()))
+        console.print(columns)
+
+
+def typed() -> Iterable[str]:
+    """Lines as they are typed, or come through a pipe."""
+    while True:
+        try:
+            yield input("> " if sys.stdin.isatty() else "")
+        except EOFError:
+            return
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m onecard.chat", description=__doc__)
+    parser.add_argument("run", metavar="RUN", help="a run's folder")
+    parser.add_argument("--max-completion-length", type=int, metavar="TOKENS", help="(default: the recipe's)")
+    args = parser.parse_args(arguments)
+    try:
+        talk(args.run, typed(), args.max_completion_length, Console(highlight=False))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
