@@ -88,6 +88,7 @@ def run_phases(recipe: Recipe, samples: list[Sample], tasks: list[Task], dev: Ta
         from onecard.random_model import build_random_model
         from onecard.trainer import build_config, build_trainer
         from onecard.warmup import warm_up
+        from onecard.worst_case import TryWorstCase
 
     config = build_config(recipe, run.folder / "checkpoints")
     journal = Journal(run)
@@ -106,7 +107,11 @@ def run_phases(recipe: Recipe, samples: list[Sample], tasks: list[Task], dev: Ta
         journal.evaluation(0, before)
 
     with run.phase("GRPO"), display.phase("GRPO", recipe.grpo.max_steps) as tick:
-        callbacks = [RecordGrpo(journal, tick), EvaluateDev(policy, dev, recipe.eval.every_steps, run, journal)]
+        callbacks = [
+            TryWorstCase(recipe, display),
+            RecordGrpo(journal, tick),
+            EvaluateDev(policy, dev, recipe.eval.every_steps, run, journal),
+        ]
         trainer = build_trainer(recipe, config, policy, usable, callbacks)
         trainer.train()
         policy.save(run.adapter)

@@ -33,15 +33,10 @@ def generate(
 
 def one_batch(model: Any, tokenizer: Any, prompts: list[list[int]], sampling: Sampling, seed: int, leave: bool) -> list[Completion]:
     ends = end_tokens(model.generation_config, tokenizer)
-    greedy = sampling.temperature == 0
-    config = GenerationConfig(
-        do_sample=not greedy,
-        temperature=1.0 if greedy else sampling.temperature,
-        top_p=1.0,
-        top_k=0,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=sorted(ends),
-        return_dict_in_generate=True,
+    drawn = (
+        {"do_sample": False}
+        if sampling.temperature == 0
+        else {"do_sample": True, "temperature": sampling.temperature, "top_p": 1.0, "top_k": 0}
     )
     batch = tokenizer.pad({"input_ids": prompts}, return_tensors="pt", padding_side="left").to(model.device)
     tokens, mask, cache = batch["input_ids"], batch["attention_mask"], None
@@ -56,9 +51,14 @@ def one_batch(model: Any, tokenizer: Any, prompts: list[list[int]], sampling: Sa
                 input_ids=tokens,
                 attention_mask=mask,
                 past_key_values=cache,
-                max_new_tokens=sampling.max_completion_length - (tokens.shape[1] - start),
                 stopping_criteria=StoppingCriteriaList([ending]),
-                generation_config=config,
+                generation_config=GenerationConfig(
+                    **drawn,
+                    max_new_tokens=sampling.max_completion_length - (tokens.shape[1] - start),
+                    pad_token_id=tokenizer.pad_token_id,
+                    eos_token_id=sorted(ends),
+                    return_dict_in_generate=True,
+                ),
             )
             tokens, cache = output.sequences, output.past_key_values
             full = tokens.shape[1] - start >= sampling.max_completion_length

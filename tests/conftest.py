@@ -15,11 +15,20 @@ from onecard.types import EvalItem, Verdict
 ROOT = Path(__file__).parent.parent
 
 
-def run_train(cwd: Path, recipe: str, *settings: str, name: str | None = None) -> subprocess.CompletedProcess[str]:
+def run_train(
+    cwd: Path,
+    recipe: str,
+    *settings: str,
+    name: str | None = None,
+    python: tuple[str, ...] = (str(ROOT / "train.py"),),
+    address_space_gib: int | None = None,
+) -> subprocess.CompletedProcess[str]:
     """recipes/<recipe>.yaml with `settings`, in a process of its own, with `cwd` as the folder that gets runs/; offline."""
     options = [part for setting in settings for part in ("--set", setting)] + (["--name", name] if name else [])
-    command = [sys.executable, str(ROOT / "train.py"), str(ROOT / f"recipes/{recipe}.yaml"), *options]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
+    command = [sys.executable, *python, str(ROOT / f"recipes/{recipe}.yaml"), *options]
+    if address_space_gib:
+        command = ["bash", "-c", f'ulimit -v {address_space_gib * 2**20}; exec "$@"', "bash", *command]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900, check=False)
 
 

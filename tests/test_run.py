@@ -239,21 +239,36 @@ def test_a_reward_that_raises_ends_the_run_with_its_name(short_run: ShortRun, tm
 
 
 def test_evaluation_during_training_changes_nothing(short_run: ShortRun, tmp_path: Path) -> None:
-    """The same run with and without eval.every_steps: the same metrics at every step, and the same adapter to the last bit."""
+    """The same run with and without eval.every_steps, and without the worst case tried before step 1: the same metrics at every step,
+    and the same adapter to the last bit."""
     settings = (*no_warm_up(short_run), "grpo.max_steps=3")
+    untried = "import onecard.policy, onecard.worst_case as w, train; w.TryWorstCase.on_step_begin = lambda *_, **__: None; train.main()"
     for name, extra in (("without", ()), ("with", ("eval.every_steps=1", "eval.dev_problems=16"))):
         done = run_train(tmp_path, "tiny", *settings, *extra, name=name)
         assert done.returncode == 0, done.stdout + done.stderr
-    lines = {name: read_jsonl(tmp_path / f"runs/{name}/metrics.jsonl") for name in ("without", "with")}
+        assert "could not be tried" not in done.stdout
+    done = run_train(tmp_path, "tiny", *settings, name="untried", python=("-c", untried))
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = {name: read_jsonl(tmp_path / f"runs/{name}/metrics.jsonl") for name in ("without", "with", "untried")}
     curves = {
         name: [{key: value for key, value in line.items() if key != "step_time"} for line in found if "reward" in line]
         for name, found in lines.items()
     }
     assert len(curves["with"]) == 3
-    assert curves["with"] == curves["without"]
-    adapters = [(tmp_path / f"runs/{name}/adapter/adapter_model.safetensors").read_bytes() for name in ("without", "with")]
-    assert adapters[0] == adapters[1]
+    assert curves["with"] == curves["without"] == curves["untried"]
+    adapters = {(tmp_path / f"runs/{name}/adapter/adapter_model.safetensors").read_bytes() for name in ("without", "with", "untried")}
+    assert len(adapters) == 1
     dev = [(line["step"], line["eval/tiny-dev/accuracy"]) for line in lines["with"] if "eval/tiny-dev/accuracy" in line]
     assert [step for step, _ in dev] == [1, 2, 3]
     items = read_jsonl(tmp_path / "runs/with/eval/tiny-dev-step-3/items.jsonl")
     assert dev[-1][1] == sum(item["verdict"] == "correct" for item in items) / 16
+
+
+def test_memory_that_does_not_hold_the_largest_step_is_told_before_step_1(short_run: ShortRun, tmp_path: Path) -> None:
+    """A real allocation fails: the process may have 16 GiB of addresses, and the completions are allowed 20,000 tokens."""
+    longest = ("model.max_seq_length=20200", "grpo.max_completion_length=20000")
+    done = run_train(tmp_path, "tiny", *no_warm_up(short_run), *longest, "grpo.max_steps=1", address_space_gib=16)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "memory does not hold this recipe's largest step: 128 completions of 20000 tokens after prompts of 112" in done.stderr
+    assert "Cheapest to save: " in done.stderr
+    assert "Traceback" not in done.stderr

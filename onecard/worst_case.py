@@ -1,0 +1,79 @@
+"""The largest step that a recipe admits, tried before the first: memory runs out in the first minute or not at all."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from onecard.display import Display
+from onecard.memory import cheapest_knob
+from onecard.models import load_shape
+from onecard.recipe import Recipe
+from onecard.types import UserError
+
+if TYPE_CHECKING:
+    from trl import GRPOTrainer
+
+
+class TryWorstCase(TrainerCallback):
+    """One forward and backward pass over prompts and completions of full length; training goes on as if it had not been."""
+
+    trainer: "GRPOTrainer"  # set by build_trainer
+
+    def __init__(self, recipe: Recipe, display: Display) -> None:
+        self.recipe, self.display = recipe, display
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.global_step:
+            return
+        metrics = {mode: {name: list(values) for name, values in found.items()} for mode, found in self.trainer._metrics.items()}
+        device = self.trainer.model.device
+        try:
+            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+                loss = self.trainer.compute_loss(self.trainer.model, largest_batch(self.recipe, self.trainer))
+                self.trainer.accelerator.backward(loss)
+        except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):  # on a card, or on a CPU
+                raise UserError(self.advice()) from None
+            # A trainer whose batches look different: better told than refused.
+            self.display.say(f"the largest step could not be tried before the first: {type(error).__name__}: {error}")
+        finally:
+            self.trainer.model.zero_grad()
+            for mode, found in self.trainer._metrics.items():
+                for name in list(found):
+                    found[name] = metrics[mode].get(name, [])
+                    if name not in metrics[mode]:
+                        del found[name]
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def advice(self) -> str:
+        grpo, shape = self.recipe.grpo, load_shape(self.recipe.model.name)
+        knob = cheapest_knob(self.recipe, shape) if shape else []
+        remedy = " ".join(f"--set {change}" for change in knob) or "a smaller grpo.per_device_train_batch_size"
+        return (
+            f"memory does not hold this recipe's largest step: {grpo.per_device_train_batch_size} completions of "
+            f"{grpo.max_completion_length} tokens after prompts of {self.recipe.data.max_prompt_length}. Cheapest to save: {remedy}"
+        )
+
+
+def largest_batch(recipe: Recipe, trainer: "GRPOTrainer") -> dict[str, torch.Tensor]:
+    """What TRL makes of a generation, with every prompt and completion as long as the recipe allows, and nothing to learn from."""
+    rows, device = recipe.grpo.per_device_train_batch_size, trainer.model.device
+    prompt, completion = recipe.data.max_prompt_length, recipe.grpo.max_completion_length
+    token = trainer.processing_class.eos_token_id
+    batch = {
+        "prompt_ids": torch.full((rows, prompt), token, device=device),
+        "prompt_mask": torch.ones((rows, prompt), dtype=torch.long, device=device),
+        "completion_ids": torch.full((rows, completion), token, device=device),
+        "completion_mask": torch.ones((rows, completion), dtype=torch.long, device=device),
+        "advantages": torch.zeros(rows, device=device),
+        "num_items_in_batch": torch.tensor(rows * completion, device=device),
+    }
+    if trainer.beta:
+        batch["ref_per_token_logps"] = torch.zeros((rows, completion), device=device)
+    if trainer.use_vllm:
+        batch["old_per_token_logps"] = torch.zeros((rows, completion), device=device)
+        batch["sampling_per_token_logps"] = torch.zeros((rows, completion), device=device)
+        batch["importance_sampling_ratio"] = torch.ones((rows, completion), device=device)
+    return batch
