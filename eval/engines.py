@@ -92,7 +92,7 @@ def with_adapter(model: Any, adapter: Path, base: str) -> Any:
         tuned = PeftModel.from_pretrained(model, str(adapter))
     except Exception as error:
         raise UserError(f"{adapter} does not fit {base}: {type(error).__name__}: {str(error).splitlines()[0]}") from None
-    if wrong := stored ^ set(get_peft_model_state_dict(tuned)):
+    if wrong := stored ^ set(get_peft_model_state_dict(tuned, save_embedding_layers=False)):
         raise UserError(f"{adapter} does not fit {base}: {len(wrong)} of its tensors, such as {min(wrong)}, are not the model's")
     return tuned
 

@@ -79,7 +79,7 @@ def print_comparison(one: Path, other: Path, across_templates: bool = False) -> 
         shares = (f"{found[side][key]:.1%}" for side in ("before", "after"))
         table.add_row(label, *shares, f"{d['points']:+.1f}", interval, p_text(d["p_value"]))
     others = [key for key in found["before"] if "@" in key and not key.endswith("_ci")]
-    for key in [*others, *SHARES]:
+    for key in [*others, *(key for key in SHARES if key != "not_asked" or found["before"][key] or found["after"][key])]:
         table.add_row(SHARES.get(key, key), f"{found['before'][key]:.1%}", f"{found['after'][key]:.1%}")
     test = "exact McNemar test" if samples == 1 else "sign-flip permutation test"
     right = "" if samples == 1 else " (right: more than half of a problem's completions)"

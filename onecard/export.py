@@ -22,7 +22,7 @@ PROMPTS = (
     "What is half of 18?",
 )
 COMPLETION_LENGTH = 64  # tokens of each that are compared
-LARGEST_DRIFT = 0.05  # nats, mean over tokens: bf16 rounding of merged weights moves about a tenth of that (tests/test_standalone.py)
+LARGEST_DRIFT = 0.05  # nats, mean over tokens; rounding the merged weights of the tiny recipe to bf16 moves 0.0024 (LOG.md)
 
 
 def export_merged(target: Target, folder: Path, display: Display) -> float:

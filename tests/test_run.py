@@ -265,10 +265,10 @@ def test_evaluation_during_training_changes_nothing(short_run: ShortRun, tmp_pat
 
 
 def test_memory_that_does_not_hold_the_largest_step_is_told_before_step_1(short_run: ShortRun, tmp_path: Path) -> None:
-    """A real allocation fails: the process may have 16 GiB of addresses, and the completions are allowed 20,000 tokens."""
-    longest = ("model.max_seq_length=20200", "grpo.max_completion_length=20000")
+    """A real allocation fails: the process may have 16 GiB of addresses, and the completions are allowed 400,000 tokens."""
+    longest = ("model.max_seq_length=400200", "grpo.max_completion_length=400000")
     done = run_train(tmp_path, "tiny", *no_warm_up(short_run), *longest, "grpo.max_steps=1", address_space_gib=16)
     assert done.returncode == 2, done.stdout + done.stderr
-    assert "memory does not hold this recipe's largest step: 128 completions of 20000 tokens after prompts of 112" in done.stderr
+    assert "memory does not hold this recipe's largest step: 128 completions of 400000 tokens after prompts of 112" in done.stderr
     assert "Cheapest to save: " in done.stderr
     assert "Traceback" not in done.stderr
