@@ -10,6 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from eval.run import evaluate
 from eval.task import Task
 from onecard.display import Display, Tick
+from onecard.drift import LOGGED_AS, count_drift
 from onecard.journal import Journal
 from onecard.runs import Run
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 COMPLETIONS_SHOWN = 4
 STEPS_BETWEEN_COMPLETIONS = 10
-DRIFT = "sampling/sampling_logp_difference/mean"  # TRL's, with vLLM alone: |engine - trainer| of the sampled tokens' log-probabilities
-LARGEST_DRIFT = 0.5  # nats; kernels that round differently make some hundredths. Assumed: no run on a card has shown it yet
-STEPS_OF_DRIFT = 3
 
 
 class ShowWarmup(TrainerCallback):
@@ -67,13 +65,9 @@ class RecordGrpo(TrainerCallback):
         paid = [[w * v for w, v in zip(weights, row, strict=True) if not math.isnan(v)] for row in rows]  # NaN: not applicable
         totals = [sum(row) for row in paid if row]
         best = {"rewards/best": max(totals, default=None), "rewards/worst": min(totals, default=None)}
-        self.journal.log(step, best | ({"sampling/drift": logs[DRIFT]} if DRIFT in logs else {}), trl=logs)
-        self.drifting = self.drifting + 1 if logs.get(DRIFT, 0.0) > LARGEST_DRIFT else 0
-        if self.drifting >= STEPS_OF_DRIFT:
-            raise RuntimeError(
-                f"for {self.drifting} steps vLLM's log-probabilities have differed from the trainer's by more than {LARGEST_DRIFT} nats a "
-                f"token ({logs[DRIFT]:.2f} in the last): it is not sampling with the adapter that is trained, or not with its weights"
-            )
+        drift = logs.get(LOGGED_AS)
+        self.journal.log(step, best | ({} if drift is None else {"sampling/drift": drift}), trl=logs)
+        self.drifting = count_drift(self.drifting, drift)
         self.tick(step, reward=logs["reward"])
         if step == 1 or step % STEPS_BETWEEN_COMPLETIONS == 0:
             self.journal.text(step, "completions", readable(batch, COMPLETIONS_SHOWN))

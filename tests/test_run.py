@@ -1,7 +1,10 @@
 """A short run with the real packages: what it leaves behind is whole, agrees with itself, and can be used again."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +265,16 @@ def test_evaluation_during_training_changes_nothing(short_run: ShortRun, tmp_pat
     assert [step for step, _ in dev] == [1, 2, 3]
     items = read_jsonl(tmp_path / "runs/with/eval/tiny-dev-step-3/items.jsonl")
     assert dev[-1][1] == sum(item["verdict"] == "correct" for item in items) / 16
+
+
+def test_sigterm_ends_a_run_with_143(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "train.py"), str(ROOT / "recipes/tiny.yaml")]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("warm-up") for line in process.stdout)  # in the middle of a phase
+        process.terminate()
+        assert process.wait(timeout=30) == 143
 
 
 def test_memory_that_does_not_hold_the_largest_step_is_told_before_step_1(short_run: ShortRun, tmp_path: Path) -> None:
