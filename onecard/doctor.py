@@ -93,6 +93,9 @@ def check_packages(on_card: bool) -> Iterator[Finding]:
         yield Finding("packages", False, f"missing: {', '.join(missing)}", remedy)
         return
     locked = re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", read(ROOT / lock), flags=re.MULTILINE)
+    if not locked:
+        yield Finding("packages", None, f"there is no {lock} here to hold them against", "run this in a checkout of Onecard")
+        return
     other = [
         f"{name} {version(name)} ({wanted} in the lock)" for name, wanted in locked if is_installed(name) and base(version(name)) != wanted
     ]

@@ -220,7 +220,8 @@ def test_the_doctor_on_machines_that_are_not_this_one(monkeypatch: pytest.Monkey
     (torch,) = doctor.check_torch_build([small])
     assert torch.ok is False
     assert "CPU build, but there is a card" in torch.text or "the driver supports 12.4 at most" in torch.text  # here; in the image
-    (tmp_path / "requirements-cpu.txt").write_text("torch==1.0\nnot-a-package==2\n")
+    for lock in ("requirements-cpu.txt", "requirements.txt"):
+        (tmp_path / lock).write_text("torch==1.0\nnot-a-package==2\n")
     monkeypatch.setattr(doctor, "ROOT", tmp_path)
     (packages,) = doctor.check_packages(on_card=False)
     assert packages.ok is None
