@@ -7,7 +7,8 @@ from typing import Any
 
 from eval.record import differences
 from eval.stats import majority, mean_interval, paired_difference, pass_at
-from onecard.memory import GIB, plan_memory
+from onecard.gpu import GIB
+from onecard.memory import plan_memory
 from onecard.models import load_shape
 from onecard.recipe import Recipe
 from onecard.runs import Run, write_json

@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from math import comb
 
 import numpy as np
 from scipy.stats import binomtest, permutation_test
@@ -94,7 +93,7 @@ def bootstrap_means(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> "
 
 def pass_at(k: int, samples: int, correct: int) -> float:
     """The chance that one of k completions is right, unbiased, from `correct` right ones of `samples` (Chen et al. 2021, eq. 1)."""
-    return 1.0 - comb(samples - correct, k) / comb(samples, k)
+    return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
 
 
 def majority(answers: Sequence[Hashable | None], right: Sequence[bool]) -> float:
@@ -103,6 +102,7 @@ def majority(answers: Sequence[Hashable | None], right: Sequence[bool]) -> float
     Where t answers share the lead, one of them right, it is 1/t: what drawing one of the leaders gives on average.
     """
     votes = Counter(answer for answer in answers if answer is not None)
-    leaders = [answer for answer, count in votes.items() if count == max(votes.values())]
+    most = max(votes.values(), default=0)
+    leaders = [answer for answer, count in votes.items() if count == most]
     correct = {answer for answer, is_right in zip(answers, right, strict=True) if is_right}
     return sum(answer in correct for answer in leaders) / len(leaders) if leaders else 0.0

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from onecard.memory import GIB, plan_memory
+from onecard.gpu import GIB
+from onecard.memory import plan_memory
 from onecard.models import load_shape
 from onecard.pace import SPEEDS, estimate_seconds
 from onecard.recipe import load_recipe

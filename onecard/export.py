@@ -14,6 +14,7 @@ from eval.target import Target, find_target
 from onecard.display import Display
 from onecard.samples import prompt_for
 from onecard.types import Sample, Sampling, UserError
+from onecard.weights import make_readable
 
 PROMPTS = (
     "Natalia has 12 clips and buys 9 more. How many clips does she have now?",
@@ -49,8 +50,7 @@ def export_merged(target: Target, folder: Path, display: Display) -> float:
     before = [logprobs(engine.model, *sequence) for sequence in sequences]
     engine.model.merge_and_unload().save_pretrained(folder)
     engine.tokenizer.save_pretrained(folder)
-    for file in folder.iterdir():
-        file.chmod(0o644)  # save_pretrained makes weights 0600, which shows as 'No such file' to another user
+    make_readable(folder)
     merged = TransformersEngine(Target(str(folder), None, None, folder), load_in_4bit=False, context=None)
     after = [logprobs(merged.model, *sequence) for sequence in sequences]
     drift = float(torch.cat([(a - b).abs() for a, b in zip(after, before, strict=True)]).mean())

@@ -23,10 +23,11 @@ def generate(
     shape can turn a near tie of two tokens, and a continued evaluation is to be the one that was interrupted. With `leave`,
     completions that have ended leave their batch whenever half of it has.
     """
+    finished = set(done)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)
     for first in range(0, len(order), sampling.batch_size):
         indices = order[first : first + sampling.batch_size]
-        if not set(indices) <= set(done):
+        if not finished.issuperset(indices):
             seed = zlib.crc32(f"{sampling.seed} {first}".encode())
             yield dict(zip(indices, one_batch(model, tokenizer, [prompts[i] for i in indices], sampling, seed, leave), strict=True))
 

@@ -6,14 +6,13 @@ A run writes the measured peak beside this plan into results.json, so that the a
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onecard.gpu import find_cards
+from onecard.gpu import GIB, find_cards
 from onecard.models import ModelShape, load_shape
 from onecard.types import UserError
 
 if TYPE_CHECKING:
     from onecard.recipe import Recipe
 
-GIB = 2**30
 CARDS = (8, 12, 16, 24)  # GB, as they are sold
 HELD_BACK = 0.5 * GIB  # of the card: the desktop, the driver
 FITS, TIGHT = 0.85, 0.97  # shares of what is left

@@ -3,7 +3,8 @@
 import yaml
 
 from eval.benchmarks import BENCHMARKS
-from onecard.memory import CARDS, GIB, changed, cheapest_knob, fit, plan_memory
+from onecard.gpu import GIB
+from onecard.memory import CARDS, changed, cheapest_knob, fit, plan_memory
 from onecard.models import ModelShape, load_shape
 from onecard.pace import SPEEDS, estimate_seconds
 from onecard.recipe import Recipe

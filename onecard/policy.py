@@ -24,7 +24,7 @@ from onecard.gpu import check_built_for, check_card, find_cards, has_bf16
 from onecard.memory import vllm_share
 from onecard.recipe import Recipe
 from onecard.types import Completion, Sampling, UserError
-from onecard.weights import identity, write_base
+from onecard.weights import identity, make_readable, write_base
 
 transformers.utils.logging.disable_progress_bar()  # one progress display is enough: ours
 
@@ -92,8 +92,7 @@ class Policy:
         self.tokenizer.save_pretrained(folder)
         if adapters:
             write_base(folder, self.base)
-        for file in folder.iterdir():
-            file.chmod(0o644)  # save_pretrained makes weights 0600, which shows as 'No such file' to another user
+        make_readable(folder)
 
 
 def load_tokenizer(weights: str) -> Any:

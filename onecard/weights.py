@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from onecard.types import UserError
 BASE_FILE = "base.json"  # beside an adapter: what it was trained on
 
 
+@cache  # a process loads weights once, and several gigabytes take seconds to hash
 def identity(weights: str) -> dict[str, Any]:
     """The name of a model, and for one on this disk a hash of all its safetensors files; a hub id has none."""
     files = sorted(Path(weights).glob("*.safetensors")) if Path(weights).is_dir() else []
@@ -38,3 +40,9 @@ def read_base(adapter: Path) -> dict[str, Any] | None:
         return {"name": str(noted["name"]), "sha256": noted["sha256"]}
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{file} is damaged; remove it, and the adapter's base is told by its name alone") from None
+
+
+def make_readable(folder: Path) -> None:
+    """Let every user read a saved model: save_pretrained makes weights 0600, which shows as 'No such file' to another user."""
+    for file in folder.iterdir():
+        file.chmod(0o644)

@@ -40,10 +40,8 @@ class TryWorstCase(TrainerCallback):
         finally:
             self.trainer.model.zero_grad()
             for mode, found in self.trainer._metrics.items():
-                for name in list(found):
-                    found[name] = metrics[mode].get(name, [])
-                    if name not in metrics[mode]:
-                        del found[name]
+                found.clear()
+                found.update(metrics[mode])
             if device.type == "cuda":
                 torch.cuda.empty_cache()
 
