@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 
 from eval.task import Task, check_unseen, recipe_task
+from onecard.card.gpu import check_card, find_cards
+from onecard.data.hub import check_available
+from onecard.data.samples import fitting, load_samples
 from onecard.display import Display
-from onecard.gpu import check_card, find_cards
-from onecard.hub import check_available
 from onecard.plan import fit_text, plan_text
 from onecard.recipe import Recipe, load_recipe
 from onecard.runs import Run, open_run
-from onecard.samples import fitting, load_samples
 from onecard.types import Sample, UserError
 from rewards.custom import check_functions
 

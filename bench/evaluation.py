@@ -20,7 +20,7 @@ from lm_eval.models.huggingface import HFLM
 from eval.benchmarks import load_benchmark
 from eval.engines import TransformersEngine
 from eval.target import find_target
-from onecard.samples import prompt_for
+from onecard.data.samples import prompt_for
 from onecard.types import Sampling
 
 BATCH_SIZE = 128

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from math_verify import parse, verify
 
 from bench.hostile import HOSTILE
-from onecard.samples import read_jsonl, read_rows
+from onecard.data.samples import read_jsonl, read_rows
 from rewards.answer import grade
 
 FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else "../shared/data/gsm8k")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onecard.samples import SYNTHETIC, Source, load_samples, read_jsonl, read_rows
+from onecard.data.samples import SYNTHETIC, Source, load_samples, read_jsonl, read_rows
 from onecard.types import Sample, UserError
 
 
@@ -106,7 +106,7 @@ def load_svamp(source: Source) -> list[Sample]:
         except ValueError as error:
             raise UserError(f"{file}: not JSON: {error}") from None
     else:
-        from onecard.hub import load_rows
+        from onecard.data.hub import load_rows
 
         rows = [row for split in ("train", "test") for row in load_rows(str(source.hub_id), None, split)]
     try:

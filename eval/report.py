@@ -14,7 +14,7 @@ from rich.text import Text
 
 from eval.record import read_result
 from eval.show import p_text
-from onecard.samples import read_jsonl
+from onecard.data.samples import read_jsonl
 from onecard.types import EvalItem
 
 EXAMPLES = 3  # of each kind

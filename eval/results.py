@@ -7,9 +7,9 @@ from typing import Any
 
 from eval.record import differences
 from eval.stats import majority, mean_interval, paired_difference, pass_at
-from onecard.gpu import GIB
-from onecard.memory import plan_memory
-from onecard.models import load_shape
+from onecard.card.gpu import GIB
+from onecard.card.memory import plan_memory
+from onecard.card.models import load_shape
 from onecard.recipe import Recipe
 from onecard.runs import Run, write_json
 from onecard.types import EvalItem, EvalResult, UserError, Verdict

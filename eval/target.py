@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onecard.hub import check_available
+from onecard.data.hub import check_available
 from onecard.recipe import Recipe, load_recipe
 from onecard.types import UserError
 from onecard.weights import identity, read_base

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import TemplateError
 
 from eval.benchmarks import BENCHMARKS, load_benchmark, load_exemplars
-from onecard.samples import Source, prompt_for
+from onecard.data.samples import Source, prompt_for
 from onecard.types import FOLDER_NAME, Sample, Sampling, UserError
 from rewards.answer import AnswerFormat
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from onecard.gpu import GIB
-from onecard.memory import plan_memory
-from onecard.models import load_shape
-from onecard.pace import SPEEDS, estimate_seconds
+from onecard.card.gpu import GIB
+from onecard.card.memory import plan_memory
+from onecard.card.models import load_shape
+from onecard.card.pace import SPEEDS, estimate_seconds
 from onecard.recipe import load_recipe
 
 FOLDER = Path(__file__).parent.parent / "recipes"

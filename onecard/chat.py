@@ -12,7 +12,7 @@ from rich.text import Text
 
 from eval.show import visible
 from eval.target import find_target
-from onecard.samples import prompt_for
+from onecard.data.samples import prompt_for
 from onecard.types import Sample, Sampling, UserError
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
-from onecard.gpu import GIB, Card, check_card, driver_cuda_version, find_cards, has_bf16
-from onecard.memory import plan_memory
-from onecard.models import load_shape
+from onecard.card.gpu import GIB, Card, check_card, driver_cuda_version, find_cards, has_bf16
+from onecard.card.memory import plan_memory
+from onecard.card.models import load_shape
 from onecard.recipe import Recipe, load_recipe
 from onecard.types import UserError
 

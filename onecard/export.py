@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from eval.target import Target, find_target
+from onecard.data.samples import prompt_for
 from onecard.display import Display
-from onecard.samples import prompt_for
 from onecard.types import Sample, Sampling, UserError
 from onecard.weights import make_readable
 

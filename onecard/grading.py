@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from onecard.data.samples import prompt_for
 from onecard.recipe import Recipe
-from onecard.samples import prompt_for
 from onecard.types import Rollout, Sample, UserError
 from rewards import expand
 from rewards.base import Reward, value_of

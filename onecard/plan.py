@@ -3,10 +3,10 @@
 import yaml
 
 from eval.benchmarks import BENCHMARKS
-from onecard.gpu import GIB
-from onecard.memory import CARDS, changed, cheapest_knob, fit, plan_memory
-from onecard.models import ModelShape, load_shape
-from onecard.pace import SPEEDS, estimate_seconds
+from onecard.card.gpu import GIB
+from onecard.card.memory import CARDS, changed, cheapest_knob, fit, plan_memory
+from onecard.card.models import ModelShape, load_shape
+from onecard.card.pace import SPEEDS, estimate_seconds
 from onecard.recipe import Recipe
 from onecard.types import UserError
 from rewards import expand

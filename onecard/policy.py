@@ -19,9 +19,9 @@ import unsloth  # isort: skip
 import torch
 import transformers
 
+from onecard.card.gpu import check_built_for, check_card, find_cards, has_bf16
+from onecard.card.memory import vllm_share
 from onecard.generation import end_tokens, generate
-from onecard.gpu import check_built_for, check_card, find_cards, has_bf16
-from onecard.memory import vllm_share
 from onecard.recipe import Recipe
 from onecard.types import Completion, Sampling, UserError
 from onecard.weights import identity, make_readable, write_base

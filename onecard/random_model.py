@@ -4,9 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from onecard.models import stored_shape
+from onecard.card.models import stored_shape
+from onecard.data.samples import prompt_for, target_for
 from onecard.recipe import Recipe
-from onecard.samples import prompt_for, target_for
 from onecard.types import Sample
 
 TINY = {

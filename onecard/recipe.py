@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from eval.benchmarks import BENCHMARKS
+from onecard.card.models import MADE_HERE
+from onecard.data.samples import SYNTHETIC, Source
 from onecard.grpo import OWNED, stock_fields
-from onecard.models import MADE_HERE
-from onecard.samples import SYNTHETIC, Source
 from onecard.section import Section
 from onecard.types import FOLDER_NAME, UserError
 from onecard.yaml_lines import Loc, parse_value, read_yaml

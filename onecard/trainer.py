@@ -10,10 +10,10 @@ from pydantic import TypeAdapter, ValidationError
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
+from onecard.data.samples import prompt_for, target_for
 from onecard.grading import Grader, opens_think
 from onecard.grpo import grpo_settings
 from onecard.recipe import Recipe
-from onecard.samples import prompt_for, target_for
 from onecard.types import Sample, UserError
 
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from onecard.card.memory import cheapest_knob
+from onecard.card.models import load_shape
 from onecard.display import Display
-from onecard.memory import cheapest_knob
-from onecard.models import load_shape
 from onecard.recipe import Recipe
 from onecard.types import UserError
 

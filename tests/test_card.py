@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from onecard import catalog, doctor
+from onecard.card.gpu import GIB, Card, check_built_for, check_card, has_bf16
+from onecard.card.memory import CARDS, cheapest_knob, fit, plan_memory
+from onecard.card.models import STORED, ModelShape, load_shape, read_shape
+from onecard.card.pace import SPEEDS, estimate_seconds
 from onecard.drift import count_drift
-from onecard.gpu import GIB, Card, check_built_for, check_card, has_bf16
-from onecard.memory import CARDS, cheapest_knob, fit, plan_memory
-from onecard.models import STORED, ModelShape, load_shape, read_shape
-from onecard.pace import SPEEDS, estimate_seconds
 from onecard.plan import fit_text, plan_text
 from onecard.recipe import Recipe, load_recipe
 from onecard.types import UserError

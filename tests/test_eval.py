@@ -14,7 +14,7 @@ from eval.benchmarks import BENCHMARKS, flexible, load_benchmark, same_answer, s
 from eval.results import compare, scores
 from eval.stats import majority, mean_interval, newcombe_interval, paired_difference, pass_at
 from eval.task import Task, check_unseen, load_task
-from onecard.samples import Source, read_rows
+from onecard.data.samples import Source, read_rows
 from onecard.types import EvalResult, Sample, Sampling, UserError, Verdict
 
 pytestmark = pytest.mark.unit

@@ -48,9 +48,10 @@ def test_no_module_is_written_import_eval() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["onecard.types", "onecard.recipe", "onecard.plan", "onecard.grpo", "onecard.samples", "onecard.runs", "onecard.display",
+    ["onecard.types", "onecard.recipe", "onecard.plan", "onecard.grpo", "onecard.data.samples", "onecard.runs", "onecard.display",
      "rewards", "rewards.answer", "rewards.format", "eval.benchmarks", "eval.task", "eval.target", "eval.record",
-     "eval.results", "eval.show", "eval.__main__", "onecard.memory", "onecard.models", "onecard.pace", "onecard.gpu", "onecard.doctor",
+     "eval.results", "eval.show", "eval.__main__", "onecard.card.memory", "onecard.card.models", "onecard.card.pace", "onecard.card.gpu",
+     "onecard.doctor",
      "onecard.drift", "onecard.catalog", "onecard.chat", "onecard.export"],
 )  # fmt: skip
 def test_light_modules_stay_light(module: str) -> None:

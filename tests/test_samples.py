@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from onecard.data.samples import Source, load_samples, prompt_for, read_jsonl, read_rows, target_for
 from onecard.recipe import load_recipe
-from onecard.samples import Source, load_samples, prompt_for, read_jsonl, read_rows, target_for
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit

@@ -35,7 +35,7 @@ def engine(short_run: ShortRun) -> Any:
 @pytest.fixture(scope="module")
 def prompts(engine: Any) -> list[list[int]]:
     from eval.benchmarks import load_benchmark
-    from onecard.samples import prompt_for
+    from onecard.data.samples import prompt_for
 
     texts = [
         engine.tokenizer.apply_chat_template(prompt_for(s, None), tokenize=False, add_generation_prompt=True)

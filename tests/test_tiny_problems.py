@@ -5,8 +5,8 @@ import re
 import pytest
 
 from eval.benchmarks import BENCHMARKS
-from onecard.samples import read_rows
-from onecard.tiny_problems import NAMES, OBJECTS, STEPWISE_SHARE, build_problems
+from onecard.data.samples import read_rows
+from onecard.data.tiny_problems import NAMES, OBJECTS, STEPWISE_SHARE, build_problems
 from onecard.types import Sample
 
 pytestmark = pytest.mark.unit

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, run_eval, run_train
 
-from onecard.gpu import find_cards
+from onecard.card.gpu import find_cards
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not find_cards(), reason="no NVIDIA card is visible here")]
 

@@ -6,8 +6,8 @@ A run writes the measured peak beside this plan into results.json, so that the a
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onecard.gpu import GIB, find_cards
-from onecard.models import ModelShape, load_shape
+from onecard.card.gpu import GIB, find_cards
+from onecard.card.models import ModelShape, load_shape
 from onecard.types import UserError
 
 if TYPE_CHECKING:

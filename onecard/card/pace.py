@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onecard.memory import NF4_BYTES
-from onecard.models import ModelShape
+from onecard.card.memory import NF4_BYTES
+from onecard.card.models import ModelShape
 
 if TYPE_CHECKING:
     from onecard.recipe import Recipe

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onecard import hub
-from onecard.tiny_problems import build_problems
+from onecard.data import hub
+from onecard.data.tiny_problems import build_problems
 from onecard.types import Sample, UserError
 from rewards.answer import CALCULATOR, marked
 
