@@ -14,6 +14,7 @@ from rich.text import Text
 
 from eval.record import read_result
 from eval.show import p_text
+from eval.steps import split_steps
 from onecard.data.samples import read_jsonl
 from onecard.types import EvalItem
 
@@ -55,8 +56,18 @@ def read_facts(folder: Path) -> dict[str, Any]:
         "recipe_text": (folder / "recipe.resolved.yaml").read_text(encoding="utf-8"),
         "environment": json.loads((folder / "environment.json").read_text(encoding="utf-8")),
         "answers": [answer for name in results["benchmarks"] for answer in read_answers(folder, name)],
+        "split": split_steps(read_jsonl(folder / "metrics.jsonl")),
+        "card": card_text(results["card"]),
         "prompts": {name: read_result(folder / "eval" / f"{name}-after")[0]["first_prompt"] for name in results["benchmarks"]},
     }
+
+
+def card_text(card: dict[str, Any] | None) -> str | None:
+    """The peak of a card's memory beside the one that was planned; None without a card."""
+    if card is None:
+        return None
+    planned = "no plan, the model's shape is not known" if card["planned_gib"] is None else f"{card['planned_gib']:.2f} GiB planned"
+    return f"Peak memory of the {card['name']}: {card['measured_gib']:.2f} GiB measured, {planned}"
 
 
 def read_answers(folder: Path, benchmark: str) -> list[dict[str, Any]]:
@@ -147,6 +158,7 @@ def summary(folder: Path) -> Group:
         table.add_row("  mean tokens", "", f"{b['before']['mean_tokens']:.1f}", f"{b['after']['mean_tokens']:.1f}", end_section=True)
     lines = [f"{key:<12}{folder / file}" for key, file in (("report", "report.html"), ("numbers", "results.json"), ("adapter", "adapter"))]
     lines.append(f"{'curves':<12}tensorboard --logdir {folder / 'tensorboard'}")
+    lines += [f"{label:<12}{facts[key]}" for label, key in (("pace", "split"), ("memory", "card")) if facts[key]]
     if facts["recipe"]["caveat"]:
         lines.insert(0, facts["recipe"]["caveat"] + "\n")
     return Group(table, *map(Text, lines))

@@ -66,7 +66,7 @@ class RecordGrpo(TrainerCallback):
         totals = [sum(row) for row in paid if row]
         best = {"rewards/best": max(totals, default=None), "rewards/worst": min(totals, default=None)}
         drift = logs.get(LOGGED_AS)
-        self.journal.log(step, best | ({} if drift is None else {"sampling/drift": drift}), trl=logs)
+        self.journal.log(step, best | self.trainer.step_time.seconds | ({} if drift is None else {"sampling/drift": drift}), trl=logs)
         self.drifting = count_drift(self.drifting, drift)
         self.tick(step, reward=logs["reward"])
         if step == 1 or step % STEPS_BETWEEN_COMPLETIONS == 0:

@@ -14,6 +14,7 @@ from onecard.data.samples import prompt_for, target_for
 from onecard.grading import Grader, opens_think
 from onecard.grpo import grpo_settings
 from onecard.recipe import Recipe
+from onecard.step_time import StepTime
 from onecard.types import Sample, UserError
 
 
@@ -45,6 +46,7 @@ def build_trainer(
         train_dataset=Dataset.from_list([{"prompt": prompt_for(s, recipe.data.system_prompt), "sample_id": s.id} for s in samples]),
         callbacks=callbacks,
     )
+    trainer.step_time = StepTime(trainer)
     for callback in callbacks:
         callback.trainer = trainer  # TRL does not hand it to them
     trainer.remove_callback(PrinterCallback)  # our progress display says it better

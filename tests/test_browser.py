@@ -27,7 +27,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_evaluation(run.evaluation("tiny", "before"), [item(n, n < 10, f"before {n} {ATTACK}") for n in range(120)])
     write_evaluation(run.evaluation("tiny", "after"), [item(n, 0 < n < 70, f"after {n} {ATTACK}", truncated=n >= 110) for n in range(120)])
     results = [read_result(run.evaluation("tiny", when))[1] for when in ("before", "after")]
-    write_json(run.folder / "results.json", {"benchmarks": {"tiny": compare(*results)}, "seconds": {"total": 1.0}, "peak_memory_gib": 1.0})
+    facts = {"benchmarks": {"tiny": compare(*results)}, "seconds": {"total": 1.0}, "card": None, "peak_memory_gib": 1.0}
+    write_json(run.folder / "results.json", facts)
     write_jsonl(run.metrics, [{"step": 1, "reward": 0.5}])
     write_report(run.folder)
     return run.folder / "report.html"

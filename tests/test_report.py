@@ -1,5 +1,6 @@
 """The report of a run folder made by hand: numbers from its files, and nothing that a model wrote is ever markup."""
 
+import json
 from io import StringIO
 from pathlib import Path
 
@@ -28,10 +29,13 @@ def folder(tmp_path: Path) -> Path:
     results = {
         "benchmarks": {"tiny": compare(before, after)},
         "seconds": {"GRPO": 1.5, "total": 2.0},
+        "card": {"name": "RTX 3060", "measured_gib": 5.5, "planned_gib": 6.25},
         "peak_memory_gib": 1.25,
     }
     write_json(run.folder / "results.json", results)
-    write_jsonl(run.metrics, [{"step": s, "reward": s / 10, "rewards/best": 1.25, "completions/mean_length": 20.0} for s in (1, 2, 3)])
+    times = {"time/generation": 0.5, "time/reward": 0.25, "time/training": 1.25, "time/tokens_per_second": 1000.0}
+    step = {"rewards/best": 1.25, "completions/mean_length": 20.0, **times}
+    write_jsonl(run.metrics, [{"step": s, "reward": s / 10, **step} for s in (1, 2, 3)])
     write_report(run.folder)
     return run.folder
 
@@ -44,6 +48,8 @@ def test_numbers_stand_in_both_reports(folder: Path) -> None:
         assert "+50.0 points" in text
         assert "0.0063" in text  # exact McNemar of 11 fixed and 1 broken: 2 * (1 + 12) / 2**12
         assert "1.25 GiB" in text
+        assert "2 s per step, mean of 3: generation 0.5, reward 0.25, training 1.25; 1,000 tokens/s while generating" in text
+        assert "Peak memory of the RTX 3060: 5.50 GiB measured, 6.25 GiB planned" in text
 
 
 def test_a_curve_without_values_is_left_out(folder: Path) -> None:
@@ -82,6 +88,20 @@ def test_summary_fits_a_narrow_terminal(folder: Path) -> None:
     line = next(line for line in text.splitlines() if line.startswith(" tiny "))
     assert line.split() == ["tiny", "20", "20.0%", "70.0%", "+50.0", "+25.0", "to", "+75.0", "0.006"]
     assert "tensorboard --logdir" in text
+    assert "generation 0.5, reward 0.25, training" in text
+    assert "5.50 GiB measured, 6.25 GiB planned" in " ".join(text.split())
+
+
+def test_without_a_card_or_times_the_report_says_nothing_of_them(folder: Path) -> None:
+    results = json.loads((folder / "results.json").read_text())
+    write_json(folder / "results.json", results | {"card": None})
+    write_jsonl(folder / "metrics.jsonl", [{"step": 1, "reward": 0.5}])
+    write_report(folder)
+    for name in ("report.html", "report.md"):
+        text = (folder / name).read_text(encoding="utf-8")
+        times = text[text.index("Time and memory") :]
+        assert " s per step" not in times
+        assert "None" not in times[: times.index("Peak memory of the process")]
 
 
 def test_plain_lines_on_a_pipe_and_a_bar_on_a_terminal() -> None:

@@ -79,6 +79,21 @@ def test_metrics_and_tensorboard_are_twins(short_run: ShortRun, events: Any) -> 
     assert sorted(line["step"] for line in lines if "reward" in line) == [1, 2, 3, 4]
 
 
+def test_the_seconds_of_every_step_are_split(short_run: ShortRun, events: Any) -> None:
+    """Timed from a step's beginning to its optimizer's step; TRL's own step_time leaves out the optimizer."""
+    steps = [line for line in read_jsonl(short_run[0] / "metrics.jsonl") if "reward" in line]
+    total = 0.0
+    for step in steps:
+        parts = [step[f"time/{part}"] for part in ("generation", "reward", "training")]
+        assert min(parts) > 0
+        assert 0.95 * step["step_time"] <= sum(parts)
+        sampled = step["completions/mean_length"] * 128
+        assert step["time/tokens_per_second"] * step["time/generation"] == pytest.approx(sampled, rel=1e-4)
+        total += sum(parts)
+    assert total <= json.loads((short_run[0] / "results.json").read_text())["seconds"]["GRPO"]
+    assert [event.step for event in events.Scalars("time/generation")] == [1, 2, 3, 4]
+
+
 def test_tensorboard_has_the_tags_that_people_look_for(events: Any) -> None:
     tags = set(events.Tags()["scalars"])
     assert {"train/reward", "train/kl", "train/loss", "train/completions/mean_length", "train/entropy"} <= tags  # TRL's own
@@ -254,7 +269,7 @@ def test_evaluation_during_training_changes_nothing(short_run: ShortRun, tmp_pat
     assert done.returncode == 0, done.stdout + done.stderr
     lines = {name: read_jsonl(tmp_path / f"runs/{name}/metrics.jsonl") for name in ("without", "with", "untried")}
     curves = {
-        name: [{key: value for key, value in line.items() if key != "step_time"} for line in found if "reward" in line]
+        name: [{k: v for k, v in line.items() if k != "step_time" and not k.startswith("time/")} for line in found if "reward" in line]
         for name, found in lines.items()
     }
     assert len(curves["with"]) == 2

@@ -299,20 +299,45 @@ def test_chat_answers_with_the_base_beside_the_tuned_model(short_run: ShortRun, 
     assert "too long: " in done.stdout
 
 
-def test_every_setting_survives_in_the_config_that_unsloth_generates_for_cuda(tmp_path: Path) -> None:
-    """Unsloth's GRPOConfig has other defaults, and drops what it does not know; made here without a card, in a process of its own."""
-    script = """
+def with_unsloths_cuda_trainer(folder: Path, script: str) -> str:
+    """What `script` prints after Unsloth made its own GRPOConfig and GRPOTrainer, as for CUDA; in a process of its own, without a card."""
+    start = """
 import os, sys
 os.environ |= {"UNSLOTH_ALLOW_CPU": "1", "UNSLOTH_COMPILE_LOCATION": sys.argv[1]}
 import unsloth
 from unsloth.models import rl
-stock = __import__("trl").GRPOConfig
 rl._patch_trl_rl_trainers("grpo_trainer")
-import dataclasses, trl
+import trl
+assert trl.GRPOTrainer.__name__.startswith("Unsloth"), trl.GRPOTrainer
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", start + script, str(folder / "cache"), str(ROOT / "recipes")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_what_is_timed_of_a_step_is_what_unsloth_s_trainer_for_cuda_calls(tmp_path: Path) -> None:
+    """onecard/step_time.py times these two methods, and counts the tokens in the second of the things that _generate returns."""
+    script = """
+import inspect
+written = inspect.getsource(trl.GRPOTrainer.__mro__[1])  # Unsloth's subclass sets up, this does the work
+step = written.partition("def _generate_and_score_completions(")[2].partition("    def ")[0]
+assert "self._generate(" in step and "self._calculate_rewards(" in step
+assert "return prompt_ids, completion_ids," in inspect.getsource(trl.GRPOTrainer._generate)
+assert "self._generate_and_score_completions(" in inspect.getsource(trl.GRPOTrainer._prepare_inputs)
+print("all called")
+"""
+    assert "all called" in with_unsloths_cuda_trainer(tmp_path, script)
+
+
+def test_every_setting_survives_in_the_config_that_unsloth_generates_for_cuda(tmp_path: Path) -> None:
+    """Unsloth's GRPOConfig has other defaults, and drops what it does not know."""
+    script = """
+import dataclasses
 from pathlib import Path
 from onecard.grpo import grpo_settings
 from onecard.recipe import load_recipe
-assert trl.GRPOTrainer.__name__.startswith("Unsloth"), trl.GRPOTrainer
 known = {field.name for field in dataclasses.fields(trl.GRPOConfig)}
 files = sorted(Path(sys.argv[2]).glob("*.yaml"))
 assert len(files) >= 9
@@ -330,8 +355,4 @@ for file in files:
         assert kept == ([] if value == "none" else value), (file, name, value, kept)
 print("all kept")
 """
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", script, str(tmp_path / "cache"), str(ROOT / "recipes")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "all kept" in done.stdout
+    assert "all kept" in with_unsloths_cuda_trainer(tmp_path, script)
