@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 SET ?=
 BIN := .venv/bin
 
-.PHONY: demo test unit lint types seeds controls lock test-vllm bench-eval extractions recipes-table gpu-check
+.PHONY: demo test unit lint types seeds controls lock test-vllm bench-eval extractions recipes-table gpu-check bench-gpu
 
 demo: .venv/installed
 	$(BIN)/python train.py recipes/tiny.yaml $(SET)
@@ -35,8 +35,11 @@ seeds controls: .venv/installed
 # On a machine with a card, in the Python that has the GPU stack: GPU_PYTHON=python make gpu-check
 GPU_PYTHON ?= python
 gpu-check:
-	$(GPU_PYTHON) -m onecard.doctor recipes/gpu-smoke.yaml
-	$(GPU_PYTHON) -m pytest tests/gpu -s
+	$(GPU_PYTHON) bench/gpu_check.py
+
+# There too: Onecard, a plain Unsloth notebook's loop and stock TRL, side by side. ARGS='RECIPE --set KEY=VALUE' for others than the smoke recipe.
+bench-gpu:
+	$(GPU_PYTHON) bench/gpu.py $(ARGS)
 
 recipes-table: .venv/installed
 	$(BIN)/python -m onecard.catalog

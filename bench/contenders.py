@@ -1,0 +1,227 @@
+"""What bench/gpu.py puts side by side, each in a process of its own: python bench/contenders.py NAME FOLDER
+
+FOLDER is gpu.py's, with recipe.yaml; `model` goes first and leaves model/ and samples.jsonl there; each of the others NAME.json.
+The notebook is written as Unsloth's GRPO notebooks go about it, the stock loop as TRL's documentation does.
+"""
+
+import os
+import random
+import re
+import resource
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from bench.gpu import fixed_length, stock_uses_vllm
+from onecard.card.gpu import GIB, find_cards, has_bf16
+from onecard.card.memory import vllm_share
+from onecard.data.samples import fitting, load_samples, prompt_for, read_jsonl
+from onecard.drift import LOGGED_AS
+from onecard.recipe import Recipe, load_recipe
+from onecard.runs import write_json, write_jsonl
+from onecard.types import Sample
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Job:
+    """The same for every contender."""
+
+    folder: Path
+    recipe: Recipe
+
+    @property
+    def weights(self) -> str:
+        return str(self.folder / "model") if self.recipe.model.made_here else self.recipe.model.name
+
+    @property
+    def samples(self) -> list[Sample]:
+        return [Sample(**row) for row in read_jsonl(self.folder / "samples.jsonl")]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return [{"prompt": prompt_for(sample, self.recipe.data.system_prompt), "answer": sample.gold} for sample in self.samples]
+
+    def settings(self, vllm: bool) -> dict[str, Any]:
+        """GRPOConfig values; the recipe uses its names."""
+        return self.recipe.grpo.model_dump(exclude={"extra"}) | {
+            "use_vllm": vllm,
+            "generation_kwargs": fixed_length(self.recipe, vllm),
+            "seed": self.recipe.seed,
+            "logging_steps": 1,
+            "save_strategy": "no",
+            "report_to": "none",
+            "output_dir": "outputs",
+        }
+
+
+def build_model(job: Job) -> None:
+    from transformers import AutoTokenizer
+
+    from onecard.random_model import build_random_model
+
+    samples = load_samples(job.recipe.data.source, "train", job.recipe.data.train_problems)
+    if job.recipe.model.made_here:
+        build_random_model(job.recipe, samples, job.folder / "model")
+    usable = fitting(samples, job.recipe, AutoTokenizer.from_pretrained(job.weights))
+    write_jsonl(job.folder / "samples.jsonl", [asdict(sample) for sample in usable])
+
+
+def onecard(job: Job) -> Any:
+    """As train.py builds it."""
+    from onecard.policy import load_policy  # isort: skip  (unsloth, which must come before all others)
+
+    from onecard.display import Display
+    from onecard.trainer import build_config, build_trainer
+    from onecard.worst_case import TryWorstCase
+
+    config = build_config(job.recipe, job.folder / "checkpoints")
+    policy = load_policy(job.recipe, job.weights, job.folder)
+    return build_trainer(job.recipe, config, policy, job.samples, [TryWorstCase(job.recipe, Display())])
+
+
+def notebook(job: Job) -> Any:
+    os.environ["UNSLOTH_VLLM_STANDBY"] = "1"
+    from unsloth import FastLanguageModel  # isort: skip  (before all others)
+
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    recipe = job.recipe
+    vllm = {"max_lora_rank": recipe.lora.rank, "gpu_memory_utilization": vllm_share(recipe)} if recipe.model.fast_inference else {}
+    model, tokenizer = FastLanguageModel.from_pretrained(
+        model_name=job.weights,
+        max_seq_length=recipe.model.max_seq_length,
+        load_in_4bit=recipe.model.load_in_4bit,
+        fast_inference=recipe.model.fast_inference,
+        **vllm,
+    )
+    model = FastLanguageModel.get_peft_model(
+        model,
+        r=recipe.lora.rank,
+        target_modules=recipe.lora.target_modules,
+        lora_alpha=recipe.lora.alpha,
+        use_gradient_checkpointing="unsloth" if recipe.grpo.gradient_checkpointing else False,
+        random_state=recipe.seed,
+    )
+    return GRPOTrainer(
+        model=model,
+        processing_class=tokenizer,
+        reward_funcs=[correctness, coin],
+        args=GRPOConfig(**job.settings(recipe.model.fast_inference)),
+        train_dataset=Dataset.from_list(job.rows),
+    )
+
+
+def stock(job: Job) -> Any:
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from trl import GRPOConfig, GRPOTrainer
+
+    recipe, cards = job.recipe, find_cards()
+    bf16 = bool(cards) and has_bf16(cards[0])
+    dtype = torch.bfloat16 if bf16 else torch.float16 if cards else torch.float32
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+    model = AutoModelForCausalLM.from_pretrained(
+        job.weights,
+        dtype=dtype,
+        device_map={"": 0} if cards else "cpu",
+        quantization_config=quantization if recipe.model.load_in_4bit else None,
+    )
+    vllm = {
+        "vllm_mode": "colocate",
+        "vllm_gpu_memory_utilization": vllm_share(recipe),
+        "vllm_max_model_length": recipe.model.max_seq_length,
+    }
+    return GRPOTrainer(
+        model=model,
+        processing_class=AutoTokenizer.from_pretrained(job.weights),
+        reward_funcs=[correctness, coin],
+        args=GRPOConfig(**job.settings(stock_uses_vllm(recipe)), **vllm, bf16=bf16, fp16=bool(cards) and not bf16),
+        train_dataset=Dataset.from_list(job.rows),
+        peft_config=LoraConfig(
+            r=recipe.lora.rank,
+            lora_alpha=recipe.lora.alpha,
+            lora_dropout=recipe.lora.dropout,
+            target_modules=recipe.lora.target_modules,
+            task_type="CAUSAL_LM",
+        ),
+    )
+
+
+def correctness(completions: list[list[dict[str, str]]], answer: list[str], **_: Any) -> list[float]:
+    found = [re.findall(r"<answer>(.*?)</answer>", completion[-1]["content"]) for completion in completions]
+    return [float(bool(texts) and texts[-1].strip() == gold) for texts, gold in zip(found, answer, strict=True)]
+
+
+def coin(completions: list[list[dict[str, str]]], **_: Any) -> list[float]:
+    """A model of random weights earns nothing else, and something must move the adapter."""
+    return [float(random.random() < 0.5) for _ in completions]
+
+
+CONTENDERS: dict[str, Callable[[Job], Any]] = {"onecard": onecard, "notebook": notebook, "stock": stock}
+
+
+def measure(name: str, job: Job) -> dict[str, Any]:
+    """Train; the seconds of each step, the peak of memory, and proof of what ran. Raises RuntimeError where lengths were not fixed."""
+    trainer = CONTENDERS[name](job)
+    import torch
+
+    from onecard.step_time import StepTime
+
+    clock: StepTime = trainer.step_time if name == "onecard" else StepTime(trainer)
+    steps: list[dict[str, float]] = []
+    clock.on_step_end = lambda *_, **__: steps.append(clock.seconds)
+    trainer.train()
+    assert ("unsloth" in sys.modules) == (name != "stock")
+    logs = [line for line in trainer.state.log_history if "completions/min_length" in line]
+    shortest = min(line["completions/min_length"] for line in logs)
+    longest = max(line["completions/max_length"] for line in logs)
+    wanted = job.recipe.grpo.max_completion_length
+    if (shortest, longest, len(steps)) != (wanted, wanted, job.recipe.grpo.max_steps):
+        raise RuntimeError(f"{len(steps)} steps with completions of {shortest:g} to {longest:g} tokens, wanted {wanted} in each")
+    drift = [line[LOGGED_AS] for line in logs if LOGGED_AS in line]
+    cuda = torch.cuda.is_available()
+    return {
+        "steps": steps,
+        "trainer": f"{type(trainer).__module__}.{type(trainer).__name__}",
+        "generates_with": "vLLM" if trainer.use_vllm else "transformers",
+        "peak_gib": torch.cuda.max_memory_reserved() / GIB if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "drift": sum(drift) / len(drift) if drift else None,
+    }
+
+
+def where(error: Exception) -> str:
+    """The error as its last line tells it, and the line of code it came from."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    file = frame.filename.rpartition("site-packages/")[2].removeprefix(f"{ROOT}/")
+    text = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {text} ({file}, line {frame.lineno})"
+
+
+def main() -> None:
+    name, folder = sys.argv[1], Path(sys.argv[2])
+    job = Job(folder, load_recipe(folder / "recipe.yaml"))
+    if name == "model":
+        build_model(job)
+        return
+    try:
+        found = measure(name, job)
+    except Exception as error:
+        write_json(folder / f"{name}.json", {"error": where(error)})
+        raise
+    write_json(folder / f"{name}.json", found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Onecard, a plain Unsloth notebook's loop, and stock TRL without Unsloth, side by side on one card: seconds, tokens, memory.
+
+make bench-gpu                                   recipes/gpu-smoke.yaml; on a machine without a card recipes/tiny.yaml, cut small
+python bench/gpu.py [RECIPE] [--set KEY=VALUE]   another recipe, or other values
+
+The three train the same model on the same prompts with the same batch, LoRA, loss and number of steps, one after the other, each in
+a process of its own; every completion is exactly grpo.max_completion_length tokens long, which is checked afterwards. Of the steps
+after the first two the median counts. The table is written to docs/bench-gpu.md, on a card only.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from onecard.card.gpu import GIB, Card, check_card, find_cards
+from onecard.recipe import Recipe, load_recipe
+from onecard.runs import write_whole, write_yaml
+from onecard.types import UserError
+
+ROOT = Path(__file__).parent.parent
+LABELS = {"onecard": "Onecard", "notebook": "Unsloth notebook", "stock": "stock TRL"}
+WARM_UP_STEPS = 2
+MINUTES = 30  # for each
+SMALL = ("grpo.max_steps=6", "grpo.per_device_train_batch_size=32", "grpo.max_completion_length=24", "data.train_problems=400")
+PARTS = ("generation", "reward", "training")
+PACKAGES = ("unsloth", "trl", "transformers", "peft", "bitsandbytes", "torch", "vllm")
+
+
+def stock_uses_vllm(recipe: Recipe) -> bool:
+    """Whether stock TRL 1.15 can do what the others do with vLLM.
+
+    Of a 4-bit model it makes a 4-bit engine. But before each generation VLLMGeneration.sync_weights merges the adapter into the
+    4-bit weights, which rounds the sum to 4 bits with new scales, and hands the engine each `param.data`: the packed numbers
+    without those scales. The engine then samples from other weights than are trained.
+    """
+    return recipe.model.fast_inference and not recipe.model.load_in_4bit
+
+
+def fixed_length(recipe: Recipe, vllm: bool) -> dict[str, int]:
+    """GRPOConfig's generation_kwargs, by which no end token can be sampled: vLLM's name for it, or transformers'."""
+    return {"min_tokens" if vllm else "min_new_tokens": recipe.grpo.max_completion_length}
+
+
+def for_bench(recipe: Recipe) -> Recipe:
+    """The recipe with completions of a fixed length, and no checkpoints. Raises UserError where it has too few steps to tell anything."""
+    if recipe.grpo.max_steps <= WARM_UP_STEPS:
+        raise UserError(f"grpo.max_steps {recipe.grpo.max_steps}: the first {WARM_UP_STEPS} do not count; make it {WARM_UP_STEPS + 3}")
+    content = recipe.model_dump(mode="json")
+    content["grpo"]["extra"]["generation_kwargs"] = fixed_length(recipe, recipe.model.fast_inference)
+    content["save"]["every_steps"] = recipe.grpo.max_steps + 1
+    return Recipe.model_validate(content)
+
+
+def run(name: str, folder: Path) -> dict[str, Any]:
+    """One contender's measurements, or {"error": why there are none}."""
+    command = [sys.executable, str(ROOT / "bench/contenders.py"), name, str(folder)]
+    with (folder / f"{name}.log").open("w", encoding="utf-8") as log:
+        try:
+            done = subprocess.run(command, cwd=folder, stdout=log, stderr=log, timeout=60 * MINUTES, check=False)
+        except subprocess.TimeoutExpired:
+            return {"error": f"not done after {MINUTES} minutes"}
+    result = folder / f"{name}.json"
+    if result.exists():
+        return json.loads(result.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    return {} if done.returncode == 0 else {"error": f"its process ended with exit code {done.returncode}"}
+
+
+def middle(found: dict[str, Any]) -> dict[str, float]:
+    """Medians over the steps that count: the parts, the whole step, its range."""
+    steps = [{part: step[f"time/{part}"] for part in PARTS} for step in found["steps"][WARM_UP_STEPS:]]
+    whole = [sum(step.values()) for step in steps]
+    return {part: median(step[part] for step in steps) for part in PARTS} | {"step": median(whole), "least": min(whole), "most": max(whole)}
+
+
+def table(found: dict[str, dict[str, Any]], tokens_per_step: int) -> list[str]:
+    """The Markdown table; Onecard's row is what the others are put beside. One that did not run has the reason in its row."""
+    lines = [
+        "| | generates with | s/step (range) | generation | reward | training | tokens/s | while generating | peak GiB "
+        "| s/step, to Onecard's | peak, to Onecard's |",
+        "|" + "---|" * 11,
+    ]
+    ours = found["onecard"]
+    for name, one in found.items():
+        if "error" in one:
+            reason = one["error"].replace("|", "\\|")
+            lines.append(f"| {LABELS[name]} | did not run: `{reason}` |" + " |" * 9)
+            continue
+        m = middle(one)
+        beside = " | |" if "error" in ours else f" {m['step'] / middle(ours)['step']:.2f} | {one['peak_gib'] / ours['peak_gib']:.2f} |"
+        parts = " | ".join(f"{m[part]:.3f}" for part in PARTS)
+        lines.append(
+            f"| {LABELS[name]} | {one['generates_with']} | {m['step']:.3f} ({m['least']:.3f} to {m['most']:.3f}) | {parts} "
+            f"| {tokens_per_step / m['step']:,.0f} | {tokens_per_step / m['generation']:,.0f} | {one['peak_gib']:.2f} |{beside}"
+        )
+    return lines
+
+
+def notes(recipe: Recipe, found: dict[str, dict[str, Any]], cards: list[Card]) -> list[str]:
+    """What was compared, on what, and what to know before believing it."""
+    grpo = recipe.grpo
+    what = (
+        f"{recipe.model.name}, {'4 bit' if recipe.model.load_in_4bit else '16 bit'}, LoRA rank {recipe.lora.rank}; per step "
+        f"{grpo.prompts_per_step} prompts x {grpo.num_generations} completions of exactly {grpo.max_completion_length} tokens, loss "
+        f"{grpo.loss_type}, beta {grpo.beta:g}; medians of {grpo.max_steps - WARM_UP_STEPS} steps after {WARM_UP_STEPS} that do not count."
+    )
+    on = f"On {cards[0].name}, {cards[0].memory / GIB:.0f} GiB." if cards else "On a CPU: these numbers say nothing about a card."
+    memory = "torch.cuda.max_memory_reserved, without the CUDA context" if cards else "the process's largest resident set"
+    lines = [what, "", f"{on} Peak: {memory}. {', '.join(installed())}."]
+    if recipe.model.fast_inference and not stock_uses_vllm(recipe):
+        lines += [
+            "",
+            "Stock TRL generates with transformers here: it can give vLLM a 4-bit model, but before each generation it merges the adapter "
+            "into the 4-bit weights and hands vLLM the packed numbers without their scales (VLLMGeneration.sync_weights), so that the "
+            "engine samples from other weights than are trained. With `--set model.load_in_4bit=false` all three use vLLM.",
+        ]
+    for name, one in found.items():
+        if one.get("drift") is not None:
+            lines += ["", f"{LABELS[name]}: log-probabilities of engine and trainer {one['drift']:.4f} nats apart, mean of all steps."]
+    return lines
+
+
+def installed() -> list[str]:
+    """Names and versions of what matters here, of what is installed."""
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"no {name}")
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", nargs="?", help="a YAML file")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the recipe; may be repeated")
+    args = parser.parse_args()
+    cards = find_cards()
+    default, small = (ROOT / "recipes/gpu-smoke.yaml", ()) if cards else (ROOT / "recipes/tiny.yaml", SMALL)
+    try:
+        recipe = load_recipe(args.recipe or default, [*(() if args.recipe else small), *args.set])
+        check_card(cards, needed=recipe.model.fast_inference)
+        recipe = for_bench(recipe)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    folder = ROOT / "runs" / f"bench-gpu-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder.mkdir(parents=True)
+    write_yaml(folder / "recipe.yaml", recipe.model_dump(mode="json"))
+    print(f"everything goes to {folder.relative_to(ROOT)}/\nmaking the model", flush=True)
+    if reason := run("model", folder).get("error"):
+        print(f"error: the model could not be made: {reason}; see {folder / 'model.log'}", file=sys.stderr)
+        return 1
+    found = {}
+    for name, label in LABELS.items():
+        print(f"{label}: {recipe.grpo.max_steps} steps", flush=True)
+        found[name] = run(name, folder)
+    shutil.rmtree(folder / "model", ignore_errors=True)
+    tokens_per_step = recipe.grpo.completions_per_step * recipe.grpo.max_completion_length
+    lines = ["<!-- made by `make bench-gpu` -->", "", *table(found, tokens_per_step), "", *notes(recipe, found, cards)]
+    print("\n" + "\n".join(lines[2:]))
+    if cards:
+        write_whole(ROOT / "docs/bench-gpu.md", "\n".join(lines) + "\n")
+        print("\nwritten to docs/bench-gpu.md")
+    return 1 if "error" in found["onecard"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
