@@ -51,11 +51,12 @@ def fixed_length(recipe: Recipe, vllm: bool) -> dict[str, int]:
 
 
 def for_bench(recipe: Recipe) -> Recipe:
-    """The recipe with completions of a fixed length, and no checkpoints. Raises UserError where it has too few steps to tell anything."""
+    """The recipe with completions of a fixed length, new ones in every step, and no checkpoints. Raises UserError for too few steps."""
     if recipe.grpo.max_steps <= WARM_UP_STEPS:
         raise UserError(f"grpo.max_steps {recipe.grpo.max_steps}: the first {WARM_UP_STEPS} do not count; make it {WARM_UP_STEPS + 3}")
     content = recipe.model_dump(mode="json")
     content["grpo"]["extra"]["generation_kwargs"] = fixed_length(recipe, recipe.model.fast_inference)
+    content["grpo"]["num_iterations"] = 1
     content["save"]["every_steps"] = recipe.grpo.max_steps + 1
     return Recipe.model_validate(content)
 
@@ -110,7 +111,7 @@ def notes(recipe: Recipe, found: dict[str, dict[str, Any]], cards: list[Card]) -
     what = (
         f"{recipe.model.name}, {'4 bit' if recipe.model.load_in_4bit else '16 bit'}, LoRA rank {recipe.lora.rank}; per step "
         f"{grpo.prompts_per_step} prompts x {grpo.num_generations} completions of exactly {grpo.max_completion_length} tokens, loss "
-        f"{grpo.loss_type}, beta {grpo.beta:g}; medians of {grpo.max_steps - WARM_UP_STEPS} steps after {WARM_UP_STEPS} that do not count."
+        f"{grpo.loss_type}, beta {grpo.beta:g}; medians, each for itself, of the steps {WARM_UP_STEPS + 1} to {grpo.max_steps}."
     )
     on = f"On {cards[0].name}, {cards[0].memory / GIB:.0f} GiB." if cards else "On a CPU: these numbers say nothing about a card."
     memory = "torch.cuda.max_memory_reserved, without the CUDA context" if cards else "the process's largest resident set"

@@ -92,6 +92,8 @@ def test_the_seconds_of_every_step_are_split(short_run: ShortRun, events: Any) -
         total += sum(parts)
     assert total <= json.loads((short_run[0] / "results.json").read_text())["seconds"]["GRPO"]
     assert [event.step for event in events.Scalars("time/generation")] == [1, 2, 3, 4]
+    for told in (short_run[1], (short_run[0] / "report.md").read_text(encoding="utf-8")):
+        assert re.search(r"s per step, mean of 4: generation [\d.]+, reward [\d.]+, training [\d.]+; [\d,]+ tokens/s", told)
 
 
 def test_tensorboard_has_the_tags_that_people_look_for(events: Any) -> None:
