@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,6 +48,7 @@ def call(grader: Grader, texts: list[str], ids: list[list[int]] | None = None) -
             sample_id=names,
             prompts=[],
             log_metric=lambda name, value: logged.append(value),
+            trainer_state=SimpleNamespace(global_step=3),
         )
         for function in grader.reward_functions()
     ]
@@ -72,7 +74,7 @@ def test_a_new_batch_is_graded_anew(tmp_path: Path) -> None:
 
 def test_a_completion_without_an_end_token_is_truncated(tmp_path: Path) -> None:
     grade = grader(tmp_path)
-    rollouts = [grade.rollout([{"content": "x"}], ids, "1") for ids in ([1, END], [1, 2], [])]
+    rollouts = [grade.rollout([{"content": "x"}], ids, "1", 0) for ids in ([1, END], [1, 2], [])]
     assert [rollout.truncated for rollout in rollouts] == [False, True, True]
     assert [rollout.tokens for rollout in rollouts] == [2, 2, 0]
 

@@ -10,9 +10,10 @@ from rich.console import Console
 from eval.record import read_result
 from eval.report import CURVES, draw, fenced, summary, write_report
 from eval.results import compare
+from onecard.disk import write_json, write_jsonl
 from onecard.display import Display
 from onecard.recipe import load_recipe
-from onecard.runs import open_run, write_json, write_jsonl
+from onecard.runs import open_run
 
 pytestmark = pytest.mark.unit
 ATTACK = "</pre></script><script>alert(1)</script><img src=x onerror=alert(1)>"
