@@ -52,7 +52,7 @@ def resume_run(
     elif damaged := sorted(folder.name for folder in run.checkpoints.glob(f"*{DAMAGED}")):
         run.lock.close()
         raise UserError(
-            f"--resume: none of the checkpoints in {run.checkpoints} is as it was written; remove {', '.join(damaged)} there to begin GRPO anew"
+            f"--resume: none of the checkpoints in {run.checkpoints} is whole; remove {', '.join(damaged)} there to begin GRPO anew"
         )
     forget_after(run, checkpoint, recipe.grpo.max_steps)
     write_yaml(run.recipe, facts["recipe"])

@@ -60,6 +60,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert (checkpoint.step, checkpoint.facts) == (7, {"recipe": {"name": "x"}, "beta": 0.1})
 
 
+@pytest.mark.fault("a file of the newest checkpoint flipped, cut, emptied or removed", "noticed and told; the one before is used")
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", FILES)
 def test_each_file_damaged_in_turn_is_noticed_and_the_one_before_used(tmp_path: Path, name: str, damage: str) -> None:
@@ -101,6 +102,7 @@ def test_none_that_verifies_is_none(tmp_path: Path) -> None:
     assert len(told) == 2
 
 
+@pytest.mark.fault("an error while a checkpoint is written", "nothing of it is left, the one before is whole")
 def test_a_failure_while_writing_leaves_nothing_and_harms_nothing(tmp_path: Path) -> None:
     before = write(tmp_path, 2)
     with pytest.raises(OSError, match="disk full"), new_checkpoint(tmp_path, 4, {}) as folder:
@@ -124,6 +126,7 @@ def kill_in_the_middle(folder: Path) -> None:
         os._exit(9)
 
 
+@pytest.mark.fault("kill -9 while a folder is written", "no folder of that name; what is left half-written is cleared away")
 def test_a_kill_in_the_middle_leaves_no_folder_of_that_name(tmp_path: Path) -> None:
     process = multiprocessing.get_context("fork").Process(target=kill_in_the_middle, args=(tmp_path / "whole",))
     process.start()
@@ -168,6 +171,7 @@ def locks_too(folder: Path) -> None:
     os._exit(0)
 
 
+@pytest.mark.fault("two processes at one run folder", "the second refuses, and says which process holds it")
 def test_a_folder_is_held_by_one_process(tmp_path: Path) -> None:
     lock = lock_folder(tmp_path)
 
@@ -204,6 +208,7 @@ def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
     assert resume(tmp_path)[1] is None  # no step was kept
 
 
+@pytest.mark.fault("a changed recipe on --resume", "refused with the list of what differs")
 def test_a_changed_recipe_is_refused_with_the_list_of_what_differs(tmp_path: Path) -> None:
     started(tmp_path)
     with pytest.raises(UserError) as caught:
@@ -220,6 +225,7 @@ def test_a_changed_recipe_is_refused_with_the_list_of_what_differs(tmp_path: Pat
         resume(tmp_path, "save.keep=5", "model.max_seq_length=200")
 
 
+@pytest.mark.fault("other training problems, other packages on --resume", "refused; told")
 def test_other_data_is_refused_and_other_packages_are_told(tmp_path: Path) -> None:
     run = started(tmp_path)
     recipe = load_recipe(ROOT / "recipes/tiny.yaml")
@@ -233,6 +239,7 @@ def test_other_data_is_refused_and_other_packages_are_told(tmp_path: Path) -> No
     assert "torch: '1.0' and" in told[0]
 
 
+@pytest.mark.fault("every checkpoint damaged", "refused with what to type, never begun anew silently")
 def test_a_run_whose_every_checkpoint_is_damaged_does_not_begin_anew_by_itself(tmp_path: Path) -> None:
     run = started(tmp_path)
     flip(write(run.checkpoints, 2, **facts_of(load_recipe(ROOT / "recipes/tiny.yaml"), DATA)) / "state.json")

@@ -79,6 +79,7 @@ def test_a_completion_without_an_end_token_is_truncated(tmp_path: Path) -> None:
     assert [rollout.tokens for rollout in rollouts] == [2, 2, 0]
 
 
+@pytest.mark.fault("a reward that raises, hangs, pays NaN, with on_error: stop", "the run stops, naming reward and sample")
 @pytest.mark.parametrize(
     ("text", "reason"), [("raise", "KeyError: 'boom'"), ("nan", "wanted a finite number"), ("hang", "no value within 0.3 s")]
 )
@@ -92,6 +93,7 @@ def test_a_fault_stops_the_run_and_names_reward_and_sample(tmp_path: Path, text:
     assert time.monotonic() - started < 3
 
 
+@pytest.mark.fault("a reward that raises, hangs, pays NaN, with on_error: skip_group", "its group is left out and counted")
 @pytest.mark.parametrize("text", ["raise", "nan", "hang"])
 def test_skip_group_leaves_the_whole_group_out_and_counts(tmp_path: Path, text: str) -> None:
     grade = grader(tmp_path, "grading.deadline_seconds=0.3", "grading.on_error=skip_group")
