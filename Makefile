@@ -3,13 +3,17 @@ PYTHON ?= python3.11
 SET ?=
 BIN := .venv/bin
 
-.PHONY: demo test unit lint types seeds controls lock test-vllm bench-eval extractions recipes-table gpu-check bench-gpu
+.PHONY: demo test faults unit lint types seeds controls lock test-vllm bench-eval extractions recipes-table gpu-check bench-gpu
 
 demo: .venv/installed
 	$(BIN)/python train.py recipes/tiny.yaml $(SET)
 
 test: lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+# Every fault that is tested, the slow ones too, and docs/reliability.md from their outcomes. About 20 minutes.
+faults: .venv/installed
+	$(BIN)/python -m pytest -m fault --reliability docs/reliability.md
 
 unit: lint types
 	$(BIN)/python -m pytest -m unit

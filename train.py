@@ -4,24 +4,29 @@
     python train.py RECIPE --plan                         what it would do; nothing is imported, downloaded or written
     python train.py RECIPE --fit 8GB                      what to change so that it fits a card
     python train.py RECIPE --set grpo.max_steps=20        with one value changed
+    python train.py RECIPE --resume                       go on with a run that was interrupted
 
 Everything a run makes is in runs/<name>/; the recipe is the only other input.
 """
 
 import argparse
-import signal
 import sys
 from pathlib import Path
+from typing import Any
 
-from eval.task import Task, check_unseen, recipe_task
+from eval.task import Task, check_unseen, digest, recipe_task
 from onecard.card.gpu import check_card, find_cards
-from onecard.data.hub import check_available
+from onecard.checkpoint import Checkpoint
+from onecard.data.hub import check_available, check_code
 from onecard.data.samples import fitting, load_samples
+from onecard.disk import disk_trouble
 from onecard.display import Display
 from onecard.plan import fit_text, plan_text
 from onecard.recipe import Recipe, load_recipe
+from onecard.resume import facts_of, resume_run
 from onecard.runs import Run, open_run
-from onecard.types import Sample, UserError
+from onecard.stopping import Stopping
+from onecard.types import RunFailed, Sample, UserError
 from rewards.custom import check_functions
 
 
@@ -31,9 +36,10 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the recipe; may be repeated")
     parser.add_argument("--plan", action="store_true", help="print the resolved recipe and what it would do, then stop")
     parser.add_argument("--fit", metavar="CARD", help="print what to change so that it fits a card of, say, 8GB, then stop")
-    parser.add_argument("--name", help="the run folder's name below runs/ (default: the recipe's name, numbered)")
+    parser.add_argument("--name", help="the run folder's name below runs/ (default: the recipe's name)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in that folder from its newest checkpoint")
+    parser.add_argument("--resume-anyway", action="store_true", help="the same, though harmless values of the recipe were changed")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, stop)
     try:
         recipe = load_recipe(args.recipe, args.set)
         if args.plan:
@@ -41,39 +47,58 @@ def main() -> int:
         elif args.fit:
             print(fit_text(recipe, args.fit))
         else:
-            train(recipe, args.name, Display())
+            train(recipe, args, Display())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except RunFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def stop(number: int, frame: object) -> None:
-    """`docker stop`: as the first process of a container Python would not hear SIGTERM without this."""
-    sys.exit(128 + number)
-
-
-def train(recipe: Recipe, name: str | None, display: Display) -> None:
+def train(recipe: Recipe, args: argparse.Namespace, display: Display) -> None:
     # All that can be wrong with the input is found before anything is written.
     check_functions(recipe.rewards)
     check_card(find_cards(), needed=recipe.model.fast_inference)
     if not recipe.model.made_here:
         check_available(recipe.model.name, "model", key="model.name")
+        check_code(recipe.model.name, recipe.model.trust_remote_code)
     samples = load_samples(recipe.data.source, "train", recipe.data.train_problems)
     tasks = [recipe_task(recipe, benchmark, recipe.eval.limit) for benchmark in recipe.eval.benchmarks]
     dev = recipe_task(recipe, recipe.dev_benchmark, recipe.eval.dev_problems) if recipe.eval.every_steps else None
     check_unseen(samples, [*tasks, *([dev] if dev else [])])
-    run = open_run(recipe, Path("runs"), name)
+    facts = facts_of(recipe, digest(tuple(samples)))
+    if args.resume or args.resume_anyway:
+        run, checkpoint = resume_run(recipe, Path("runs"), args.name, facts, args.resume_anyway, display.say)
+        where = f"after step {checkpoint.step}" if checkpoint else "from the start of GRPO: no step was kept"
+        display.say(f"resuming {run.folder} {where}")
+    else:
+        run, checkpoint = open_run(recipe, Path("runs"), args.name), None
     try:
-        run_phases(recipe, samples, tasks, dev, run, display)
+        run_phases(recipe, samples, tasks, dev, run, checkpoint, facts, display)
     except UserError:
         run.discard()
         raise
+    except Exception as error:
+        if trouble := disk_trouble(error):
+            raise RunFailed(f"{run.folder} cannot be written: {trouble}. Make room there, then add --resume to go on") from error
+        raise
 
 
-def run_phases(recipe: Recipe, samples: list[Sample], tasks: list[Task], dev: Task | None, run: Run, display: Display) -> None:
+def run_phases(
+    recipe: Recipe,
+    samples: list[Sample],
+    tasks: list[Task],
+    dev: Task | None,
+    run: Run,
+    checkpoint: Checkpoint | None,
+    facts: dict[str, Any],
+    display: Display,
+) -> None:
+    stopping = Stopping(display)
     display.say(f"{recipe.name}: {len(samples):,} training problems; everything goes to {run.folder}/")
     display.say("importing Unsloth, TRL and torch, about 10 seconds")  # only once the input is known to be good
     with run.phase("import"):
@@ -82,16 +107,18 @@ def run_phases(recipe: Recipe, samples: list[Sample], tasks: list[Task], dev: Ta
         from eval.report import summary, write_report
         from eval.results import write_results
         from eval.run import evaluate
-        from onecard.callbacks import EvaluateDev, RecordGrpo
+        from onecard.callbacks import EvaluateDev, RecordGrpo, SkipUseless
         from onecard.grading import check_rewards
         from onecard.journal import Journal
+        from onecard.keeper import Keeper
+        from onecard.pilot import fly_pilot
         from onecard.random_model import build_random_model
         from onecard.trainer import build_config, build_trainer
         from onecard.warmup import warm_up
         from onecard.worst_case import TryWorstCase
 
-    config = build_config(recipe, run.folder / "checkpoints")
-    journal = Journal(run)
+    config = build_config(recipe, run.checkpoints)
+    journal = Journal(run, checkpoint.step if checkpoint else None)
     with run.phase("model and warm-up"):
         folder = run.folder / "random-model"
         weights = build_random_model(recipe, samples, folder) if recipe.model.made_here else recipe.model.name
@@ -102,18 +129,27 @@ def run_phases(recipe: Recipe, samples: list[Sample], tasks: list[Task], dev: Ta
             display.say(f"{too_long:,} prompts longer than {recipe.data.max_prompt_length} tokens are left out of training")
         policy = warm_up(recipe, weights, usable, run, display) if recipe.warmup else load_policy(recipe, weights, run.folder)
 
+    with run.phase("pilot"):
+        fly_pilot(recipe, policy, usable, run, display)
+
     with run.phase("evaluation before"):
         before = [evaluate(policy, task, run.evaluation(task.benchmark, "before"), display, f"{task.benchmark} before") for task in tasks]
-        journal.evaluation(0, before)
+        if checkpoint is None:
+            journal.evaluation(0, before)
 
-    with run.phase("GRPO"), display.phase("GRPO", recipe.grpo.max_steps) as tick:
+    done = checkpoint.step if checkpoint else 0
+    with run.phase("GRPO"), display.phase("GRPO", recipe.grpo.max_steps, begun=done) as tick:
+        keeper = Keeper(recipe, run, policy, journal, facts, kept=done)
         callbacks = [
             TryWorstCase(recipe, display),
-            RecordGrpo(journal, tick),
+            SkipUseless(recipe.grading.max_skipped_steps),
             EvaluateDev(policy, dev, recipe.eval.every_steps, run, journal),
+            RecordGrpo(journal, tick),
+            keeper,
         ]
         trainer = build_trainer(recipe, config, policy, usable, callbacks)
-        trainer.train()
+        stopping.finish = lambda: f"step {keeper.keep()} is kept; add --resume to the command to go on"
+        trainer.train_from(checkpoint)
         policy.save(run.adapter)
 
     with run.phase("evaluation after"):

@@ -21,9 +21,9 @@ from bench.gpu import fixed_length, stock_uses_vllm
 from onecard.card.gpu import GIB, find_cards, has_bf16
 from onecard.card.memory import vllm_share
 from onecard.data.samples import fitting, load_samples, prompt_for, read_jsonl
+from onecard.disk import write_json, write_jsonl
 from onecard.drift import LOGGED_AS
 from onecard.recipe import Recipe, load_recipe
-from onecard.runs import write_json, write_jsonl
 from onecard.types import Sample
 
 ROOT = Path(__file__).parent.parent

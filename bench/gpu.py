@@ -22,8 +22,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from onecard.card.gpu import GIB, Card, check_card, find_cards
+from onecard.disk import write_whole, write_yaml
 from onecard.recipe import Recipe, load_recipe
-from onecard.runs import write_whole, write_yaml
 from onecard.types import UserError
 
 ROOT = Path(__file__).parent.parent

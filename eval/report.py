@@ -54,6 +54,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
         "results": results,
         "recipe": recipe,
         "recipe_text": (folder / "recipe.resolved.yaml").read_text(encoding="utf-8"),
+        "pilot": json.loads((folder / "pilot.json").read_text(encoding="utf-8")) if (folder / "pilot.json").is_file() else None,
         "environment": json.loads((folder / "environment.json").read_text(encoding="utf-8")),
         "answers": [answer for name in results["benchmarks"] for answer in read_answers(folder, name)],
         "split": split_steps(read_jsonl(folder / "metrics.jsonl")),

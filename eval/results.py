@@ -10,8 +10,9 @@ from eval.stats import majority, mean_interval, paired_difference, pass_at
 from onecard.card.gpu import GIB
 from onecard.card.memory import plan_memory
 from onecard.card.models import load_shape
+from onecard.disk import write_json
 from onecard.recipe import Recipe
-from onecard.runs import Run, write_json
+from onecard.runs import Run
 from onecard.types import EvalItem, EvalResult, UserError, Verdict
 from rewards.answer import read_number
 

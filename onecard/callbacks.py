@@ -13,6 +13,7 @@ from onecard.display import Display, Tick
 from onecard.drift import LOGGED_AS, count_drift
 from onecard.journal import Journal
 from onecard.runs import Run
+from onecard.types import RunFailed
 
 if TYPE_CHECKING:
     from trl import GRPOTrainer
@@ -71,6 +72,38 @@ class RecordGrpo(TrainerCallback):
         self.tick(step, reward=logs["reward"])
         if step == 1 or step % STEPS_BETWEEN_COMPLETIONS == 0:
             self.journal.text(step, "completions", readable(batch, COMPLETIONS_SHOWN))
+
+
+class SkipUseless(TrainerCallback):
+    """Leaves the weights, and the optimizer's moments, as they are after a step that has nothing to say: where a gradient is no finite
+    number, or where within every group all rewards were alike, so that a KL term and old momentum alone would move them.
+    """
+
+    trainer: "GRPOTrainer"  # set by build_trainer
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.skipped = 0
+        self.in_a_row = 0
+
+    def on_pre_optimizer_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        gradients = [p.grad for p in self.trainer.model.parameters() if p.grad is not None]
+        broken = not all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+        alike = not any(self.trainer._logs["advantages"])  # TRL's, of the whole generation; all None makes them 0 too
+        useless = alike or (broken and self.trainer.accelerator.scaler is None)  # a scaler of 16-bit losses skips by itself
+        if useless:
+            self.trainer.model.zero_grad()
+        self.skipped, self.in_a_row = self.skipped + useless, self.in_a_row + 1 if useless else 0
+        for name, count in (("skipped", self.skipped), ("skipped_in_a_row", self.in_a_row)):
+            self.trainer._metrics["train"][f"steps/{name}"].append(float(count))
+        if self.in_a_row >= self.limit:
+            why = (
+                "in every group all completions were paid alike: the problems are too easy or too hard, or the rewards see no difference. "
+                "Other problems, a warm-up, or another reward would give it something to learn from"
+                if alike
+                else "the gradient was no finite number; a smaller grpo.learning_rate, or bf16 instead of fp16, is the usual remedy"
+            )
+            raise RunFailed(f"{self.in_a_row} steps in a row changed nothing (grading.max_skipped_steps): {why}")
 
 
 class EvaluateDev(TrainerCallback):

@@ -7,7 +7,7 @@ from typing import Any
 
 from onecard.data.samples import prompt_for
 from onecard.recipe import Recipe
-from onecard.types import Rollout, Sample, UserError
+from onecard.types import Rollout, RunFailed, Sample, UserError
 from rewards import expand
 from rewards.base import Reward, value_of
 from rewards.selftest import check_cases, run_cases
@@ -43,7 +43,9 @@ class Grader:
             completions: list[list[dict[str, str]]], completion_ids: list[list[int]], sample_id: list[str], **others: Any
         ) -> list[float | None]:
             if self.graded[0] is not completions:  # TRL passes the same list to each reward in turn
-                rollouts = [self.rollout(c, ids, s) for c, ids, s in zip(completions, completion_ids, sample_id, strict=True)]
+                first = others["trainer_state"].global_step * len(completions)
+                rows = zip(completions, completion_ids, sample_id, strict=True)
+                rollouts = [self.rollout(*row, place) for place, row in enumerate(rows, start=first)]
                 self.graded = (completions, self.grade(rollouts))
                 others["log_metric"]("rewards/faults", float(self.faults))
             return [row[index] for row in self.graded[1]]
@@ -51,9 +53,9 @@ class Grader:
         score_batch.__name__ = label
         return score_batch
 
-    def rollout(self, messages: list[dict[str, str]], ids: list[int], sample_id: str) -> Rollout:
+    def rollout(self, messages: list[dict[str, str]], ids: list[int], sample_id: str, place: int) -> Rollout:
         truncated = not ids or ids[-1] not in self.end_tokens
-        return Rollout(self.samples[sample_id], messages[-1]["content"], len(ids), truncated, self.think_opened)
+        return Rollout(self.samples[sample_id], messages[-1]["content"], len(ids), truncated, self.think_opened, place)
 
     def grade(self, rollouts: list[Rollout]) -> list[list[float | None]]:
         """Every rollout's value under every reward, rows in order."""
@@ -65,7 +67,7 @@ class Grader:
         if faulty and self.grading.on_error == "stop":
             number, place = faulty[0]
             error, rollout = rows[number][place], rollouts[number]
-            raise RuntimeError(
+            raise RunFailed(
                 f"reward {self.rewards[place].label} failed on sample {rollout.sample.id}, row {number} of the batch: "
                 f"{type(error).__name__}: {error}. The completion was:\n{rollout.text[:500]}\n"
                 "`grading.on_error: skip_group` leaves such groups out."

@@ -25,6 +25,7 @@ OWNED = {
     "data_seed": "write `seed:` at the top of the recipe",
     "seed": "write `seed:` at the top of the recipe",
     "save_steps": "write `save.every_steps:`",
+    "save_total_limit": "write `save.keep:`",
     "reward_weights": "write each reward's `weight:`",
 }
 
@@ -44,9 +45,7 @@ def grpo_settings(recipe: "Recipe", folder: Path, cuda: bool, bf16: bool = False
             "seed": recipe.seed,
             "data_seed": recipe.seed,
             "reward_weights": [reward.weight for reward in expand(recipe.rewards)],
-            "save_strategy": "steps",
-            "save_steps": recipe.save.every_steps,
-            "save_total_limit": 2,
+            "save_strategy": "no",  # our Keeper saves
             "logging_strategy": "steps",
             "logging_steps": 1,
             "logging_first_step": True,

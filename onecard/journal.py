@@ -2,24 +2,34 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
 from eval.results import scores
+from onecard.data.samples import read_jsonl
 from onecard.runs import Run
 from onecard.types import EvalResult
 
 
 class Journal:
-    """A run's measurements by step. Step 0 is before training."""
+    """A run's measurements by step. Step 0 is before training. `history`: the lines of metrics.jsonl, those of an interrupted run too.
 
-    def __init__(self, run: Run) -> None:
+    `step`: the step after which a resumed run goes on. TensorBoard is told to forget what it has of later ones.
+    """
+
+    def __init__(self, run: Run, step: int | None = None) -> None:
         self.file: Path = run.metrics
+        self.history: list[dict[str, Any]] = read_jsonl(self.file) if step is not None else []
         self.tensorboard_folder = run.folder / "tensorboard"
-        self.writer = SummaryWriter(str(self.tensorboard_folder))
-        self.writer.add_text("recipe", f"```yaml\n{(run.folder / 'recipe.resolved.yaml').read_text(encoding='utf-8')}\n```")
+        if step is None:  # nothing to go on from
+            self.file.unlink(missing_ok=True)
+            shutil.rmtree(self.tensorboard_folder, ignore_errors=True)
+        self.writer = SummaryWriter(str(self.tensorboard_folder), purge_step=None if step is None else step + 1)
+        if step is None:
+            self.writer.add_text("recipe", f"```yaml\n{(run.folder / 'recipe.resolved.yaml').read_text(encoding='utf-8')}\n```")
 
     def log(self, step: int, values: dict[str, float | None], trl: dict[str, Any] | None = None) -> None:
         """One line of metrics.jsonl, one scalar per number. `trl`: TRL's own logs, which TensorBoard shows below train/."""
@@ -27,9 +37,10 @@ class Journal:
         for tag, value in ({f"train/{tag}": value for tag, value in numbers.items()} | values).items():
             if value is not None:
                 self.writer.add_scalar(tag, value, step)
-        line = {tag: value if value is None or math.isfinite(value) else None for tag, value in (numbers | values).items()}
+        line = {"step": step} | {tag: value if value is None or math.isfinite(value) else None for tag, value in (numbers | values).items()}
         with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **line}) + "\n")
+            file.write(json.dumps(line) + "\n")
+        self.history.append(line)
         self.writer.flush()
 
     def evaluation(self, step: int, results: list[EvalResult]) -> None:

@@ -21,6 +21,8 @@ import transformers
 
 from onecard.card.gpu import check_built_for, check_card, find_cards, has_bf16
 from onecard.card.memory import vllm_share
+from onecard.data.hub import check_code, foreign_code
+from onecard.disk import whole_folder
 from onecard.generation import end_tokens, generate
 from onecard.recipe import Recipe
 from onecard.types import Completion, Sampling, UserError
@@ -88,15 +90,31 @@ class Policy:
     def save(self, folder: Path) -> None:
         """Write the model, or of a LoRA model the trained adapter alone and what its base is, and the tokenizer; readable by every user."""
         adapters = {"selected_adapters": ["default"]} if hasattr(self.model, "peft_config") else {}
-        self.model.save_pretrained(folder, **adapters)  # without a choice, TRL's frozen "ref" adapter is written too
-        self.tokenizer.save_pretrained(folder)
-        if adapters:
-            write_base(folder, self.base)
-        make_readable(folder)
+        with whole_folder(folder) as unfinished:
+            self.model.save_pretrained(unfinished, **adapters)  # without a choice, TRL's frozen "ref" adapter is written too
+            self.tokenizer.save_pretrained(unfinished)
+            if adapters:
+                write_base(unfinished, self.base)
+            make_readable(unfinished)
 
 
 def load_tokenizer(weights: str) -> Any:
     return transformers.AutoTokenizer.from_pretrained(weights)
+
+
+def load_model(recipe: Recipe, weights: str, **options: Any) -> tuple[Any, Any]:
+    """Unsloth's model and tokenizer. Raises UserError for a model whose own code the recipe does not trust."""
+    trusted = recipe.model.trust_remote_code
+    check_code(weights, trusted)
+    try:
+        model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
+            weights, max_seq_length=recipe.model.max_seq_length, trust_remote_code=trusted, **options
+        )
+    except ValueError as error:
+        if not trusted and "trust_remote_code" in str(error):  # of a model on the hub, whose config is only read here
+            raise UserError(foreign_code(weights)) from None
+        raise
+    return model, tokenizer
 
 
 def load_policy(recipe: Recipe, weights: str, folder: Path) -> Policy:
@@ -106,9 +124,9 @@ def load_policy(recipe: Recipe, weights: str, folder: Path) -> Policy:
     if cards:
         check_built_for(cards[0], torch.cuda.get_arch_list())
     vllm = {"max_lora_rank": recipe.lora.rank, "gpu_memory_utilization": vllm_share(recipe)} if recipe.model.fast_inference else {}
-    model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
+    model, tokenizer = load_model(
+        recipe,
         weights,
-        max_seq_length=recipe.model.max_seq_length,
         dtype=(torch.bfloat16 if has_bf16(cards[0]) else torch.float16) if cards else None,
         load_in_4bit=recipe.model.load_in_4bit,
         fast_inference=recipe.model.fast_inference,
@@ -135,13 +153,8 @@ def load_policy(recipe: Recipe, weights: str, folder: Path) -> Policy:
 
 def load_full_model(recipe: Recipe, weights: str) -> Policy:
     """The same model in 32 bit with every weight trainable: for the warm-up of a model that knows nothing yet."""
-    model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
-        weights,
-        max_seq_length=recipe.model.max_seq_length,
-        dtype=torch.float32,
-        load_in_4bit=False,
-        full_finetuning=True,
-        use_gradient_checkpointing=False,
+    model, tokenizer = load_model(
+        recipe, weights, dtype=torch.float32, load_in_4bit=False, full_finetuning=True, use_gradient_checkpointing=False
     )
     return Policy(model, tokenizer, weights, longest(model, recipe))
 

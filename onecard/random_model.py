@@ -6,6 +6,7 @@ from typing import Any
 
 from onecard.card.models import stored_shape
 from onecard.data.samples import prompt_for, target_for
+from onecard.disk import whole_folder
 from onecard.recipe import Recipe
 from onecard.types import Sample
 
@@ -35,12 +36,14 @@ def stored(name: str) -> dict[str, Any]:
 
 
 def build_random_model(recipe: Recipe, samples: list[Sample], folder: Path) -> str:
-    """Write a random-weight model and a byte-level BPE tokenizer to `folder`; return its path.
+    """Write a random-weight model and a byte-level BPE tokenizer to `folder`, unless it is there; return its path.
 
     `tiny` is a Qwen3 of 0.35 to 0.45 M parameters; any other name is one of model_facts.json and has its shape.
     The tokenizer is trained on the samples as the chat template renders them. Digits are not split: the numbers of the
     synthetic problems become single tokens, which is what learns fastest here; bytes cover any other text.
     """
+    if folder.is_dir():  # an interrupted run made it
+        return str(folder)
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -72,6 +75,7 @@ def build_random_model(recipe: Recipe, samples: list[Sample], folder: Path) -> s
     model = AutoModelForCausalLM.from_config(config)
     if recipe.model.name != "tiny":
         model = model.to(torch.bfloat16)  # as such models are published; half the disk
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with whole_folder(folder) as unfinished:
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
     return str(folder)

@@ -46,6 +46,7 @@ class Model(Section):
     load_in_4bit: bool = True
     fast_inference: bool = False  # generate with vLLM, in this process; needs a CUDA card
     without_vllm: Literal["refuse", "slower"] = "refuse"  # what to do with a model that fast_inference does not support
+    trust_remote_code: bool = False  # run the Python files that a model brings along: only for one whose code you have read
     max_seq_length: Count  # prompt + completion, tokens
 
     @property
@@ -94,10 +95,15 @@ class Warmup(Section):
 
 
 class Grading(Section):
-    """What happens when a reward fails: see onecard/grading.py. `deadline_seconds` is for one batch, all rewards together."""
+    """What happens when a reward fails: see onecard/grading.py. `deadline_seconds` is for one batch, all rewards together.
+
+    A step whose rewards are all alike, or whose gradient is no number, changes nothing; after `max_skipped_steps` of them in a row the
+    run stops.
+    """
 
     on_error: Literal["stop", "skip_group"] = "stop"
     deadline_seconds: Positive = 60.0
+    max_skipped_steps: Count = 20
 
 
 if TYPE_CHECKING:
@@ -176,7 +182,11 @@ class Eval(Section):
 
 
 class Save(Section):
+    """A checkpoint every so many steps, and whenever so many minutes have passed; the newest `keep` stay, and the best on the dev split."""
+
     every_steps: Count
+    every_minutes: Positive = 10.0
+    keep: Count = 2
 
 
 class Recipe(Section):
@@ -187,6 +197,7 @@ class Recipe(Section):
     anchor: str | None = None  # a published result to put beside ours
     measured: str = "not yet"  # what has been measured, and where it stands
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    pilot: Annotated[int, Field(ge=0)] = 32  # training problems answered before step 1: is there anything to learn? 0: none
     model: Model
     lora: Lora
     data: Data

@@ -1,6 +1,6 @@
 """The run folder: where everything that one run makes is found afterwards."""
 
-import json
+import fcntl
 import os
 import platform
 import re
@@ -8,28 +8,29 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import yaml
-
+from onecard.disk import write_json, write_yaml
 from onecard.recipe import Recipe
 from onecard.types import FOLDER_NAME, UserError
 
 PACKAGES = ("unsloth", "unsloth_zoo", "trl", "transformers", "peft", "bitsandbytes", "torch", "datasets", "tensorboard")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
-    """runs/<name>/ and the seconds that each phase took."""
+    """runs/<name>/, locked for this process, and the seconds that each phase took, in an interrupted run before too."""
 
     folder: Path
+    lock: IO[str]
+    resumed: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
+    begun: tuple[str, float] | None = None  # the phase under way, and when it was last noted
 
     @property
     def metrics(self) -> Path:
@@ -39,6 +40,26 @@ class Run:
     def adapter(self) -> Path:
         return self.folder / "adapter"
 
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def recipe(self) -> Path:
+        return self.folder / "recipe.resolved.yaml"
+
+    @property
+    def environment(self) -> Path:
+        return self.folder / "environment.json"
+
+    @property
+    def pilot(self) -> Path:
+        return self.folder / "pilot.json"
+
+    @property
+    def phases(self) -> Path:
+        return self.folder / "seconds.json"
+
     def evaluation(self, benchmark: str, when: str) -> Path:
         """The folder of one evaluation: `when` is before, after or step-N."""
         return self.folder / "eval" / f"{benchmark}-{when}"
@@ -46,36 +67,63 @@ class Run:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Time what is inside as one phase of the run."""
-        started = time.monotonic()
+        self.begun = (name, time.monotonic())
         yield
-        self.seconds[name] = round(time.monotonic() - started, 2)
+        self.note_seconds()
+        self.begun = None
+
+    def note_seconds(self) -> None:
+        """Write down the seconds of each phase until now, so that a run that is killed later still counts them."""
+        if self.begun:
+            name, since = self.begun
+            self.begun = (name, time.monotonic())
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + self.begun[1] - since, 2)
+        write_json(self.phases, self.seconds)
 
     def discard(self) -> None:
-        """Remove the folder of a run that stopped over bad input before its first metric."""
-        if not self.metrics.exists():
+        """Remove the folder of a new run that stopped over bad input before its first metric."""
+        if not self.resumed and not self.metrics.exists():
             shutil.rmtree(self.folder)
 
 
 def open_run(recipe: Recipe, root: Path, name: str | None) -> Run:
-    """Make the run folder with recipe.resolved.yaml and environment.json.
-
-    Named `name`, which must be new, or else after the recipe: tiny, tiny-2, tiny-3 ...
-    """
-    if name is None:
-        name = next(n for i in count(1) if not (root / (n := recipe.name if i == 1 else f"{recipe.name}-{i}")).exists())
-    elif not re.match(FOLDER_NAME, name):
-        raise UserError(f"--name {name}: wanted a plain folder name of letters, digits, '.', '_' and '-'")
-    folder = root / name
+    """Make the run folder, named `name` or else after the recipe, with recipe.resolved.yaml and environment.json."""
+    folder = folder_of(recipe, root, name)
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
-        raise UserError(f"--name {name}: {folder} exists already; choose another name or remove that folder") from None
+        raise UserError(
+            f"{folder} exists already: add --resume to go on with that run, --name NAME to begin another, or remove the folder"
+        ) from None
     except OSError as error:
         raise UserError(f"cannot make the run folder {folder}: {error.strerror}{who_may_write(root)}") from None
-    run = Run(folder)
-    write_yaml(folder / "recipe.resolved.yaml", recipe.model_dump(mode="json"))
-    write_json(folder / "environment.json", environment())
+    run = Run(folder, lock_folder(folder))
+    write_yaml(run.recipe, recipe.model_dump(mode="json"))
+    write_json(run.environment, environment())
     return run
+
+
+def folder_of(recipe: Recipe, root: Path, name: str | None) -> Path:
+    if name is not None and not re.match(FOLDER_NAME, name):
+        raise UserError(f"--name {name}: wanted a plain folder name of letters, digits, '.', '_' and '-'")
+    return root / (recipe.name if name is None else name)
+
+
+def lock_folder(folder: Path) -> IO[str]:
+    """Hold a run folder until this process ends, however it ends. Raises UserError where another process holds it."""
+    try:
+        lock = (folder / ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}{who_may_write(folder)}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        raise UserError(f"{folder} is in use by process {lock.read() or '?'}; wait for it, or choose another --name") from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
 
 
 def who_may_write(folder: Path) -> str:
@@ -91,33 +139,19 @@ def who_may_write(folder: Path) -> str:
 
 
 def environment() -> dict[str, Any]:
-    """What the run ran on: versions, platform, the code's commit."""
+    """What the run ran on: versions, platform, the code's commit. A token that stands in the command is not kept."""
     command = ["git", "describe", "--always", "--dirty"]
     git = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False) if shutil.which("git") else None
+    token = os.environ.get("HF_TOKEN") or "\0"
     return {
-        "command": sys.argv,
+        "command": [argument.replace(token, "$HF_TOKEN") for argument in sys.argv],
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "commit": (git and git.stdout.strip()) or None,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": versions(),
     }
 
 
-def write_json(file: Path, content: Any) -> None:
-    write_whole(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_jsonl(file: Path, rows: Iterable[Any]) -> None:
-    write_whole(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def write_yaml(file: Path, content: Any) -> None:
-    write_whole(file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a text file so that it is there whole or, after a kill, not at all."""
-    unfinished = file.with_name(f"{file.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8", errors="surrogatepass")
-    unfinished.replace(file)
+def versions() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES}

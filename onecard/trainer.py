@@ -1,21 +1,26 @@
 """TRL's trainers, built from a recipe. The only place that imports trl (after unsloth, which patches it)."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import onecard.policy as policy  # isort: skip  (imports unsloth, which must come before trl)
 import torch
 from datasets import Dataset
 from pydantic import TypeAdapter, ValidationError
+from torch.utils.data import Sampler
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
+from onecard.checkpoint import ADAPTER, Checkpoint
 from onecard.data.samples import prompt_for, target_for
 from onecard.grading import Grader, opens_think
 from onecard.grpo import grpo_settings
 from onecard.recipe import Recipe
 from onecard.step_time import StepTime
+from onecard.training_state import load_adapter, put_random_states, put_state, read_tree
 from onecard.types import Sample, UserError
+from onecard.vllm_generation import seed_requests
 
 
 def build_config(recipe: Recipe, folder: Path) -> GRPOConfig:
@@ -32,13 +37,63 @@ def build_config(recipe: Recipe, folder: Path) -> GRPOConfig:
         raise UserError(f"grpo: TRL refuses these settings: {error}") from None
 
 
+class ResumableTrainer(GRPOTrainer):
+    """TRL's trainer, and where transformers would unpickle a checkpoint, ours is read. Our Keeper writes them."""
+
+    grader: Grader
+    step_time: StepTime
+    state_read: dict[str, Any]
+
+    def train_from(self, checkpoint: Checkpoint | None) -> None:
+        """Train to the end, from a checkpoint's step on where there is one. At the last step there is but the adapter to put back."""
+        if checkpoint and checkpoint.step >= self.args.max_steps:
+            load_adapter(self.model, checkpoint.folder / ADAPTER)
+        else:
+            self.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load_adapter(self.model, Path(resume_from_checkpoint) / ADAPTER)
+        self.state_read = read_tree(Path(resume_from_checkpoint))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            put_state(self, self.state_read)
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        """put_state has."""
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            put_random_states(self.state_read["random"])
+
+    def _get_train_sampler(self, dataset: Any = None) -> "PromptOrder":
+        return PromptOrder(super()._get_train_sampler(dataset), self.args.seed)
+
+
+class PromptOrder(Sampler[int]):
+    """TRL's order of prompts, shuffled anew for each epoch by seed and epoch alone, so that it can be begun at any epoch."""
+
+    def __init__(self, repeated: Any, seed: int) -> None:
+        self.repeated, self.seed, self.epoch = repeated, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        self.repeated.generator.manual_seed(self.seed + self.epoch)
+        return iter(self.repeated)
+
+    def __len__(self) -> int:
+        return len(self.repeated)
+
+
 def build_trainer(
     recipe: Recipe, config: GRPOConfig, policy: policy.Policy, samples: list[Sample], callbacks: list[TrainerCallback]
-) -> GRPOTrainer:
+) -> ResumableTrainer:
     """GRPO on `samples`, watched by `callbacks`."""
     config.use_vllm = policy.adapter_folder is not None  # not so where a recipe allows to do without it
     grader = Grader(recipe, samples, policy.end_tokens, opens_think(recipe, policy.tokenizer))
-    trainer = GRPOTrainer(
+    trainer = ResumableTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,
         reward_funcs=grader.reward_functions(),
@@ -47,6 +102,9 @@ def build_trainer(
         callbacks=callbacks,
     )
     trainer.step_time = StepTime(trainer)
+    trainer.grader = grader
+    if config.use_vllm:
+        seed_requests(policy.model.vllm_engine, recipe.seed, lambda: trainer.state.global_step)
     for callback in callbacks:
         callback.trainer = trainer  # TRL does not hand it to them
     trainer.remove_callback(PrinterCallback)  # our progress display says it better

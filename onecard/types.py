@@ -12,6 +12,10 @@ class UserError(ValueError):
     """Something that the person at the keyboard can put right: one sentence, exit code 2, no traceback."""
 
 
+class RunFailed(RuntimeError):
+    """A run that cannot go on, told without a traceback: exit code 1. What it has kept can be resumed."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One problem. `gold` is the bare number that counts as right, `solution` the worked text for the warm-up."""
@@ -68,13 +72,17 @@ class Score:
 
 @dataclass(frozen=True)
 class Rollout:
-    """A completion as rewards see it. `think_opened`: the chat template itself wrote <think> at the prompt's end."""
+    """A completion as rewards see it. `think_opened`: the chat template itself wrote <think> at the prompt's end.
+
+    `place` is its place among all the completions of a run, the same in a run that was interrupted and resumed.
+    """
 
     sample: Sample
     text: str
     tokens: int
     truncated: bool = False
     think_opened: bool = False
+    place: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a vLLM engine is told and what it answers, for the engine in training and the one that stands alone."""
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 from onecard.types import Completion, Sampling
@@ -22,3 +23,29 @@ def sampling_params(sampling: Sampling, index: int, ends: set[int]) -> Any:
 
 def completion_of(output: Any) -> Completion:
     return Completion(output.text, len(output.token_ids), truncated=output.finish_reason == "length")
+
+
+def seed_requests(engine: Any, seed: int, step: Callable[[], int]) -> None:
+    """Give every request that this engine is asked from now on, and that has no seed, one of its own: from the run's seed, the step, the
+    prompt, and which of the step's requests it is. A resumed run then does not draw again what it drew before.
+
+    Without a seed vLLM draws from one stream that begins alike in every process.
+    """
+    plain = engine.generate
+    asked = [-1, 0]  # a step, and how many requests it has had
+
+    def generate(prompts: Any, sampling_params: Any = None, *arguments: Any, **named: Any) -> Any:
+        if asked[0] != step():
+            asked[:] = [step(), 0]
+        several = isinstance(prompts, list | tuple)
+        given = list(sampling_params) if isinstance(sampling_params, list | tuple) else [sampling_params] * (len(prompts) if several else 1)
+        seeded = []
+        for prompt, params in zip(prompts if several else [prompts], given, strict=True):
+            asked[1] += 1
+            own = params.clone()
+            if own.seed is None:
+                own.seed = zlib.crc32(f"{seed} {asked[0]} {asked[1]} {prompt!r}".encode())
+            seeded.append(own)
+        return plain(prompts, seeded if several else seeded[0], *arguments, **named)
+
+    engine.generate = generate

@@ -1,4 +1,4 @@
-"""The largest step that a recipe admits, tried before the first: memory runs out in the first minute or not at all."""
+"""The largest step that a recipe admits, tried before the first of a process: memory runs out in the first minute or not at all."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +22,12 @@ class TryWorstCase(TrainerCallback):
 
     def __init__(self, recipe: Recipe, display: Display) -> None:
         self.recipe, self.display = recipe, display
+        self.tried = False
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if state.global_step:
+        if self.tried:
             return
+        self.tried = True
         metrics = {mode: {name: list(values) for name, values in found.items()} for mode, found in self.trainer._metrics.items()}
         device = self.trainer.model.device
         try:

@@ -24,6 +24,12 @@ class Loader(yaml.SafeLoader):
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):  # nine lines of them can stand for a billion values
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem="aliases (*name) are not taken; write the value out", problem_mark=mark)
+        return super().compose_node(parent, index)
+
 
 Loader.yaml_implicit_resolvers = {}  # the parent's are YAML 1.1
 for tag, pattern, first in (

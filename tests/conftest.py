@@ -21,15 +21,20 @@ def run_train(
     *settings: str,
     name: str | None = None,
     python: tuple[str, ...] = (str(ROOT / "train.py"),),
+    extra: tuple[str, ...] = (),
+    prefix: tuple[str, ...] = (),
     address_space_gib: int | None = None,
+    file_size_kib: int | None = None,
+    environment: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """recipes/<recipe>.yaml with `settings`, in a process of its own, with `cwd` as the folder that gets runs/; offline."""
     options = [part for setting in settings for part in ("--set", setting)] + (["--name", name] if name else [])
-    command = [sys.executable, *python, str(ROOT / f"recipes/{recipe}.yaml"), *options]
-    if address_space_gib:
-        command = ["bash", "-c", f'ulimit -v {address_space_gib * 2**20}; exec "$@"', "bash", *command]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    command = [*prefix, sys.executable, *python, str(ROOT / f"recipes/{recipe}.yaml"), *options, *extra]
+    limits = {"v": address_space_gib and address_space_gib * 2**20, "f": file_size_kib}
+    if limit := " ".join(f"ulimit -{letter} {value};" for letter, value in limits.items() if value):
+        command = ["bash", "-c", f'{limit} exec "$@"', "bash", *command]
+    variables = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "120", "PYTHONPATH": str(ROOT)} | (environment or {})
+    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=900, check=False)
 
 
 @pytest.fixture(scope="session")
@@ -84,3 +89,44 @@ def write_evaluation(folder: Path, items: list[EvalItem], **changes: Any) -> Non
     record = open_record(folder, settings | changes)
     record.add(dict(enumerate(items)))
     record.finish({"scores": scores(record.result), "speed": {"seconds": 1.0, "tokens": 10, "completions_kept": 0}})
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--reliability", type=Path, help="write a table of the faults that were tested, and what came of each, to this file")
+
+
+class Reliability:
+    """Counts the outcomes of the tests that are marked as a fault, and writes them as a table."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.faults: dict[str, tuple[str, str]] = {}  # of each test
+        self.counts: dict[tuple[str, str], list[int]] = {}  # cases, and those that held
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            if mark := item.get_closest_marker("fault"):
+                self.faults[item.nodeid] = mark.args
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.nodeid in self.faults and (report.when == "call" or report.failed) and not report.skipped:
+            count = self.counts.setdefault(self.faults[report.nodeid], [0, 0])
+            cases = int(str(dict(report.user_properties).get("cases", 1)))
+            count[0] += cases
+            count[1] += cases if report.passed else 0
+
+    def pytest_sessionfinish(self) -> None:
+        lines = ["# What was done to a run, and what came of it", ""]
+        lines += [
+            "Made by `make faults` from the outcomes of the tests themselves; each case is a fault that was brought about.",
+            "",
+        ]
+        lines += ["| fault | what must hold | cases | held |", "|---|---|---|---|"]
+        lines += [f"| {what} | {holds} | {cases} | {held} |" for (what, holds), (cases, held) in self.counts.items()]
+        cases, held = (sum(count[place] for count in self.counts.values()) for place in (0, 1))
+        self.file.write_text("\n".join([*lines, f"| all | | {cases} | {held} |", ""]), encoding="utf-8")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if file := config.getoption("--reliability"):
+        config.pluginmanager.register(Reliability(file))

@@ -11,8 +11,8 @@ from conftest import ROOT
 from bench.gpu import fixed_length, for_bench, middle, notes, stock_uses_vllm, table
 from bench.gpu_check import passed, read_outcomes, screen
 from onecard.card.gpu import Card, find_cards
+from onecard.disk import write_json, write_jsonl
 from onecard.recipe import load_recipe
-from onecard.runs import write_json, write_jsonl
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit

@@ -11,8 +11,9 @@ from conftest import item, write_evaluation
 from eval.record import read_result
 from eval.report import write_report
 from eval.results import compare
+from onecard.disk import write_json, write_jsonl
 from onecard.recipe import load_recipe
-from onecard.runs import open_run, write_json, write_jsonl
+from onecard.runs import open_run
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.unit, pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on this machine")]

@@ -95,3 +95,17 @@ def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path: Path, arguments:
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     assert {file for file in tmp_path.rglob("*") if ".cache" not in file.parts} == there
+
+
+@pytest.mark.fault("a model that brings Python code of its own", "refused unless the recipe trusts it; nothing of it is run")
+def test_code_that_a_model_brings_along_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    config = {"model_type": "odd", "auto_map": {"AutoConfig": "configuration_odd.OddConfig"}}
+    (tmp_path / "model/config.json").write_text(json.dumps(config))
+    (tmp_path / "model/configuration_odd.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    done = train(str(ROOT / "recipes/tiny.yaml"), "--set", "model.name=model", "--set", "warmup=null", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "model.name: model brings Python code of its own along" in done.stderr
+    assert "`model.trust_remote_code: true` runs it" in done.stderr
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "runs").exists()

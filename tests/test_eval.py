@@ -238,6 +238,7 @@ def test_a_named_data_folder_is_never_replaced_by_another(tmp_path: Path) -> Non
         task_of("gsm8k", root=tmp_path)
 
 
+@pytest.mark.fault("test problems among the training rows", "refused with the rows' numbers")
 def test_problems_that_were_trained_on_are_refused_with_their_rows() -> None:
     task = tiny_task()
     samples = [Sample("7", f" {task.problems[1].question}\n", "1"), Sample("8", "something else", "2")]

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,6 +48,7 @@ def call(grader: Grader, texts: list[str], ids: list[list[int]] | None = None) -
             sample_id=names,
             prompts=[],
             log_metric=lambda name, value: logged.append(value),
+            trainer_state=SimpleNamespace(global_step=3),
         )
         for function in grader.reward_functions()
     ]
@@ -72,11 +74,12 @@ def test_a_new_batch_is_graded_anew(tmp_path: Path) -> None:
 
 def test_a_completion_without_an_end_token_is_truncated(tmp_path: Path) -> None:
     grade = grader(tmp_path)
-    rollouts = [grade.rollout([{"content": "x"}], ids, "1") for ids in ([1, END], [1, 2], [])]
+    rollouts = [grade.rollout([{"content": "x"}], ids, "1", 0) for ids in ([1, END], [1, 2], [])]
     assert [rollout.truncated for rollout in rollouts] == [False, True, True]
     assert [rollout.tokens for rollout in rollouts] == [2, 2, 0]
 
 
+@pytest.mark.fault("a reward that raises, hangs, pays NaN, with on_error: stop", "the run stops, naming reward and sample")
 @pytest.mark.parametrize(
     ("text", "reason"), [("raise", "KeyError: 'boom'"), ("nan", "wanted a finite number"), ("hang", "no value within 0.3 s")]
 )
@@ -90,6 +93,7 @@ def test_a_fault_stops_the_run_and_names_reward_and_sample(tmp_path: Path, text:
     assert time.monotonic() - started < 3
 
 
+@pytest.mark.fault("a reward that raises, hangs, pays NaN, with on_error: skip_group", "its group is left out and counted")
 @pytest.mark.parametrize("text", ["raise", "nan", "hang"])
 def test_skip_group_leaves_the_whole_group_out_and_counts(tmp_path: Path, text: str) -> None:
     grade = grader(tmp_path, "grading.deadline_seconds=0.3", "grading.on_error=skip_group")

@@ -114,6 +114,10 @@ def test_sequence_that_does_not_fit_shows_the_arithmetic() -> None:
     assert "112 + max_completion_length 100 = 212 tokens is more than model.max_seq_length 160; raise that to 212" in message
 
 
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))  # 2 x 9^11 values
+
+
+@pytest.mark.fault("a recipe that is broken YAML, makes Python objects, or is a bomb of aliases", "refused in one line, nothing is run")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -124,6 +128,8 @@ def test_sequence_that_does_not_fit_shows_the_arithmetic() -> None:
         ("", "a recipe is a mapping of sections"),
         ("name: !!python/object/apply:os.system ['true']\n", "broken YAML"),
         ("? [a, b]\n: 1\n", "broken YAML"),
+        ("a: &a [x, x]\nb: *a\n", "line 2: broken YAML: aliases (*name) are not taken; write the value out"),
+        (BOMB, "line 2: broken YAML: aliases (*name) are not taken"),
     ],
 )
 def test_bad_yaml_is_told_in_one_line(tmp_path: Path, text: str, expected: str) -> None:
@@ -146,6 +152,7 @@ def test_folder_and_missing_file_name_what_there_is() -> None:
     assert "did you mean 'recipes/tiny.yaml'?" in fault("recipes/tinny.yaml")
 
 
+@pytest.mark.fault("a name that would leave the runs folder", "refused")
 @pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "", "a b"])
 def test_names_that_would_leave_the_runs_folder_are_refused(name: str) -> None:
     assert "name" in fault(TINY, f"name={name}")

@@ -11,9 +11,10 @@ from rich.console import Console
 from eval.record import read_result
 from eval.report import CURVES, draw, fenced, summary, write_report
 from eval.results import compare
+from onecard.disk import write_json, write_jsonl
 from onecard.display import Display
 from onecard.recipe import load_recipe
-from onecard.runs import open_run, write_json, write_jsonl
+from onecard.runs import open_run
 
 pytestmark = pytest.mark.unit
 ATTACK = "</pre></script><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -57,6 +58,7 @@ def test_a_curve_without_values_is_left_out(folder: Path) -> None:
     assert 'id="curve-kl"' not in (folder / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.fault("a model that writes HTML and scripts", "report.html shows them as text")
 def test_what_a_model_wrote_is_text(folder: Path) -> None:
     """tests/test_browser.py asks a real browser the same."""
     page = (folder / "report.html").read_text(encoding="utf-8")

@@ -174,8 +174,10 @@ def test_answer_is_number() -> None:
 
 def test_the_random_control_pays_about_half_whatever_is_written() -> None:
     coin = build("random")
-    values = [coin.score(Rollout(Sample("1", "q", "18"), right("x"), 1)) for _ in range(1000)]
+    rollouts = [Rollout(Sample("1", "q", "18"), right("x"), 1, place=place) for place in range(1000)]
+    values = [coin.score(rollout) for rollout in rollouts]
     assert 400 < sum(score.value for score in values if score) < 600
+    assert values == [coin.score(rollout) for rollout in rollouts]  # a resumed run is paid as it would have been
 
 
 def test_presets_expand_into_weighted_parts() -> None:

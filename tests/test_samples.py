@@ -3,6 +3,7 @@
 import json
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,7 @@ def test_golds_with_commas_and_signs(answer: str, gold: str) -> None:
     assert read_rows([{"question": "q", "answer": answer}], "rows")[0].gold == gold
 
 
+@pytest.mark.fault("a row whose answer is no number", "refused with the row's number")
 @pytest.mark.parametrize(
     "answer", ["seven", "so 7", "#### seven", "#### 3,5", "#### \u0661\u0668", "####", "#### 1 2", "#### --1", "#### 1e5"]
 )
@@ -87,10 +89,47 @@ def test_unusual_line_ends_inside_a_question_break_nothing(tmp_path: Path) -> No
     assert [sample.question for sample in load_samples(Source(str(tmp_path)), "train")] == [question, question]
 
 
+@pytest.mark.fault("data that is no UTF-8", "refused with the line's number")
 def test_bad_utf8_is_named_by_line(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_bytes(b'{"question": "q", "answer": "#### 1"}\n{"question": "\xff"}\n')
     with pytest.raises(UserError, match="line 2: not JSON"):
         read_jsonl(tmp_path / "train.jsonl")
+
+
+@pytest.mark.fault("a row with a column missing, a null, a number for text, a megabyte of text", "refused with the row's number")
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"question": "q"}, "no text in column 'answer' (the row has: question)"),
+        ({"problem": "q", "answer": "1"}, "no text in column 'question'"),
+        ({"question": "q", "answer": None}, "no text in column 'answer'"),
+        ({"question": 7, "answer": "1"}, "no text in column 'question'"),
+        ({"question": "  ", "answer": "1"}, "no text in column 'question'"),
+        (["q", "1"], "no text in column 'question' (the row has: list)"),
+        ({"question": "q" * 10**6, "answer": "1"}, "1,000,000 characters in column 'question', and 100,000 are taken"),
+        ({"question": "q", "answer": "1", "id": 1.5}, "the id must be text or a whole number, got 1.5"),
+    ],
+)
+def test_a_bad_row_is_named(row: Any, told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_rows([{"question": "q", "answer": "#### 1"}, row], "rows")
+    assert str(caught.value).startswith("rows, row 2: ")
+    assert told in str(caught.value)
+
+
+@pytest.mark.fault("two rows with one id", "refused with both rows' numbers")
+@pytest.mark.parametrize("ids", [("a", "a"), (7, "7"), (None, 1)])
+def test_ids_stand_once(ids: tuple[Any, Any]) -> None:
+    rows = [{"question": f"q{n}", "answer": "1", **({} if name is None else {"id": name})} for n, name in enumerate(ids)]
+    with pytest.raises(UserError, match=r"rows, row 2: the id '\w' stands in row 1 already"):
+        read_rows(rows, "rows")
+
+
+def test_a_sample_is_known_by_its_rows_id() -> None:
+    assert [s.id for s in read_rows([{"question": "q", "answer": "1", "id": "x7"}, {"question": "r", "answer": "1"}], "rows")] == [
+        "x7",
+        "2",
+    ]
 
 
 def test_calculator_annotations_are_left_out_of_solutions() -> None:

@@ -7,6 +7,20 @@ from typing import Any, Literal
 from onecard.types import UserError
 
 
+def check_code(name: str, trusted: bool) -> None:
+    """Raise UserError where a model in a folder brings Python files of its own along and the recipe does not say to run them."""
+    config = Path(name) / "config.json"
+    if not trusted and config.is_file() and b'"auto_map"' in config.read_bytes():
+        raise UserError(foreign_code(name))
+
+
+def foreign_code(name: str) -> str:
+    return (
+        f"model.name: {name} brings Python code of its own along, which would run with your rights; if you have read it, "
+        "`model.trust_remote_code: true` runs it"
+    )
+
+
 def check_available(name: str, kind: Literal["model", "dataset"], key: str) -> None:
     """Pass when `name` is a folder, is in the local hub cache, or answers on the hub; else UserError naming `key`."""
     if Path(name).is_dir():

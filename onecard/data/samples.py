@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from onecard.recipe import Recipe
 
 SYNTHETIC = "tiny"
+LONGEST_TEXT = 100_000  # characters of a question or an answer; GSM8K's longest have about a thousand
 DEV_PART = 15  # one training row in this many is carved off as the dev split
 GOLD = re.compile(r"-?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]+)?")
 
@@ -81,9 +82,15 @@ def read_jsonl(file: Path) -> list[Any]:
 def read_rows(rows: Iterable[Any], source: str) -> list[Sample]:
     """{question, answer} rows as samples; an answer is "working #### gold", as GSM8K has it, or the bare number.
 
-    Raises UserError with the row's number.
+    A sample is known by its row's `id`, if it has one, else by the row's number. Raises UserError with the row's number.
     """
-    samples = [read_row(row, f"{source}, row {number}", number) for number, row in enumerate(rows, start=1)]
+    samples: list[Sample] = []
+    first: dict[str, int] = {}
+    for number, row in enumerate(rows, start=1):
+        sample = read_row(row, f"{source}, row {number}", number)
+        if first.setdefault(sample.id, number) != number:
+            raise UserError(f"{source}, row {number}: the id {sample.id!r} stands in row {first[sample.id]} already; give each row its own")
+        samples.append(sample)
     if not samples:
         raise UserError(f"{source}: no rows; at least one {{question, answer}} row is needed")
     return samples
@@ -96,10 +103,15 @@ def read_row(row: Any, where: str, number: int) -> Sample:
             raise UserError(f"{where}: no text in column {column!r} (the row has: {found}); wanted question and answer")
         if any("\ud800" <= character <= "\udfff" for character in row[column]):
             raise UserError(f"{where}: half of a surrogate pair in column {column!r}; that is no text that can be written as UTF-8")
+        if len(row[column]) > LONGEST_TEXT:
+            length = len(row[column])
+            raise UserError(f"{where}: {length:,} characters in column {column!r}, and {LONGEST_TEXT:,} are taken; is it one problem?")
+    if not isinstance(row.get("id", ""), str | int):
+        raise UserError(f"{where}: the id must be text or a whole number, got {row['id']!r}")
     solution, _, gold = row["answer"].rpartition("####")
     if not GOLD.fullmatch(gold.strip()):
         raise UserError(f"{where}: the answer must be a number or end in '#### NUMBER', got {row['answer'][-40:]!r}")
-    return Sample(str(number), row["question"], gold.strip().replace(",", ""), CALCULATOR.sub("", solution).strip())
+    return Sample(str(row.get("id", number)), row["question"], gold.strip().replace(",", ""), CALCULATOR.sub("", solution).strip())
 
 
 def prompt_for(sample: Sample, system_prompt: str | None) -> list[dict[str, str]]:

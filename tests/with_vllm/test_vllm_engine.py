@@ -55,3 +55,32 @@ def test_vllm_writes_what_transformers_writes(run: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", merge, str(run)], check=True, timeout=120)
     assert agreement(completions(run, "vllm", str(run / "merged")), tuned) >= 0.95
+
+
+def test_requests_of_a_step_are_seeded_one_by_one_and_alike_after_a_resumption(run: Path) -> None:
+    """One prompt asked four times in a step gives several answers; the same step in another process the same ones; another step others."""
+    code = """
+import sys, os
+os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
+from vllm import LLM, SamplingParams
+from onecard.vllm_generation import seed_requests
+llm = LLM(model=sys.argv[1], dtype="float32", max_model_len=160, gpu_memory_utilization=0.3, seed=0)
+step = [int(sys.argv[2])]
+seed_requests(llm, 7, lambda: step[0])
+prompts = [{"prompt_token_ids": [5, 6, 7, 8]}] * 4
+for step[0] in (step[0], step[0] + 1):
+    outputs = llm.generate(prompts, sampling_params=SamplingParams(temperature=1.0, max_tokens=24), use_tqdm=False)
+    print("drawn", [list(output.outputs[0].token_ids) for output in outputs])
+"""
+
+    def drawn(first_step: int) -> list[str]:
+        command = [sys.executable, "-c", code, str(run / "base-model"), str(first_step)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return [line for line in done.stdout.splitlines() if line.startswith("drawn")]
+
+    whole, resumed = drawn(1), drawn(2)
+    assert whole[1] == resumed[0]
+    assert len({*whole, *resumed}) == 3
+    for line in whole:
+        assert len({str(tokens) for tokens in json.loads(line.removeprefix("drawn "))}) > 1

@@ -1,0 +1,109 @@
+"""Checkpoints on the disk: there whole or not at all, and believed only where every byte is as it was written.
+
+checkpoints/checkpoint-50/
+    adapter/                 the LoRA adapter, as PEFT reads it
+    state.json               optimizer, scheduler, scaler, random states and counters; its tensors are in
+    state.safetensors
+    trainer_state.json       transformers' own account of where training stands
+    metrics.jsonl            the run's, up to this step
+    manifest.json            size and hash of each of the above, what they belong to, and a hash of itself; written last
+"""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onecard.disk import UNFINISHED, whole_folder, write_json
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+ADAPTER, STATE, TENSORS, TRAINER_STATE, METRICS = "adapter", "state.json", "state.safetensors", "trainer_state.json", "metrics.jsonl"
+DAMAGED = ".damaged"  # the end of the name of a checkpoint that was not believed
+
+
+class Damaged(ValueError):
+    """A checkpoint that is not as it was written: what is wrong with which file."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose every file was verified. `facts`: what it belongs to (recipe, data, base, versions)."""
+
+    folder: Path
+    step: int
+    facts: dict[str, Any]
+
+
+@contextmanager
+def new_checkpoint(root: Path, step: int, facts: dict[str, Any]) -> Iterator[Path]:
+    """A folder to fill with the files of a checkpoint; it gets its manifest and its name when the block has ended well."""
+    with whole_folder(root / f"checkpoint-{step}") as folder:
+        yield folder
+        files = {str(file.relative_to(folder)): describe(file) for file in sorted(folder.rglob("*")) if file.is_file()}
+        manifest = {"format": FORMAT, "step": step, "facts": json.loads(json.dumps(facts)), "files": files}
+        write_json(folder / MANIFEST, manifest | {"sha256": hash_of(manifest)})
+
+
+def describe(file: Path) -> dict[str, Any]:
+    with file.open("rb") as content:
+        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+
+
+def hash_of(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """A checkpoint with every file held against the manifest. Raises Damaged."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        if manifest["format"] != FORMAT:
+            raise Damaged(f"{MANIFEST} has format {manifest['format']}, and this version reads {FORMAT}")
+        if manifest.pop("sha256") != hash_of(manifest):
+            raise Damaged(f"{MANIFEST} is not as it was written")
+        for name, expected in manifest["files"].items():
+            if not (folder / name).is_file():
+                raise Damaged(f"{name} is missing")
+            if describe(folder / name) != expected:
+                raise Damaged(f"{name} is not as it was written")
+        return Checkpoint(folder, manifest["step"], manifest["facts"])
+    except FileNotFoundError:
+        raise Damaged(f"{MANIFEST} is missing") from None
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        if isinstance(error, Damaged):
+            raise
+        raise Damaged(f"{MANIFEST} cannot be read: {type(error).__name__}") from None
+
+
+def find_checkpoints(root: Path) -> list[Path]:
+    """The folders of finished checkpoints, verified or not, newest first."""
+    named = [(int(match[1]), folder) for folder in root.glob("checkpoint-*") if (match := re.fullmatch(r"checkpoint-(\d+)", folder.name))]
+    return [folder for _, folder in sorted(named, reverse=True)]
+
+
+def newest_checkpoint(root: Path, say: Callable[[str], None]) -> Checkpoint | None:
+    """The newest checkpoint that verifies. Those that do not are told, and put aside under another name."""
+    for folder in find_checkpoints(root):
+        try:
+            return read_checkpoint(folder)
+        except Damaged as error:
+            aside = folder.with_name(f"{folder.name}{DAMAGED}")
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
+            say(f"{folder} is damaged ({error}); it is now {aside.name}, and the one before it is used")
+    return None
+
+
+def prune(root: Path, keep: int, best: int | None) -> None:
+    """Remove all checkpoints but the newest `keep` and the one of step `best`, and what killed processes left half-written."""
+    for folder in find_checkpoints(root)[keep:]:
+        if folder.name != f"checkpoint-{best}":
+            shutil.rmtree(folder)
+    for folder in root.glob(f"*{UNFINISHED}"):
+        shutil.rmtree(folder)

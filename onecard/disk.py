@@ -1,0 +1,71 @@
+"""Files and folders that are there whole or not at all, also after a kill or a power cut."""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+UNFINISHED = ".unfinished"  # the end of the name of what is still being written
+TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM}
+
+
+def write_json(file: Path, content: Any) -> None:
+    write_whole(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_jsonl(file: Path, rows: Iterable[Any]) -> None:
+    write_whole(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def write_yaml(file: Path, content: Any) -> None:
+    write_whole(file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def write_whole(file: Path, content: str | bytes) -> None:
+    """Replace a file's content in one step."""
+    unfinished = file.with_name(f"{file.name}{UNFINISHED}")
+    unfinished.write_bytes(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
+    sync(unfinished)
+    unfinished.replace(file)
+    sync(file.parent)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A new folder to fill. It takes its name when the block has ended well and all in it is on the disk; else nothing is left of it."""
+    unfinished = folder.with_name(f"{folder.name}{UNFINISHED}")
+    shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process left
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        for place in [*unfinished.rglob("*"), unfinished]:
+            sync(place)
+        unfinished.rename(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    sync(folder.parent)
+
+
+def sync(place: Path) -> None:
+    """Have the operating system put a file or a folder's list of names on the disk now."""
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def disk_trouble(error: BaseException) -> str | None:
+    """What is wrong with the disk, where that is what an exception is about; libraries in Rust tell it in their text alone."""
+    if isinstance(error, OSError) and error.errno in TROUBLE:
+        return f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+    text = str(error)
+    told = next((code for code in TROUBLE if f"os error {code})" in text or f"code: {code}," in text), None)
+    return os.strerror(told) if told else None

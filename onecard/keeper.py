@@ -1,0 +1,64 @@
+"""Keeps a run: a copy of the last whole step in memory after every step, on the disk by plan, and at once when told to stop."""
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from onecard.checkpoint import new_checkpoint, prune
+from onecard.journal import Journal
+from onecard.recipe import Recipe
+from onecard.runs import Run
+from onecard.training_state import TrainingState, take_state, write_state
+
+if TYPE_CHECKING:
+    from trl import GRPOTrainer
+
+    from onecard.policy import Policy
+
+
+class Keeper(TrainerCallback):
+    """Comes after the callbacks that write to the journal, so that a checkpoint has the metrics of its own step.
+
+    A step is whole when its completions have served all their iterations: a checkpoint holds no completions.
+    """
+
+    trainer: "GRPOTrainer"  # set by build_trainer
+
+    def __init__(self, recipe: Recipe, run: Run, policy: "Policy", journal: Journal, facts: dict[str, Any], kept: int) -> None:
+        self.save, self.run, self.policy, self.journal, self.facts = recipe.save, run, policy, journal, facts
+        self.dev_accuracy = f"eval/{recipe.dev_benchmark}/accuracy"
+        self.ready: TrainingState | None = None
+        self.kept = kept  # the step of the newest checkpoint
+        self.kept_at = time.monotonic()
+        self.writing = threading.Lock()  # two threads keep: training, and the one that hears signals
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        step, trainer = state.global_step, self.trainer
+        if not logs or "loss" not in logs or trainer._step % (trainer.args.steps_per_generation * trainer.num_iterations):
+            return
+        self.ready = take_state(trainer, self.run.metrics.read_bytes())
+        planned = step // self.save.every_steps > self.kept // self.save.every_steps
+        minutes = (time.monotonic() - self.kept_at) / 60
+        if planned or minutes >= self.save.every_minutes or step in (state.max_steps, self.best_step()):
+            self.keep()
+
+    def best_step(self) -> int | None:
+        """The first step at which the accuracy on the dev split was highest; None before it was measured."""
+        measured = [line for line in self.journal.history if line.get(self.dev_accuracy) is not None]
+        return max(measured, key=lambda line: line[self.dev_accuracy])["step"] if measured else None
+
+    def keep(self) -> int:
+        """Put the last whole step on the disk, if it is not there yet; return its number, 0 where there is none."""
+        with self.writing:
+            state = self.ready
+            if state is not None and state.step > self.kept:
+                self.run.note_seconds()
+                with new_checkpoint(self.run.checkpoints, state.step, self.facts) as folder:
+                    write_state(state, folder, self.policy)
+                self.kept, self.kept_at = state.step, time.monotonic()
+                prune(self.run.checkpoints, self.save.keep, self.best_step())
+            return self.kept

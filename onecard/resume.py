@@ -1,0 +1,102 @@
+"""Going on with a run that was interrupted: the newest checkpoint that verifies, and nothing that came after it."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from eval.record import differences
+from onecard.checkpoint import DAMAGED, METRICS, Checkpoint, newest_checkpoint, prune
+from onecard.disk import UNFINISHED, write_json, write_whole, write_yaml
+from onecard.recipe import Recipe, load_recipe
+from onecard.runs import Run, environment, folder_of, lock_folder, versions
+from onecard.types import UserError
+
+# What may differ with --resume-anyway: it decides what is told, kept or checked, or how long training goes on, and not what a step does.
+HARMLESS = (
+    "claim", "caveat", "anchor", "measured", "card_gb", "save", "health", "pilot", "grading.max_skipped_steps", "grading.deadline_seconds",
+    "eval.every_steps", "eval.dev_problems", "grpo.max_steps",
+)  # fmt: skip
+
+
+def facts_of(recipe: Recipe, data: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint belongs to: the recipe, the training problems (a hash of them), the packages."""
+    return {"recipe": recipe.model_dump(mode="json"), "data": data, "versions": versions()}
+
+
+def resume_run(
+    recipe: Recipe, root: Path, name: str | None, facts: dict[str, Any], anyway: bool, say: Callable[[str], None]
+) -> tuple[Run, Checkpoint | None]:
+    """The run folder as it was when its newest checkpoint was kept, and that checkpoint; None where none was kept yet.
+
+    Raises UserError where there is no run, where another process is at it, or with the list of what differs.
+    """
+    folder = folder_of(recipe, root, name)
+    stored = folder / "recipe.resolved.yaml"
+    if not stored.is_file():
+        raise UserError(
+            f"--resume: there is no run in {folder}; leave --resume out to begin one (remove the folder, if it is there), or name another "
+            "with --name"
+        )
+    check_same(load_recipe(stored).model_dump(mode="json"), facts["recipe"], anyway, folder)
+    run = Run(folder, lock_folder(folder), resumed=True)
+    checkpoint = newest_checkpoint(run.checkpoints, say)
+    if checkpoint:
+        try:
+            check_belongs(checkpoint, facts, anyway, say)
+        except UserError:
+            run.lock.close()
+            raise
+    elif damaged := sorted(folder.name for folder in run.checkpoints.glob(f"*{DAMAGED}")):
+        run.lock.close()
+        raise UserError(
+            f"--resume: none of the checkpoints in {run.checkpoints} is whole; remove {', '.join(damaged)} there to begin GRPO anew"
+        )
+    forget_after(run, checkpoint, recipe.grpo.max_steps)
+    write_yaml(run.recipe, facts["recipe"])
+    write_json(run.environment, environment() | {"resumed": resumptions(run, checkpoint)})
+    if run.phases.is_file():
+        run.seconds = json.loads(run.phases.read_text(encoding="utf-8"))
+    return run, checkpoint
+
+
+def check_belongs(checkpoint: Checkpoint, facts: dict[str, Any], anyway: bool, say: Callable[[str], None]) -> None:
+    """Raise UserError unless a checkpoint is of this recipe and these training problems; say so where packages are others."""
+    check_same(checkpoint.facts["recipe"], facts["recipe"], anyway, checkpoint.folder)
+    if other := differences(checkpoint.facts["data"], facts["data"]):
+        raise UserError(f"--resume: the training problems are not those that {checkpoint.folder} was trained on: {'; '.join(other)}")
+    if other := differences(checkpoint.facts["versions"], facts["versions"]):
+        say(f"other packages than before, so the rest may not be what it would have been: {'; '.join(other)}")
+
+
+def check_same(before: dict[str, Any], now: dict[str, Any], anyway: bool, where: Path) -> None:
+    """Raise UserError with the keys that differ between two recipes, but for harmless ones with `anyway`."""
+    differing = differences(before, now)
+    harmful = [line for line in differing if not re.match(rf"({'|'.join(HARMLESS)})\b", line)]
+    remedy = "begin another run with --name" if harmful else "--resume-anyway goes on with these changes"
+    if harmful or (differing and not anyway):
+        raise UserError(f"--resume: the recipe is not the one of {where}: {'; '.join(harmful or differing)}; {remedy}")
+
+
+def forget_after(run: Run, checkpoint: Checkpoint | None, max_steps: int) -> None:
+    """Take back what was written after the checkpoint, and what a killed process left half-written."""
+    step = checkpoint.step if checkpoint else 0
+    later = [folder for folder in (run.folder / "eval").glob("*-step-*") if int(folder.name.rpartition("-")[2]) > step]
+    if step < max_steps:
+        later += (run.folder / "eval").glob("*-after")
+    for folder in [*later, *([run.adapter] if run.adapter.exists() else [])]:
+        shutil.rmtree(folder)
+    for place in run.folder.glob(f"*{UNFINISHED}"):
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+    if checkpoint:
+        write_whole(run.metrics, (checkpoint.folder / METRICS).read_bytes())
+        prune(run.checkpoints, keep=10**9, best=None)
+
+
+def resumptions(run: Run, checkpoint: Checkpoint | None) -> list[dict[str, Any]]:
+    """When and from which step the run was gone on with, this time included."""
+    before = json.loads(run.environment.read_text(encoding="utf-8")) if run.environment.is_file() else {}
+    now = environment()
+    return [*before.get("resumed", []), {"started": now["started"], "commit": now["commit"], "step": checkpoint.step if checkpoint else 0}]

@@ -1,0 +1,64 @@
+"""SIGTERM and SIGINT: what is done is kept within seconds, whatever the process is at, and the exit code says which signal it was.
+
+Python runs signal handlers in the main thread, between two of its own instructions: not while that thread is inside a long
+call of torch or vLLM. So the handlers do nothing, and a thread of its own reads the numbers of the signals from a socket that
+Python's C code writes them to at once. Only code that holds Python's lock all the while can keep that thread waiting, such as one
+regular expression that runs away in a reward of the user's own.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+
+import psutil
+
+from onecard.display import Display
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopping:
+    """Hears the signals from its making on. `finish`: what to do first, and what to tell; replaced when there is something to keep."""
+
+    def __init__(self, display: Display) -> None:
+        self.display = display
+        self.finish: Callable[[], str] = lambda: "nothing was trained yet"
+        self.heard: set[int] = set()
+        self.reader, writer = socket.socketpair()
+        writer.setblocking(False)
+        for number in SIGNALS:
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(writer.detach(), warn_on_full_buffer=False)
+        threading.Thread(target=self.listen, name="signals", daemon=True).start()
+
+    def listen(self) -> None:
+        while True:
+            for number in self.reader.recv(16):
+                if number not in SIGNALS:
+                    continue
+                if self.heard:  # the second: at once
+                    self.end(number)
+                self.heard.add(number)
+                threading.Thread(target=self.stop, args=(number,), name="stopping", daemon=True).start()
+
+    def stop(self, number: int) -> None:
+        try:
+            self.display.say(f"\n{signal.Signals(number).name}: {self.finish()}")
+        except BaseException as error:  # told, and then the process ends all the same
+            print(f"error: what was done could not be kept: {type(error).__name__}: {error}", file=sys.stderr)
+        self.end(number)
+
+    def end(self, number: int) -> None:
+        """End the process and those that it started."""
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        with contextlib.suppress(OSError, ValueError):  # a pipe that nobody reads
+            self.display.console.show_cursor(True)
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(128 + number)

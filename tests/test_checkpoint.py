@@ -1,0 +1,285 @@
+"""Checkpoints on the disk, without torch: whole or not there, believed only if every byte is as written; folders that are locked."""
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onecard.checkpoint import DAMAGED, MANIFEST, Damaged, find_checkpoints, new_checkpoint, newest_checkpoint, prune, read_checkpoint
+from onecard.disk import UNFINISHED, disk_trouble, whole_folder, write_whole
+from onecard.recipe import load_recipe
+from onecard.resume import facts_of, forget_after, resume_run
+from onecard.runs import Run, lock_folder, open_run
+from onecard.types import UserError
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parent.parent
+DATA = {"count": 1, "sha256": "0" * 64}
+
+
+def write(root: Path, step: int, **facts: Any) -> Path:
+    with new_checkpoint(root, step, facts) as folder:
+        (folder / "adapter").mkdir()
+        (folder / "adapter/weights").write_bytes(bytes(range(100)))
+        (folder / "state.json").write_text(f'{{"step": {step}}}')
+        (folder / "metrics.jsonl").write_text(f'{{"step": {step}}}\n')
+    return root / f"checkpoint-{step}"
+
+
+FILES = ("adapter/weights", "state.json", "metrics.jsonl", MANIFEST)
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def truncate(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "flipped": flip,
+    "truncated": truncate,
+    "removed": Path.unlink,
+    "emptied": empty,
+}
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(write(tmp_path, 7, recipe={"name": "x"}, beta=0.1))
+    assert (checkpoint.step, checkpoint.facts) == (7, {"recipe": {"name": "x"}, "beta": 0.1})
+
+
+@pytest.mark.fault("a file of the newest checkpoint flipped, cut, emptied or removed", "noticed and told; the one before is used")
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", FILES)
+def test_each_file_damaged_in_turn_is_noticed_and_the_one_before_used(tmp_path: Path, name: str, damage: str) -> None:
+    write(tmp_path, 2)
+    newest = write(tmp_path, 4)
+    DAMAGES[damage](newest / name)
+    with pytest.raises(Damaged, match=name.replace(".", r"\.")):
+        read_checkpoint(newest)
+    told: list[str] = []
+    found = newest_checkpoint(tmp_path, told.append)
+    assert found is not None
+    assert found.step == 2
+    assert len(told) == 1
+    assert "checkpoint-4 is damaged" in told[0]
+    assert (tmp_path / f"checkpoint-4{DAMAGED}").is_dir()  # put aside, not thrown away
+    assert find_checkpoints(tmp_path) == [tmp_path / "checkpoint-2"]
+
+
+def test_every_byte_of_the_manifest_counts(tmp_path: Path) -> None:
+    """Any one byte changed is noticed, unless what it says is the same: white space."""
+    folder = write(tmp_path, 2, recipe={"seed": 1})
+    good = (folder / MANIFEST).read_bytes()
+    for place, byte in enumerate(good):
+        changed = bytearray(good)
+        changed[place] = ord("7") if byte != ord("7") else ord("8")
+        (folder / MANIFEST).write_bytes(changed)
+        try:
+            read_checkpoint(folder)
+        except Damaged:
+            continue
+        assert json.loads(changed) == json.loads(good)
+
+
+def test_none_that_verifies_is_none(tmp_path: Path) -> None:
+    for step in (2, 4):
+        flip(write(tmp_path, step) / "state.json")
+    told: list[str] = []
+    assert newest_checkpoint(tmp_path, told.append) is None
+    assert len(told) == 2
+
+
+@pytest.mark.fault("an error while a checkpoint is written", "nothing of it is left, the one before is whole")
+def test_a_failure_while_writing_leaves_nothing_and_harms_nothing(tmp_path: Path) -> None:
+    before = write(tmp_path, 2)
+    with pytest.raises(OSError, match="disk full"), new_checkpoint(tmp_path, 4, {}) as folder:
+        (folder / "half").write_text("half")
+        raise OSError(28, "disk full")
+    assert list(tmp_path.iterdir()) == [before]
+    read_checkpoint(before)
+
+
+def test_pruning_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
+    for step in (2, 4, 6, 8, 10):
+        write(tmp_path, step)
+    (tmp_path / f"checkpoint-12{UNFINISHED}").mkdir()
+    prune(tmp_path, keep=2, best=4)
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-4", "checkpoint-8"]
+
+
+def kill_in_the_middle(folder: Path) -> None:
+    with whole_folder(folder) as unfinished:
+        (unfinished / "file").write_text("x")
+        os._exit(9)
+
+
+@pytest.mark.fault("kill -9 while a folder is written", "no folder of that name; what is left half-written is cleared away")
+def test_a_kill_in_the_middle_leaves_no_folder_of_that_name(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=kill_in_the_middle, args=(tmp_path / "whole",))
+    process.start()
+    process.join()
+    assert process.exitcode == 9
+    assert [place.name for place in tmp_path.iterdir()] == [f"whole{UNFINISHED}"]
+    with whole_folder(tmp_path / "whole") as unfinished:
+        assert list(unfinished.iterdir()) == []  # what the killed one left is gone
+    assert [place.name for place in tmp_path.iterdir()] == ["whole"]
+
+
+def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    write_whole(file, "one")
+    reader = file.open()
+    write_whole(file, "two")
+    assert reader.read() == "one"
+    assert file.read_text() == "two"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(28, "No space left on device", "runs/x"), "No space left on device: runs/x"),
+        (OSError(27, "File too large"), "File too large"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "No space left on device"),
+        (RuntimeError('IoError(Os { code: 30, kind: ReadOnlyFilesystem, message: "x" })'), "Read-only file system"),
+        (RuntimeError("step 28"), None),
+        (FileNotFoundError(2, "No such file"), None),
+    ],
+)
+def test_what_is_the_disk_s_fault_is_known(error: Exception, told: str | None) -> None:
+    assert disk_trouble(error) == told
+
+
+def locks_too(folder: Path) -> None:
+    try:
+        lock_folder(folder)
+    except UserError as error:
+        os._exit(3 if "in use by process" in str(error) else 4)
+    os._exit(0)
+
+
+@pytest.mark.fault("two processes at one run folder", "the second refuses, and says which process holds it")
+def test_a_folder_is_held_by_one_process(tmp_path: Path) -> None:
+    lock = lock_folder(tmp_path)
+
+    def outcome() -> int | None:
+        process = multiprocessing.get_context("spawn").Process(target=locks_too, args=(tmp_path,))
+        process.start()
+        process.join()
+        return process.exitcode
+
+    assert outcome() == 3
+    lock.close()
+    assert outcome() == 0
+
+
+def started(root: Path) -> Run:
+    run = open_run(load_recipe(ROOT / "recipes/tiny.yaml", []), root, None)
+    run.lock.close()
+    return run
+
+
+def resume(root: Path, *settings: str, anyway: bool = False, data: Any = None, say: Any = None) -> tuple[Run, Any]:
+    recipe = load_recipe(ROOT / "recipes/tiny.yaml", list(settings))
+    found, checkpoint = resume_run(recipe, root, None, facts_of(recipe, data or DATA), anyway, say or (lambda _: None))
+    found.lock.close()
+    return found, checkpoint
+
+
+def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--resume: there is no run in .*tiny; leave --resume out"):
+        resume(tmp_path)
+    started(tmp_path)
+    with pytest.raises(UserError, match=r"exists already: add --resume to go on with that run, --name NAME to begin another"):
+        started(tmp_path)
+    assert resume(tmp_path)[1] is None  # no step was kept
+
+
+@pytest.mark.fault("a changed recipe on --resume", "refused with the list of what differs")
+def test_a_changed_recipe_is_refused_with_the_list_of_what_differs(tmp_path: Path) -> None:
+    started(tmp_path)
+    with pytest.raises(UserError) as caught:
+        resume(tmp_path, "grpo.beta=0.5", "seed=3", "save.keep=5", anyway=True)
+    assert "seed: 0 and 3" in str(caught.value)
+    assert "grpo.beta: 0.001 and 0.5" in str(caught.value)
+    assert "save.keep" not in str(caught.value)  # that alone would not matter
+    with pytest.raises(UserError, match=r"save\.keep: 2 and 5; --resume-anyway goes on with these changes"):
+        resume(tmp_path, "save.keep=5")
+    run, _ = resume(tmp_path, "save.keep=5", anyway=True)
+    assert load_recipe(run.recipe).save.keep == 5
+    resume(tmp_path, "save.keep=5")  # it is the run's recipe now
+    with pytest.raises(UserError, match="begin another run with --name"):
+        resume(tmp_path, "save.keep=5", "model.max_seq_length=200")
+
+
+@pytest.mark.fault("other training problems, other packages on --resume", "refused; told")
+def test_other_data_is_refused_and_other_packages_are_told(tmp_path: Path) -> None:
+    run = started(tmp_path)
+    recipe = load_recipe(ROOT / "recipes/tiny.yaml")
+    facts = facts_of(recipe, DATA)
+    write(run.checkpoints, 2, **facts | {"versions": facts["versions"] | {"torch": "1.0"}})
+    with pytest.raises(UserError, match=r"training problems are not those .* count: 1 and 2"):
+        resume(tmp_path, data=DATA | {"count": 2})
+    told: list[str] = []
+    assert resume(tmp_path, say=told.append)[1].step == 2
+    assert "other packages than before" in told[0]
+    assert "torch: '1.0' and" in told[0]
+
+
+@pytest.mark.fault("every checkpoint damaged", "refused with what to type, never begun anew silently")
+def test_a_run_whose_every_checkpoint_is_damaged_does_not_begin_anew_by_itself(tmp_path: Path) -> None:
+    run = started(tmp_path)
+    flip(write(run.checkpoints, 2, **facts_of(load_recipe(ROOT / "recipes/tiny.yaml"), DATA)) / "state.json")
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"none of the checkpoints in .* remove checkpoint-2\.damaged there to begin GRPO anew"):
+            resume(tmp_path)
+
+
+def test_what_came_after_the_checkpoint_is_forgotten(tmp_path: Path) -> None:
+    run = started(tmp_path)
+    checkpoint = read_checkpoint(write(run.checkpoints, 4))
+    for name in ("tiny-before", "tiny-dev-step-2", "tiny-dev-step-4", "tiny-dev-step-6", "tiny-after"):
+        (run.folder / "eval" / name).mkdir(parents=True)
+    run.metrics.write_text('{"step": 4}\n{"step": 5}\n{"st')
+    (run.folder / f"adapter{UNFINISHED}").mkdir()
+    run.adapter.mkdir()
+    forget_after(run, checkpoint, max_steps=80)
+    assert sorted(folder.name for folder in (run.folder / "eval").iterdir()) == ["tiny-before", "tiny-dev-step-2", "tiny-dev-step-4"]
+    assert run.metrics.read_text() == '{"step": 4}\n'
+    assert not list(run.folder.glob("adapter*"))
+    (run.folder / "eval/tiny-after").mkdir()
+    forget_after(run, checkpoint, max_steps=4)  # training is done: what was evaluated since is of the same adapter
+    assert (run.folder / "eval/tiny-after").is_dir()
+
+
+def test_seconds_add_up_over_interruptions(tmp_path: Path) -> None:
+    run = started(tmp_path)
+    with run.phase("GRPO"):
+        run.note_seconds()  # and then it is killed
+    run.seconds["GRPO"] = 10.0
+    run.note_seconds()
+    again, _ = resume(tmp_path)
+    with again.phase("GRPO"):
+        pass
+    assert 10.0 <= json.loads(again.phases.read_text())["GRPO"] < 11.0
+
+
+def test_a_token_in_the_command_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setattr("sys.argv", ["train.py", "--set", "x=hf_secret"])
+    run = started(tmp_path)
+    assert "hf_secret" not in run.environment.read_text()
+    assert "x=$HF_TOKEN" in run.environment.read_text()
