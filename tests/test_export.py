@@ -1,7 +1,6 @@
 """`python -m onecard.export`: what a run trained as one model, as GGUF, for Ollama and on the hub. Nothing here leaves this machine."""
 
 import ast
-import base64
 import importlib.util
 import json
 import os
@@ -10,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,14 @@ from conftest import ROOT, run_eval
 from go_template import execute
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from small_hub import Hub, created, pushed
 
 from eval.target import Target
 from onecard.display import Display
 from onecard.export import merged
 from onecard.export.__main__ import main
 from onecard.export.folder import new_folder
-from onecard.export.gguf import find_llama_cpp, write_gguf
+from onecard.export.gguf import find_llama_cpp
 from onecard.export.merged import Drift, write_merged
 from onecard.export.model_card import model_card
 from onecard.export.modelfile import CONTENTS, Render, conversations, derive_template, modelfile
@@ -403,31 +403,26 @@ def test_ollama_s_prompt_is_that_of_the_run_s_own_tokenizer(short_run: ShortRun)
     assert load_tokenizer(target).apply_chat_template(messages, tokenize=False, add_generation_prompt=True) == first["prompt"]
 
 
+def with_its_base_named(run: Path, folder: Path) -> Path:
+    """The short run as one of a model from a folder, which is what a run of a real model is."""
+    shutil.copytree(run / "adapter", folder / "adapter")
+    recipe = load_recipe(run / "recipe.resolved.yaml", [f"model.name={run / 'base-model'}", "warmup=null", "data.system_prompt=Be brief."])
+    (folder / "recipe.resolved.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    return folder
+
+
 @pytest.mark.e2e
 def test_what_llama_cpp_says_against_a_model_is_one_sentence_and_nothing_stays(short_run: ShortRun, tmp_path: Path) -> None:
-    llama_cpp = tmp_path / "llama.cpp"
+    run, llama_cpp = with_its_base_named(short_run[0], tmp_path / "run"), tmp_path / "llama.cpp"
     llama_cpp.mkdir()
     (llama_cpp / "llama-quantize").write_text("#!/bin/sh\necho usage: none\n")
     (llama_cpp / "llama-quantize").chmod(0o755)
     (llama_cpp / "convert_hf_to_gguf.py").write_text("raise NotImplementedError('a model of a kind that nobody knows')\n")
-    script = """
-import sys
-from pathlib import Path
-sys.path.insert(0, "tests")
-from test_export import Display, UserError, new_folder, target_of, write_gguf
-run, out, llama_cpp = map(Path, sys.argv[1:])
-try:
-    with new_folder(out) as folder:
-        write_gguf(target_of(run), folder / "tiny.Q4_K_M.gguf", "q4_k_m", llama_cpp, Display())
-except UserError as error:
-    print("told:", error)
-"""
-    command = [sys.executable, "-c", script, str(short_run[0]), str(tmp_path / "out"), str(llama_cpp)]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "did not convert the model: NotImplementedError: a model of a kind that nobody knows" in done.stdout
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["llama.cpp"]
+    done = export(tmp_path, str(run), "--to", "ollama", UNSLOTH_LLAMA_CPP_PATH=str(llama_cpp))
+    assert done.returncode == 2
+    assert "did not convert the model: NotImplementedError: a model of a kind that nobody knows\n" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in run.iterdir()) == ["adapter", "recipe.resolved.yaml"]
 
 
 @pytest.mark.e2e
@@ -444,9 +439,16 @@ def test_a_gguf_file_has_the_model_in_it(short_run: ShortRun, tmp_path: Path, qu
     unknown = '            raise NotImplementedError("BPE pre-tokenizer was not recognized'
     assert unknown in base.read_text()
     base.write_text(base.read_text().replace(unknown, f'            return "gpt-2"\n{unknown}'))
-    file = tmp_path / f"tiny.{quantization.upper()}.gguf"
-    write_gguf(target_of(short_run[0]), file, quantization, llama_cpp, Display())
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["llama.cpp", file.name]
+    run = with_its_base_named(short_run[0], tmp_path / "run")
+    asked = ("--to", "ollama", "--quantization", quantization, "--out", "out")
+    done = export(tmp_path, str(run), *asked, UNSLOTH_LLAMA_CPP_PATH=str(llama_cpp))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("ollama create tiny -f out/Modelfile\n")
+    file = tmp_path / f"out/tiny.{quantization.upper()}.gguf"
+    assert sorted(path.name for path in file.parent.iterdir()) == ["Modelfile", file.name]
+    text = (file.parent / "Modelfile").read_text()
+    assert text.startswith(f"FROM ./{file.name}\n")
+    assert '\nSYSTEM """Be brief."""\n' in text
     script = """
 import json, sys
 from gguf import GGUFReader
@@ -464,46 +466,28 @@ print(json.dumps({"fields": fields, "tensors": {t.name: t.tensor_type.name for t
     assert {"q4_k_m": "Q4_K", "q8_0": "Q8_0", "bf16": "BF16"}[quantization] in found["tensors"].values()
 
 
-class Hub(BaseHTTPRequestHandler):
-    """The few of the hub's answers that a push needs, on this machine: who is asking, what is there, and a commit, which is kept."""
+@pytest.mark.e2e
+def test_a_begin_token_that_ollama_puts_itself_is_not_in_its_template() -> None:
+    import unsloth  # noqa: F401  isort: skip
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
 
-    known: dict[str, Any]  # what a repository is, by its name
-    seen: list[tuple[str, str, bytes]]  # method, path and body of each request
+    from onecard.export.__main__ import without_bos
 
-    def do_GET(self) -> None:
-        self.seen.append(("GET", self.path, b""))
-        name = self.path.removeprefix("/api/models/").partition("?")[0]
-        if self.path.startswith("/api/whoami"):
-            known = self.headers["Authorization"] == "Bearer hf_secret"
-            self.answer({"name": "me", "type": "user", "orgs": []} if known else {"error": "no"}, 200 if known else 401)
-        elif name in self.known:
-            self.answer({"id": name, "siblings": [], "private": True} | self.known[name])
-        else:
-            self.answer({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.seen.append(("POST", self.path, body))
-        if "/preupload/" in self.path:
-            files = json.loads(body)["files"]
-            self.answer({"files": [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in files]})
-        elif self.path.endswith("/api/repos/create"):
-            self.answer({"url": f"http://{self.headers['Host']}/me/mine", "name": "me/mine", "id": "1"})
-        elif "/commit/" in self.path:
-            self.answer({"commitUrl": f"http://{self.headers['Host']}/me/mine/commit/1", "commitOid": "1" * 40, "success": True})
-        else:
-            self.answer({})
-
-    def answer(self, content: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        for name, text in {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}.items():
-            self.send_header(name, text)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments: object) -> None:
-        pass
+    words = Tokenizer(models.WordLevel({"<|begin_of_text|>": 0, "<|eot_id|>": 1, "a": 2, "[UNK]": 3}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing("<|begin_of_text|> $A", special_tokens=[("<|begin_of_text|>", 0)])
+    chat_template = "{{ bos_token }}{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}<|eot_id|>{% endfor %}<assistant>"
+    special = {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, chat_template=chat_template, **special)
+    messages = [{"role": "user", "content": "a"}]
+    assert without_bos(tokenizer, messages) == "<user>a<|eot_id|><assistant>"
+    tokenizer.chat_template = chat_template.removeprefix("{{ bos_token }}")
+    with pytest.raises(UserError, match="would put a begin token before the prompt"):
+        without_bos(tokenizer, messages)
+    words.post_processor = processors.TemplateProcessing("$A", special_tokens=[])
+    plain = PreTrainedTokenizerFast(tokenizer_object=words, chat_template=chat_template, **special)
+    assert without_bos(plain, messages) == "<|begin_of_text|><user>a<|eot_id|><assistant>"
 
 
 @pytest.fixture
@@ -522,17 +506,6 @@ def hub(tmp_path: Path) -> Iterator[tuple[type[Hub], dict[str, str]]]:
     server.shutdown()
     server.server_close()
     thread.join(timeout=10)
-
-
-def pushed(seen: list[tuple[str, str, bytes]]) -> dict[str, bytes]:
-    """The files of the one commit among the requests."""
-    (commit,) = (body for method, path, body in seen if method == "POST" and "/commit/" in path)
-    lines = [json.loads(line) for line in commit.decode().splitlines()]
-    return {line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in lines if line["key"] == "file"}
-
-
-def created(seen: list[tuple[str, str, bytes]]) -> list[dict[str, Any]]:
-    return [json.loads(body) for _, path, body in seen if path.endswith("/api/repos/create")]
 
 
 @pytest.mark.e2e

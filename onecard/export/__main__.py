@@ -7,6 +7,7 @@ python -m onecard.export RUN --to hub --repo OWNER/NAME     the adapter with a m
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def export_gguf(args: argparse.Namespace, target: Target, folder: Path, display:
         f"{folder / file}: before quantization {drift.merged:.4f} nats a token from base and adapter; the cost of that was not measured"
     )
     if text is not None:
-        display.say(f"ollama create {name} -f {folder / 'Modelfile'}")
+        display.say(f"ollama create {name} -f {shlex.quote(str(folder / 'Modelfile'))}")
 
 
 def ollama_text(target: Target, file: str, display: Display) -> str:

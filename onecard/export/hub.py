@@ -102,7 +102,7 @@ def push(run: Path, target: Target, place: Place, display: Display) -> str:
     """Make the repository and push to it in one commit; return its address. Raises UserError where the hub refuses."""
     import huggingface_hub
 
-    with TemporaryDirectory(dir=run) as folder:
+    with TemporaryDirectory(dir=run, prefix="export-") as folder:
         names = stage(run, target, place, Path(folder), display)
         display.say(f"pushing {', '.join(names)} to {place.repo}, {'public' if place.public else 'private'}")
         hub = huggingface_hub.HfApi()

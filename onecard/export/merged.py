@@ -51,7 +51,13 @@ def check_base(target: Target) -> None:
     """Raise UserError, before any weights are fetched, for a base that is stored in 4 or 8 bit: what is merged into it stays so."""
     from transformers import AutoConfig
 
-    if getattr(AutoConfig.from_pretrained(target.base), "quantization_config", None):
+    from eval.engines import unloadable
+
+    try:
+        config = AutoConfig.from_pretrained(target.base)
+    except Exception as error:  # a damaged file has as many classes as there are formats
+        raise unloadable(target.base, error) from None
+    if getattr(config, "quantization_config", None):
         where = "model.name in its recipe.resolved.yaml" if target.recipe else "base_model_name_or_path in its adapter_config.json"
         raise UserError(
             f"{target.base} is stored quantized, so there is no 16-bit model to merge into; write its 16-bit original's name as {where}"
