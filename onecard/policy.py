@@ -162,3 +162,28 @@ def load_full_model(recipe: Recipe, weights: str) -> Policy:
 def longest(model: Any, recipe: Recipe) -> int:
     """The longest sequence that the model, as the recipe loads it, takes: in tokens."""
     return min(recipe.model.max_seq_length, int(model.config.get_text_config().max_position_embeddings))
+
+
+def convert_to_gguf(weights: Path, file: Path, quantization: str, llama_cpp: Path) -> None:
+    """Write the 16-bit model in the folder `weights` as the GGUF `file`, with the llama.cpp that is built in a folder.
+
+    Not by Unsloth's save_pretrained_gguf but by what that calls: it needs no card, merges nothing again, writes nowhere else, and Unsloth's
+    read-back of what was converted is in it. Raises UserError with llama.cpp's reason.
+    """
+    from unsloth_zoo import llama_cpp as tools
+
+    os.environ["UNSLOTH_AUTO_INSTALL"] = "0"  # else a failing converter has pip install other packages into this environment
+    direct = quantization in ("bf16", "f16", "q8_0")  # the converter writes these itself
+    try:
+        quantizer, converter = tools.check_llama_cpp(str(llama_cpp))
+        converted = file if direct else file.with_suffix(".unquantized.gguf")
+        tools.convert_to_gguf(
+            str(converted), str(weights), quantization_type=quantization if direct else "bf16", converter_location=converter
+        )
+        if not direct:
+            tools.quantize_gguf(str(converted), str(file), quantization, quantizer, print_output=False)
+            converted.unlink()
+    except Exception as error:  # RuntimeError for what llama.cpp says, and what Python itself raises on the way to it
+        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        reason = next((line for line in reversed(lines) if "Error: " in line), lines[0])  # the end of a traceback, where there is one
+        raise UserError(f"llama.cpp in {llama_cpp} did not convert the model: {reason}") from error

@@ -258,35 +258,6 @@ def test_the_whole_of_gsm8k_killed_in_the_middle_comes_out_the_same_to_the_byte(
     assert not partial.exists()
 
 
-def test_a_merged_model_is_base_and_adapter_to_within_rounding(short_run: ShortRun, tmp_path: Path) -> None:
-    folder = short_run[0]
-    export = (sys.executable, "-m", "onecard.export", str(folder), "--to", "merged", "--out", "merged")
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(export, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert 0.0 <= float(done.stdout.split("merged: ")[1].split(" nats")[0]) < 0.05
-    again = subprocess.run(export, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert again.returncode == 2
-    assert "merged exists already" in again.stderr
-    recipe = str(folder / "recipe.resolved.yaml")
-    asked = ("--benchmark", "tiny", "--limit", "8", "--out", "out", "--no-load-in-4bit")
-    assert run_eval(tmp_path, "merged", "--recipe", recipe, *asked).returncode == 0
-
-
-def test_a_merge_that_drifts_is_taken_back(short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import unsloth  # noqa: F401  isort: skip
-
-    from onecard import export
-    from onecard.display import Display
-
-    folder = short_run[0]
-    monkeypatch.setattr(export, "LARGEST_DRIFT", -1.0)  # nothing is that close
-    target = Target(str(folder / "base-model"), folder / "adapter", None, tmp_path)
-    with pytest.raises(UserError, match=r"drifts from base and adapter by .* nothing was kept"):
-        export.export_merged(target, tmp_path / "merged", Display())
-    assert not (tmp_path / "merged").exists()
-
-
 def test_chat_answers_with_the_base_beside_the_tuned_model(short_run: ShortRun, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "onecard.chat", str(short_run[0])]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
