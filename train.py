@@ -82,7 +82,7 @@ def run_phases(recipe: Recipe, samples: list[Sample], tasks: list[Task], dev: Ta
         from eval.report import summary, write_report
         from eval.results import write_results
         from eval.run import evaluate
-        from onecard.callbacks import EvaluateDev, RecordGrpo
+        from onecard.callbacks import EvaluateDev, RecordGrpo, WatchHealth
         from onecard.grading import check_rewards
         from onecard.journal import Journal
         from onecard.random_model import build_random_model
@@ -110,6 +110,7 @@ def run_phases(recipe: Recipe, samples: list[Sample], tasks: list[Task], dev: Ta
         callbacks = [
             TryWorstCase(recipe, display),
             RecordGrpo(journal, tick),
+            WatchHealth(recipe.health, run, journal, display),
             EvaluateDev(policy, dev, recipe.eval.every_steps, run, journal),
         ]
         trainer = build_trainer(recipe, config, policy, usable, callbacks)
@@ -118,7 +119,7 @@ def run_phases(recipe: Recipe, samples: list[Sample], tasks: list[Task], dev: Ta
 
     with run.phase("evaluation after"):
         after = [evaluate(policy, task, run.evaluation(task.benchmark, "after"), display, f"{task.benchmark} after") for task in tasks]
-        journal.evaluation(recipe.grpo.max_steps, after)
+        journal.evaluation(trainer.state.global_step, after)
 
     write_results(run, recipe, before, after, problems_read=len(samples), problems_used=len(usable))
     write_report(run.folder)

@@ -54,6 +54,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
         "recipe": recipe,
         "recipe_text": (folder / "recipe.resolved.yaml").read_text(encoding="utf-8"),
         "environment": json.loads((folder / "environment.json").read_text(encoding="utf-8")),
+        "alarms": read_jsonl(folder / "health.jsonl") if (folder / "health.jsonl").exists() else None,
         "answers": [answer for name in results["benchmarks"] for answer in read_answers(folder, name)],
         "prompts": {name: read_result(folder / "eval" / f"{name}-after")[0]["first_prompt"] for name in results["benchmarks"]},
     }
@@ -146,6 +147,8 @@ def summary(folder: Path) -> Group:
         table.add_row("  step by step", "", f"{b['before']['step_by_step']:.1%}", f"{b['after']['step_by_step']:.1%}")
         table.add_row("  mean tokens", "", f"{b['before']['mean_tokens']:.1f}", f"{b['after']['mean_tokens']:.1f}", end_section=True)
     lines = [f"{key:<12}{folder / file}" for key, file in (("report", "report.html"), ("numbers", "results.json"), ("adapter", "adapter"))]
+    if facts["alarms"] is not None:
+        lines.insert(0, f"{'health':<12}{', '.join(dict.fromkeys(a['name'] for a in facts['alarms'])) or 'no alarm'}")
     lines.append(f"{'curves':<12}tensorboard --logdir {folder / 'tensorboard'}")
     if facts["recipe"]["caveat"]:
         lines.insert(0, facts["recipe"]["caveat"] + "\n")

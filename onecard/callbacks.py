@@ -1,17 +1,22 @@
 """Thin shells between the trainers' events and our display and journal."""
 
+import json
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import psutil  # type: ignore[import-untyped]
 import torch
 from rich.console import Console
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from eval.run import evaluate
 from eval.task import Task
+from onecard.card.gpu import GIB
 from onecard.display import Display, Tick
-from onecard.drift import LOGGED_AS, count_drift
+from onecard.health import History, Watch, check_health
 from onecard.journal import Journal
+from onecard.recipe import Health
 from onecard.runs import Run
 
 if TYPE_CHECKING:
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
 
 COMPLETIONS_SHOWN = 4
 STEPS_BETWEEN_COMPLETIONS = 10
+COMPLETIONS_SUSPECTED = 3
+DRIFT = "sampling/sampling_logp_difference/mean"  # by TRL, with vLLM alone; nats, mean over the sampled tokens
 
 
 class ShowWarmup(TrainerCallback):
@@ -41,17 +48,13 @@ class ShowWarmup(TrainerCallback):
 
 
 class RecordGrpo(TrainerCallback):
-    """Writes every step to the journal, with the best and the worst completion's reward and a few completions to read.
-
-    Stops a run whose engine drifts from its trainer.
-    """
+    """Writes every step to the journal, with what TRL does not measure, and a few completions to read."""
 
     trainer: "GRPOTrainer"  # set by build_trainer
 
     def __init__(self, journal: Journal, tick: Tick) -> None:
         self.journal = journal
         self.tick = tick
-        self.drifting = 0  # steps in a row
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
@@ -64,13 +67,55 @@ class RecordGrpo(TrainerCallback):
         rows = zip(*batch["rewards"].values(), strict=True)
         paid = [[w * v for w, v in zip(weights, row, strict=True) if not math.isnan(v)] for row in rows]  # NaN: not applicable
         totals = [sum(row) for row in paid if row]
-        best = {"rewards/best": max(totals, default=None), "rewards/worst": min(totals, default=None)}
-        drift = logs.get(LOGGED_AS)
-        self.journal.log(step, best | ({} if drift is None else {"sampling/drift": drift}), trl=logs)
-        self.drifting = count_drift(self.drifting, drift)
+        measured = {
+            "rewards/best": max(totals, default=None),
+            "rewards/worst": min(totals, default=None),
+            "adapter/lora_b_norm": lora_b_norm(self.trainer.model),
+            "memory/gib": memory_gib(),
+        }
+        if right := batch["rewards"].get("correct_answer"):
+            measured["rewards/pass@G"] = pass_at_g(list(right), args.num_generations)  # type: ignore[attr-defined]
+        # The last two are names that tutorials teach.
+        also = {"sampling/drift": logs.get(DRIFT), "objective/kl": logs.get("kl"), "objective/entropy": logs.get("entropy")}
+        self.journal.log(step, measured | {tag: value for tag, value in also.items() if value is not None}, trl=logs)
         self.tick(step, reward=logs["reward"])
         if step == 1 or step % STEPS_BETWEEN_COMPLETIONS == 0:
             self.journal.text(step, "completions", readable(batch, COMPLETIONS_SHOWN))
+
+
+class WatchHealth(TrainerCallback):
+    """Says once, in plain words, what is wrong, keeps it in health.jsonl, and ends a training that `health.stop_on` calls hopeless.
+
+    Comes after RecordGrpo, which adds the step to the journal. `history`: the lines of metrics.jsonl from before a resumed run.
+    """
+
+    trainer: "GRPOTrainer"  # set by build_trainer
+
+    def __init__(self, settings: Health, run: Run, journal: Journal, display: Display, history: History = ()) -> None:
+        self.settings, self.run, self.journal, self.display = settings, run, journal, display
+        self.before = list(history)
+        self.watch = Watch(settings, self.before)
+        run.health.touch()  # its absence would say that nobody watched
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        if not logs or "reward" not in logs:
+            return  # the summary at the end of training
+        standing = check_health([*self.before, *self.journal.history], self.settings)
+        hopeless = [alarm for alarm in standing if alarm.level == "alarm" and alarm.name in self.settings.stop_on]
+        for alarm in self.watch.begun(standing):
+            weights = args.reward_weights  # type: ignore[attr-defined]
+            texts = most_paid(self.trainer._logs, weights) if alarm.name == "reward_hacking" else []
+            with self.run.health.open("a", encoding="utf-8") as file:
+                told = asdict(alarm) | {"text": alarm.text, "stopped": alarm in hopeless, "completions": texts}
+                file.write(json.dumps(told) + "\n")
+            self.journal.text(state.global_step, "health", "\n\n".join([fenced(alarm.text), *map(fenced, texts)]))
+            self.display.say(alarm.text)
+        if hopeless:
+            control.should_training_stop = True
+            names = ", ".join(alarm.name for alarm in hopeless)
+            self.display.say(f"training ends at step {state.global_step}, as health.stop_on asks: {names}. Evaluation and report follow")
 
 
 class EvaluateDev(TrainerCallback):
@@ -89,6 +134,41 @@ class EvaluateDev(TrainerCallback):
             self.journal.evaluation(step, [evaluate(self.policy, self.task, folder, quiet, self.task.benchmark)])
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()  # training gets back what generation's cache took
+
+
+def lora_b_norm(model: torch.nn.Module) -> float:
+    """The length of all LoRA B matrices together: 0 before the first step, and another after every step that changes the adapter."""
+    matrices = [p.detach() for name, p in model.named_parameters() if "lora_B" in name and p.requires_grad]
+    # In 64 bits, where the smallest change of one number shows.
+    return float(torch.stack([torch.linalg.vector_norm(m, dtype=torch.float64) for m in matrices]).norm())
+
+
+def memory_gib() -> float:
+    """What torch holds of the card; without one, what the process has in memory."""
+    if torch.cuda.is_available():
+        return torch.cuda.memory_reserved() / GIB
+    return float(psutil.Process().memory_info().rss / GIB)
+
+
+def pass_at_g(right: list[float], group_size: int) -> float | None:
+    """The share of groups with at least one right completion, from correct_answer's column. NaN is not applicable; None without a group."""
+    groups = [right[start : start + group_size] for start in range(0, len(right), group_size)]
+    graded = [group for group in groups if not all(math.isnan(value) for value in group)]
+    return sum(any(value > 0 for value in group) for group in graded) / len(graded) if graded else None
+
+
+def most_paid(batch: dict[str, Any], weights: list[float]) -> list[str]:
+    """The completions of a batch that earn most without being right; where correct_answer calls none wrong, those that earn most."""
+    names, columns = list(batch["rewards"]), [list(column) for column in batch["rewards"].values()]
+    totals = [sum(w * v for w, v in zip(weights, row, strict=True) if not math.isnan(v)) for row in zip(*columns, strict=True)]
+    right = list(batch["rewards"].get("correct_answer", []))
+    wrong = [index for index, value in enumerate(right) if value == 0]
+    shown = sorted(wrong or range(len(totals)), key=lambda index: -totals[index])[:COMPLETIONS_SUSPECTED]
+    return [
+        f"earns {totals[index]:.3g} ({', '.join(f'{name} {column[index]:g}' for name, column in zip(names, columns, strict=True))})\n"
+        + batch["completion"][index][-1]["content"]
+        for index in shown
+    ]
 
 
 def readable(batch: dict[str, Any], count: int) -> str:

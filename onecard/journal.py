@@ -17,6 +17,7 @@ class Journal:
 
     def __init__(self, run: Run) -> None:
         self.file: Path = run.metrics
+        self.history: list[dict[str, Any]] = []  # the lines that this process has written to it
         self.tensorboard_folder = run.folder / "tensorboard"
         self.writer = SummaryWriter(str(self.tensorboard_folder))
         self.writer.add_text("recipe", f"```yaml\n{(run.folder / 'recipe.resolved.yaml').read_text(encoding='utf-8')}\n```")
@@ -28,8 +29,9 @@ class Journal:
             if value is not None:
                 self.writer.add_scalar(tag, value, step)
         line = {tag: value if value is None or math.isfinite(value) else None for tag, value in (numbers | values).items()}
+        self.history.append({"step": step, **line})
         with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **line}) + "\n")
+            file.write(json.dumps(self.history[-1]) + "\n")
         self.writer.flush()
 
     def evaluation(self, step: int, results: list[EvalResult]) -> None:
