@@ -3,9 +3,9 @@
 import json
 import math
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil  # type: ignore[import-untyped]
 import torch
 from rich.console import Console
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -13,11 +13,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from eval.run import evaluate
 from eval.task import Task
 from onecard.card.gpu import GIB
+from onecard.data.samples import read_jsonl
 from onecard.display import Display, Tick
 from onecard.health import History, Watch, check_health
 from onecard.journal import Journal
 from onecard.recipe import Health
-from onecard.runs import Run
+from onecard.runs import Run, write_jsonl
 
 if TYPE_CHECKING:
     from trl import GRPOTrainer
@@ -95,7 +96,10 @@ class WatchHealth(TrainerCallback):
         self.settings, self.run, self.journal, self.display = settings, run, journal, display
         self.before = list(history)
         self.watch = Watch(settings, self.before)
-        run.health.touch()  # its absence would say that nobody watched
+        last = max((line["step"] for line in self.before), default=0)
+        told = read_jsonl(run.health) if run.health.exists() else []
+        # What was told of steps that a resumed run takes again is told again. An empty file says that somebody watched.
+        write_jsonl(run.health, [alarm for alarm in told if alarm["step"] <= last])
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
@@ -143,11 +147,17 @@ def lora_b_norm(model: torch.nn.Module) -> float:
     return float(torch.stack([torch.linalg.vector_norm(m, dtype=torch.float64) for m in matrices]).norm())
 
 
-def memory_gib() -> float:
-    """What torch holds of the card; without one, what the process has in memory."""
+def memory_gib() -> float | None:
+    """What torch holds of the card; without one, what the process has taken, in memory or swapped out; None where /proc does not say.
+
+    Not the resident set, which also counts mapped files: the system drops their pages and reads them back as it likes.
+    """
     if torch.cuda.is_available():
         return torch.cuda.memory_reserved() / GIB
-    return float(psutil.Process().memory_info().rss / GIB)
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
+    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if name in ("RssAnon", "VmSwap")}
+    return sum(kib.values()) * 1024 / GIB if kib else None
 
 
 def pass_at_g(right: list[float], group_size: int) -> float | None:

@@ -233,7 +233,7 @@ def pass_at_g_flat(history: History, settings: "Health") -> Alarm | None:
 
 
 def memory_climbs(history: History, settings: "Health") -> Alarm | None:
-    gib = values(history, "memory/gib")[-settings.memory_steps :]
+    gib = values(history, "memory/gib")[settings.memory_settles :][-settings.memory_steps :]
     if len(gib) < settings.memory_steps:
         return None
     quarter = settings.memory_steps // 4

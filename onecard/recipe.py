@@ -193,7 +193,7 @@ class Health(Section):
     and its controls. `stop_on` names alarms that end the training early; adapter, evaluation and report are made all the same.
     """
 
-    stop_on: list[Annotated[str, AfterValidator(known_alarm)]] = Field(default=["sampling_drift"])
+    stop_on: list[Annotated[str, AfterValidator(known_alarm)]] = Field(default=["sampling_drift", "skipped_steps"])
     recent_steps: Count = 5  # a level is the mean of so many steps, so that one odd batch is no alarm; assumed
     window_steps: Annotated[int, Field(ge=2)] = 20  # a trend is the first so many steps against the last; assumed
     quiet_steps: Count = 20  # what was told is told again only after it was gone for so long; assumed
@@ -202,7 +202,7 @@ class Health(Section):
     flat_alarm_steps: Count = 300  # Unsloth's GRPO guide: train for at least 300 steps
     no_signal_warn: Share = 0.8  # of groups; assumed. DAPO (arXiv 2503.14476) draws anew until none is left
     no_signal_alarm: Share = 0.95  # assumed: nearly every step is for nothing
-    kl_warn: Positive = 10.0  # nats a token; assumed
+    kl_warn: Positive = 10.0  # nats a token; assumed. The tiny recipe, which learns, stays below 0.1
     kl_alarm: Positive = 20.0
     entropy_share: Share = 0.05  # of the first steps' entropy; assumed. arXiv 2505.22617: gains are spent when entropy is
     clipped_ratio: Share = 0.3  # of completions, cut at the limit; assumed
@@ -213,6 +213,7 @@ class Health(Section):
     grad_spikes_alarm: Count = 3  # in one window; assumed
     accuracy_fall: Share = 0.1  # of dev accuracy, below its best; assumed: 64 dev problems have a standard error of 0.06
     pass_at_g_enough: Share = 0.9  # then it need not rise; assumed
+    memory_settles: Count = 40  # first steps, left out, in which caches fill; assumed
     memory_steps: Annotated[int, Field(ge=4)] = 40  # in four quarters, each of which must climb; assumed
     memory_climb: Share = 0.01  # of the memory held, a quarter; assumed
     sampling_drift: Positive = 0.5  # nats; kernels that round differently make some hundredths. Assumed: no card has shown it yet

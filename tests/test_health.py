@@ -2,15 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onecard.callbacks import most_paid, pass_at_g
+from onecard.callbacks import WatchHealth, most_paid, pass_at_g
+from onecard.data.samples import read_jsonl
+from onecard.display import Display
 from onecard.health import CHECKS, LEVELS, MAY_STOP, Alarm, Watch, check_health
+from onecard.journal import Journal
 from onecard.recipe import Health, load_recipe
+from onecard.runs import open_run, write_jsonl
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit
@@ -103,10 +108,12 @@ CASES: list[tuple[str, str, list[dict[str, Any]], list[dict[str, Any]]]] = [
     ("reward_hacking", "alarm", dev(history(40), 10, 0.6, 0.6, 0.45, 0.45), dev(history(40), 10, 0.6, 0.6, 0.7, 0.4)),
     ("pass_at_g_flat", "warn", history(40, **{"rewards/pass@G": FLAT}), history(40, **{"rewards/pass@G": 0.95})),
     ("pass_at_g_flat", "alarm", history(80, **{"rewards/pass@G": FLAT}), history(39, **{"rewards/pass@G": FLAT})),
-    ("memory_climbs", "alarm", history(40, memory__gib=lambda step: 2 + 0.003 * step),
-     history(40, memory__gib=lambda step: 2 + 0.003 * min(step, 25))),
-    ("memory_climbs", "alarm", history(90, memory__gib=lambda step: 2 + step / 20 + wobble(step) / 20),
-     history(39, memory__gib=lambda step: 2 + step / 20)),
+    ("memory_climbs", "alarm", history(80, memory__gib=lambda step: 2 + 0.003 * step),
+     history(80, memory__gib=lambda step: 2 + 0.003 * min(step, 65))),
+    ("memory_climbs", "alarm", history(120, memory__gib=lambda step: 2 + step / 20 + wobble(step) / 20),
+     history(79, memory__gib=lambda step: 2 + step / 20)),
+    ("memory_climbs", "alarm", history(80, memory__gib=lambda step: 1.1 + step / 80),
+     history(80, memory__gib=lambda step: 1.1 + min(step, 31) / 80)),
     ("sampling_drift", "alarm", history(3, sampling__drift=0.6), history(9, sampling__drift=lambda step: 0.02 if step % 3 == 0 else 0.9)),
     ("skipped_steps", "alarm", history(12, steps__skipped_in_a_row=lambda step: step - 2),
      history(11, steps__skipped_in_a_row=lambda step: step - 2)),
@@ -180,7 +187,16 @@ def test_a_worse_value_is_never_milder(one_kl: float, other_kl: float) -> None:
 KEYS = sorted({key for line in history(1) for key in line} | {"eval/dev/accuracy", "sampling/drift", "steps/skipped_in_a_row", "step"})
 NUMBERS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.floats(0, 1), st.sampled_from([0.0, 1e308, -1e308, 10**400]))
 LINES = st.lists(st.dictionaries(st.sampled_from(KEYS), NUMBERS), max_size=60)
-SHORT = Health(recent_steps=1, window_steps=2, flat_warn_steps=1, flat_alarm_steps=2, unchanged_steps=2, memory_steps=4, skipped_steps=1)
+SHORT = Health(
+    recent_steps=1,
+    window_steps=2,
+    flat_warn_steps=1,
+    flat_alarm_steps=2,
+    unchanged_steps=2,
+    memory_settles=1,
+    memory_steps=4,
+    skipped_steps=1,
+)
 
 
 @given(LINES, st.sampled_from([SETTINGS, SHORT]))
@@ -257,6 +273,17 @@ def test_the_completions_shown_for_hacking_are_the_best_paid_wrong_ones() -> Non
     assert shown[0] == "earns 0.5 (correct_answer 0, think_format 1)\nc"
     batch["rewards"] = {"think_format": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}
     assert [text[-1] for text in most_paid(batch, [1.0])] == ["f", "e", "d"]
+
+
+def test_a_resumed_run_forgets_what_it_told_of_steps_that_it_takes_again(tmp_path: Path) -> None:
+    recipe = load_recipe("recipes/tiny.yaml")
+    run = open_run(recipe, tmp_path, "resumed")
+    journal = Journal(run)
+    WatchHealth(recipe.health, run, journal, Display(), [])
+    assert run.health.read_text() == ""
+    write_jsonl(run.health, [{"name": "kl", "step": step} for step in (3, 6, 7)])
+    WatchHealth(recipe.health, run, journal, Display(), history(6))
+    assert [alarm["step"] for alarm in read_jsonl(run.health)] == [3, 6]
 
 
 def test_settings_change_what_is_told() -> None:
