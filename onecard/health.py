@@ -87,7 +87,7 @@ def no_signal(history: History, settings: "Health") -> Alarm | None:
         place = (now - lowest) / (highest - lowest) if highest > lowest else float(now > 0)
         told = f"the reward is {now:.3g}; completions have earned {lowest:.3g} to {highest:.3g}"
     if place >= 0.8:
-        remedy = "Too easy: harder problems, or stop here."
+        remedy = "Too easy: harder problems, a reward that tells more completions apart, or stop here."
     elif place <= 0.2:
         remedy = "Too hard: easier problems, a warm-up, more num_generations, or a reward that pays for steps on the way."
     else:
@@ -368,7 +368,8 @@ def dev_fall(history: History, settings: "Health") -> Fall | None:
             continue
         rewards = points(history, "reward")
         before = [reward for step, reward in rewards if step <= best_step][-settings.window_steps :]
-        since = [reward for step, reward in rewards if step > best_step][-settings.window_steps :]
+        # Until the last evaluation, so that what it is called does not change between two.
+        since = [reward for step, reward in rewards if best_step < step <= found[-1][0]][-settings.window_steps :]
         rise, noise = risen(before, since, settings)
         return Fall(key, best, best_step, now, best - settings.accuracy_fall, rise, noise)
     return None
