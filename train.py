@@ -107,7 +107,7 @@ def run_phases(
         from eval.report import summary, write_report
         from eval.results import write_results
         from eval.run import evaluate
-        from onecard.callbacks import EvaluateDev, RecordGrpo, SkipUseless
+        from onecard.callbacks import EvaluateDev, RecordGrpo, SkipUseless, WatchHealth
         from onecard.grading import check_rewards
         from onecard.journal import Journal
         from onecard.keeper import Keeper
@@ -142,19 +142,20 @@ def run_phases(
         keeper = Keeper(recipe, run, policy, journal, facts, kept=done)
         callbacks = [
             TryWorstCase(recipe, display),
-            SkipUseless(recipe.grading.max_skipped_steps),
+            SkipUseless(journal.history),
             EvaluateDev(policy, dev, recipe.eval.every_steps, run, journal),
             RecordGrpo(journal, tick),
+            WatchHealth(recipe.health, run, journal, display),
             keeper,
         ]
         trainer = build_trainer(recipe, config, policy, usable, callbacks)
         stopping.finish = lambda: f"step {keeper.keep()} is kept; add --resume to the command to go on"
-        trainer.train_from(checkpoint)
+        last_step = trainer.train_from(checkpoint)
         policy.save(run.adapter)
 
     with run.phase("evaluation after"):
         after = [evaluate(policy, task, run.evaluation(task.benchmark, "after"), display, f"{task.benchmark} after") for task in tasks]
-        journal.evaluation(recipe.grpo.max_steps, after)
+        journal.evaluation(last_step, after)
 
     write_results(run, recipe, before, after, problems_read=len(samples), problems_used=len(usable))
     write_report(run.folder)

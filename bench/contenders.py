@@ -18,11 +18,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench.gpu import fixed_length, stock_uses_vllm
+from onecard.batch import DRIFT
 from onecard.card.gpu import GIB, find_cards, has_bf16
 from onecard.card.memory import vllm_share
 from onecard.data.samples import fitting, load_samples, prompt_for, read_jsonl
 from onecard.disk import write_json, write_jsonl
-from onecard.drift import LOGGED_AS
 from onecard.recipe import Recipe, load_recipe
 from onecard.types import Sample
 
@@ -190,7 +190,7 @@ def measure(name: str, job: Job) -> dict[str, Any]:
     wanted = job.recipe.grpo.max_completion_length
     if (shortest, longest, len(steps)) != (wanted, wanted, job.recipe.grpo.max_steps):
         raise RuntimeError(f"{len(steps)} steps with completions of {shortest:g} to {longest:g} tokens, wanted {wanted} in each")
-    drift = [line[LOGGED_AS] for line in logs if LOGGED_AS in line]
+    drift = [line[DRIFT] for line in logs if DRIFT in line]
     cuda = torch.cuda.is_available()
     return {
         "steps": steps,

@@ -56,6 +56,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
         "recipe_text": (folder / "recipe.resolved.yaml").read_text(encoding="utf-8"),
         "pilot": json.loads((folder / "pilot.json").read_text(encoding="utf-8")) if (folder / "pilot.json").is_file() else None,
         "environment": json.loads((folder / "environment.json").read_text(encoding="utf-8")),
+        "alarms": read_jsonl(folder / "health.jsonl") if (folder / "health.jsonl").exists() else None,
         "answers": [answer for name in results["benchmarks"] for answer in read_answers(folder, name)],
         "split": split_steps(read_jsonl(folder / "metrics.jsonl")),
         "card": card_text(results["card"]),
@@ -158,6 +159,8 @@ def summary(folder: Path) -> Group:
         table.add_row("  step by step", "", f"{b['before']['step_by_step']:.1%}", f"{b['after']['step_by_step']:.1%}")
         table.add_row("  mean tokens", "", f"{b['before']['mean_tokens']:.1f}", f"{b['after']['mean_tokens']:.1f}", end_section=True)
     lines = [f"{key:<12}{folder / file}" for key, file in (("report", "report.html"), ("numbers", "results.json"), ("adapter", "adapter"))]
+    if facts["alarms"] is not None:
+        lines.insert(0, f"{'health':<12}{', '.join(dict.fromkeys(a['name'] for a in facts['alarms'])) or 'no alarm'}")
     lines.append(f"{'curves':<12}tensorboard --logdir {folder / 'tensorboard'}")
     lines += [f"{label:<12}{facts[key]}" for label, key in (("pace", "split"), ("memory", "card")) if facts[key]]
     if facts["recipe"]["caveat"]:

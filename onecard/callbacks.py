@@ -1,19 +1,27 @@
 """Thin shells between the trainers' events and our display and journal."""
 
+import json
 import math
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from eval.report import fenced
 from eval.run import evaluate
 from eval.task import Task
+from onecard.batch import DRIFT, most_paid, pass_at_g, readable
+from onecard.card.gpu import GIB
+from onecard.data.samples import read_jsonl
+from onecard.disk import write_jsonl
 from onecard.display import Display, Tick
-from onecard.drift import LOGGED_AS, count_drift
+from onecard.health import History, Watch, check_health
 from onecard.journal import Journal
+from onecard.recipe import Health
 from onecard.runs import Run
-from onecard.types import RunFailed
 
 if TYPE_CHECKING:
     from trl import GRPOTrainer
@@ -42,17 +50,13 @@ class ShowWarmup(TrainerCallback):
 
 
 class RecordGrpo(TrainerCallback):
-    """Writes every step to the journal, with the best and the worst completion's reward and a few completions to read.
-
-    Stops a run whose engine drifts from its trainer.
-    """
+    """Writes every step to the journal, with what TRL does not measure, and a few completions to read."""
 
     trainer: "GRPOTrainer"  # set by build_trainer
 
     def __init__(self, journal: Journal, tick: Tick) -> None:
         self.journal = journal
         self.tick = tick
-        self.drifting = 0  # steps in a row
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
@@ -65,10 +69,19 @@ class RecordGrpo(TrainerCallback):
         rows = zip(*batch["rewards"].values(), strict=True)
         paid = [[w * v for w, v in zip(weights, row, strict=True) if not math.isnan(v)] for row in rows]  # NaN: not applicable
         totals = [sum(row) for row in paid if row]
-        best = {"rewards/best": max(totals, default=None), "rewards/worst": min(totals, default=None)}
-        drift = logs.get(LOGGED_AS)
-        self.journal.log(step, best | self.trainer.step_time.seconds | ({} if drift is None else {"sampling/drift": drift}), trl=logs)
-        self.drifting = count_drift(self.drifting, drift)
+        measured = {
+            "rewards/best": max(totals, default=None),
+            "rewards/worst": min(totals, default=None),
+            "adapter/lora_b_norm": lora_b_norm(self.trainer.model),
+            "memory/gib": memory_gib(),
+        }
+        if right := batch["rewards"].get("correct_answer"):
+            measured["rewards/pass@G"] = pass_at_g(list(right), args.num_generations)  # type: ignore[attr-defined]
+        # The last two are names that tutorials teach.
+        also = {"sampling/drift": logs.get(DRIFT), "objective/kl": logs.get("kl"), "objective/entropy": logs.get("entropy")}
+        self.journal.log(
+            step, measured | self.trainer.step_time.seconds | {tag: value for tag, value in also.items() if value is not None}, trl=logs
+        )
         self.tick(step, reward=logs["reward"])
         if step == 1 or step % STEPS_BETWEEN_COMPLETIONS == 0:
             self.journal.text(step, "completions", readable(batch, COMPLETIONS_SHOWN))
@@ -77,14 +90,16 @@ class RecordGrpo(TrainerCallback):
 class SkipUseless(TrainerCallback):
     """Leaves the weights, and the optimizer's moments, as they are after a step that has nothing to say: where a gradient is no finite
     number, or where within every group all rewards were alike, so that a KL term and old momentum alone would move them.
+
+    Counted as steps/skipped; `history` has the counts of an interrupted run. Health ends a training that does nothing else.
     """
 
     trainer: "GRPOTrainer"  # set by build_trainer
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.skipped = 0
-        self.in_a_row = 0
+    def __init__(self, history: History) -> None:
+        last = next((line for line in reversed(history) if "steps/skipped" in line), {})
+        self.skipped = int(last.get("steps/skipped", 0))
+        self.in_a_row = int(last.get("steps/skipped_in_a_row", 0))
 
     def on_pre_optimizer_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         gradients = [p.grad for p in self.trainer.model.parameters() if p.grad is not None]
@@ -96,14 +111,43 @@ class SkipUseless(TrainerCallback):
         self.skipped, self.in_a_row = self.skipped + useless, self.in_a_row + 1 if useless else 0
         for name, count in (("skipped", self.skipped), ("skipped_in_a_row", self.in_a_row)):
             self.trainer._metrics["train"][f"steps/{name}"].append(float(count))
-        if self.in_a_row >= self.limit:
-            why = (
-                "in every group all completions were paid alike: the problems are too easy or too hard, or the rewards see no difference. "
-                "Other problems, a warm-up, or another reward would give it something to learn from"
-                if alike
-                else "the gradient was no finite number; a smaller grpo.learning_rate, or bf16 instead of fp16, is the usual remedy"
-            )
-            raise RunFailed(f"{self.in_a_row} steps in a row changed nothing (grading.max_skipped_steps): {why}")
+
+
+class WatchHealth(TrainerCallback):
+    """Says once, in plain words, what is wrong, keeps it in health.jsonl, and ends a training that `health.stop_on` calls hopeless.
+
+    Comes after RecordGrpo, which adds the step to the journal.
+    """
+
+    trainer: "GRPOTrainer"  # set by build_trainer
+
+    def __init__(self, settings: Health, run: Run, journal: Journal, display: Display) -> None:
+        self.settings, self.run, self.journal, self.display = settings, run, journal, display
+        self.watch = Watch(settings, journal.history)
+        last = max((line["step"] for line in journal.history), default=0)
+        told = read_jsonl(run.health) if run.health.exists() else []
+        # What was told of steps that a resumed run takes again is told again. An empty file says that somebody watched.
+        write_jsonl(run.health, [alarm for alarm in told if alarm["step"] <= last])
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        if not logs or "reward" not in logs:
+            return  # the summary at the end of training
+        standing = check_health(self.journal.history, self.settings)
+        hopeless = [alarm for alarm in standing if alarm.level == "alarm" and alarm.name in self.settings.stop_on]
+        for alarm in self.watch.begun(standing):
+            weights = args.reward_weights  # type: ignore[attr-defined]
+            texts = most_paid(self.trainer._logs, weights) if alarm.name == "reward_hacking" else []
+            with self.run.health.open("a", encoding="utf-8") as file:
+                told = asdict(alarm) | {"text": alarm.text, "stopped": alarm in hopeless, "completions": texts}
+                file.write(json.dumps(told) + "\n")
+            self.journal.text(state.global_step, "health", "\n\n".join([fenced(alarm.text), *map(fenced, texts)]))
+            self.display.say(alarm.text)
+        if hopeless:
+            control.should_training_stop = True
+            names = ", ".join(alarm.name for alarm in hopeless)
+            self.display.say(f"training ends at step {state.global_step}, as health.stop_on asks: {names}. Evaluation and report follow")
 
 
 class EvaluateDev(TrainerCallback):
@@ -124,21 +168,21 @@ class EvaluateDev(TrainerCallback):
                 torch.cuda.empty_cache()  # training gets back what generation's cache took
 
 
-def readable(batch: dict[str, Any], count: int) -> str:
-    """`count` completions from all over a batch, as Markdown: question, completion, each reward, advantage."""
-    blocks = []
-    size = len(batch["completion"])
-    for index in range(0, size, max(1, size // count)):
-        paid = ", ".join(f"{name} {values[index]:g}" for name, values in batch["rewards"].items())
-        question = batch["prompt"][index][-1]["content"]
-        completion = batch["completion"][index][-1]["content"]
-        blocks.append(
-            f"**question**\n\n{fenced(question)}\n\n**completion**\n\n{fenced(completion)}\n\n"
-            f"{paid}; advantage {batch['advantages'][index]:+.2f}"
-        )
-    return "\n\n---\n\n".join(blocks)
+def lora_b_norm(model: torch.nn.Module) -> float:
+    """The length of all LoRA B matrices together: 0 before the first step, and another after every step that changes the adapter."""
+    matrices = [p.detach() for name, p in model.named_parameters() if "lora_B" in name and p.requires_grad]
+    # In 64 bits, where the smallest change of one number shows.
+    return float(torch.stack([torch.linalg.vector_norm(m, dtype=torch.float64) for m in matrices]).norm())
 
 
-def fenced(text: str) -> str:
-    """Text as an indented Markdown block: what a model wrote is shown, never rendered."""
-    return "\n".join(f"    {line}" for line in text.splitlines())
+def memory_gib() -> float | None:
+    """What torch holds of the card; without one, what the process has taken, in memory or swapped out; None where /proc does not say.
+
+    Not the resident set, which also counts mapped files: the system drops their pages and reads them back as it likes.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.memory_reserved() / GIB
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
+    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if name in ("RssAnon", "VmSwap")}
+    return sum(kib.values()) * 1024 / GIB if kib else None

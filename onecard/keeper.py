@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Keeper(TrainerCallback):
-    """Comes after the callbacks that write to the journal, so that a checkpoint has the metrics of its own step.
+    """Comes after the callbacks that write to the journal, so that a checkpoint has the metrics of its own step, and may end training.
 
     A step is whole when its completions have served all their iterations: a checkpoint holds no completions.
     """
@@ -43,7 +43,7 @@ class Keeper(TrainerCallback):
         self.ready = take_state(trainer, self.run.metrics.read_bytes())
         planned = step // self.save.every_steps > self.kept // self.save.every_steps
         minutes = (time.monotonic() - self.kept_at) / 60
-        if planned or minutes >= self.save.every_minutes or step in (state.max_steps, self.best_step()):
+        if planned or minutes >= self.save.every_minutes or step == self.best_step() or control.should_training_stop:
             self.keep()
 
     def best_step(self) -> int | None:

@@ -13,6 +13,7 @@ from eval.benchmarks import BENCHMARKS
 from onecard.card.models import MADE_HERE
 from onecard.data.samples import SYNTHETIC, Source
 from onecard.grpo import OWNED, stock_fields
+from onecard.health import MAY_STOP
 from onecard.section import Section
 from onecard.types import FOLDER_NAME, UserError
 from onecard.yaml_lines import Loc, parse_value, read_yaml
@@ -30,6 +31,13 @@ def known_benchmark(name: str) -> str:
     return name
 
 
+def known_alarm(name: str) -> str:
+    """The name as it is, or ValueError with the nearest alarm's."""
+    if name not in MAY_STOP:
+        raise ValueError(f"no alarm {name!r}{did_you_mean(name, MAY_STOP)}; there are: {', '.join(MAY_STOP)}")
+    return name
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     nearest = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" (did you mean {nearest[0]!r}?)" if nearest else ""
@@ -37,6 +45,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Model(Section):
@@ -95,15 +104,10 @@ class Warmup(Section):
 
 
 class Grading(Section):
-    """What happens when a reward fails: see onecard/grading.py. `deadline_seconds` is for one batch, all rewards together.
-
-    A step whose rewards are all alike, or whose gradient is no number, changes nothing; after `max_skipped_steps` of them in a row the
-    run stops.
-    """
+    """What happens when a reward fails: see onecard/grading.py. `deadline_seconds` is for one batch, all rewards together."""
 
     on_error: Literal["stop", "skip_group"] = "stop"
     deadline_seconds: Positive = 60.0
-    max_skipped_steps: Count = 20
 
 
 if TYPE_CHECKING:
@@ -189,6 +193,46 @@ class Save(Section):
     keep: Count = 2
 
 
+class Health(Section):
+    """When a run is told to be unwell: onecard/health.py. "Assumed" is a limit that no source gives; those were tried on the tiny recipe
+    and its controls. `stop_on` names alarms that end the training early; adapter, evaluation and report are made all the same.
+    """
+
+    stop_on: list[Annotated[str, AfterValidator(known_alarm)]] = Field(default=["sampling_drift", "skipped_steps"])
+    recent_steps: Count = 5  # a level is the mean of so many steps, so that one odd batch is no alarm; assumed
+    window_steps: Annotated[int, Field(ge=2)] = 20  # a trend is the first so many steps against the last; assumed
+    quiet_steps: Count = 20  # what was told is told again only after it was gone for so long; assumed
+    noise: Positive = 2.0  # standard errors that a rise must exceed to be one: the customary 95 %
+    flat_warn_steps: Count = 200  # Unsloth's GRPO notebooks: it may take 150 to 200 steps until anything is seen
+    flat_alarm_steps: Count = 300  # Unsloth's GRPO guide: train for at least 300 steps
+    no_signal_warn: Share = 0.8  # of groups; assumed. DAPO (arXiv 2503.14476) draws anew until none is left
+    no_signal_alarm: Share = 0.95  # assumed: nearly every step is for nothing
+    kl_warn: Positive = 10.0  # nats a token; assumed. The tiny recipe, which learns, stays below 0.1
+    kl_alarm: Positive = 20.0
+    entropy_share: Share = 0.05  # of the first steps' entropy; assumed. arXiv 2505.22617: gains are spent when entropy is
+    clipped_ratio: Share = 0.3  # of completions, cut at the limit; assumed
+    loss_near_zero: Positive = 0.01  # an explanation, no fault: TRL's issue 2703
+    unchanged_steps: Annotated[int, Field(ge=2)] = 5  # assumed; more than a warm-up's first step, whose learning rate is 0
+    grad_spike: Annotated[float, Field(gt=1)] = 10.0  # times the window's median; assumed
+    grad_norm: Positive = 1.0  # smaller is no spike: the default max_grad_norm, below which nothing is clipped
+    grad_spikes_alarm: Count = 3  # in one window; assumed
+    accuracy_fall: Share = 0.1  # of dev accuracy, below its best; assumed: 64 dev problems have a standard error of 0.06
+    pass_at_g_enough: Share = 0.9  # then it need not rise; assumed
+    memory_settles: Count = 40  # first steps, left out, in which caches fill; assumed
+    memory_steps: Annotated[int, Field(ge=4)] = 40  # in four quarters, each of which must climb; assumed
+    memory_climb: Share = 0.01  # of the memory held, a quarter; assumed
+    sampling_drift: Positive = 0.5  # nats; kernels that round differently make some hundredths. Assumed: no card has shown it yet
+    sampling_drift_steps: Count = 3
+    skipped_steps: Count = 10  # in a row; assumed
+
+    @model_validator(mode="after")
+    def check(self) -> "Health":
+        for lower, upper in (("kl_warn", "kl_alarm"), ("no_signal_warn", "no_signal_alarm"), ("flat_warn_steps", "flat_alarm_steps")):
+            if getattr(self, lower) > getattr(self, upper):
+                raise ValueError(f"{lower} {getattr(self, lower)} is more than {upper} {getattr(self, upper)}; raise that or lower this")
+        return self
+
+
 class Recipe(Section):
     name: Annotated[str, Field(pattern=FOLDER_NAME)]
     claim: str  # what this recipe is expected to show, in one sentence
@@ -207,6 +251,7 @@ class Recipe(Section):
     grpo: Grpo
     eval: Eval
     save: Save
+    health: Health = Health()
 
     @model_validator(mode="after")
     def check(self) -> "Recipe":

@@ -16,7 +16,7 @@ from onecard.types import UserError
 
 # What may differ with --resume-anyway: it decides what is told, kept or checked, or how long training goes on, and not what a step does.
 HARMLESS = (
-    "claim", "caveat", "anchor", "measured", "card_gb", "save", "health", "pilot", "grading.max_skipped_steps", "grading.deadline_seconds",
+    "claim", "caveat", "anchor", "measured", "card_gb", "save", "health", "pilot", "grading.deadline_seconds",
     "eval.every_steps", "eval.dev_problems", "grpo.max_steps",
 )  # fmt: skip
 

@@ -37,6 +37,11 @@ class Run:
         return self.folder / "metrics.jsonl"
 
     @property
+    def health(self) -> Path:
+        """One line per alarm, as it began."""
+        return self.folder / "health.jsonl"
+
+    @property
     def adapter(self) -> Path:
         return self.folder / "adapter"
 

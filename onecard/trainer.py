@@ -44,12 +44,16 @@ class ResumableTrainer(GRPOTrainer):
     step_time: StepTime
     state_read: dict[str, Any]
 
-    def train_from(self, checkpoint: Checkpoint | None) -> None:
-        """Train to the end, from a checkpoint's step on where there is one. At the last step there is but the adapter to put back."""
+    def train_from(self, checkpoint: Checkpoint | None) -> int:
+        """Train to the end, from a checkpoint's step on where there is one; return the last step.
+
+        At the last step there is but the adapter to put back: transformers would train one more.
+        """
         if checkpoint and checkpoint.step >= self.args.max_steps:
             load_adapter(self.model, checkpoint.folder / ADAPTER)
-        else:
-            self.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
+            return checkpoint.step
+        self.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
+        return int(self.state.global_step)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_adapter(self.model, Path(resume_from_checkpoint) / ADAPTER)

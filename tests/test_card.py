@@ -12,7 +12,6 @@ from onecard.card.gpu import GIB, Card, check_built_for, check_card, has_bf16
 from onecard.card.memory import CARDS, cheapest_knob, fit, plan_memory
 from onecard.card.models import STORED, ModelShape, load_shape, read_shape
 from onecard.card.pace import SPEEDS, estimate_seconds
-from onecard.drift import count_drift
 from onecard.plan import fit_text, plan_text
 from onecard.recipe import Recipe, load_recipe
 from onecard.types import UserError
@@ -227,12 +226,3 @@ def test_the_doctor_on_machines_that_are_not_this_one(monkeypatch: pytest.Monkey
     assert packages.ok is None
     assert "(1.0 in the lock)" in packages.text
     assert "not installed: not-a-package" in packages.text
-
-
-def test_drift_stops_a_run_when_it_stays() -> None:
-    steps = 0
-    for drift in (0.02, 0.9, 0.9, 0.03, None, 0.9, float("nan"), 0.9, 0.8):
-        steps = count_drift(steps, drift)
-    assert steps == 2
-    with pytest.raises(RuntimeError, match=r"not sampling with the adapter that is trained"):
-        count_drift(steps, 0.7)

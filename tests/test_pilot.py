@@ -1,11 +1,15 @@
-"""What the pilot makes of completions: shares, lengths, advice."""
+"""What the pilot makes of completions, and what health tells again: the parts that come with torch."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from onecard.disk import write_jsonl
+from onecard.display import Display
 from onecard.recipe import load_recipe
+from onecard.runs import open_run
 from onecard.types import Rollout, Sample
 
 pytestmark = pytest.mark.e2e  # it imports the policy, and with it unsloth
@@ -43,3 +47,18 @@ def test_shares_are_of_completions_and_of_groups() -> None:
 def test_what_is_out_of_the_ordinary_is_told_with_its_number(groups: list[list[float]], truncated: int, told: str) -> None:
     (line,) = summarized(groups, truncated=truncated)["advice"]
     assert told in line
+
+
+def test_a_resumed_run_forgets_what_health_told_of_steps_that_it_takes_again(tmp_path: Path) -> None:
+    import onecard.policy  # noqa: F401  isort: skip  (unsloth, before all that it patches)
+    from onecard.callbacks import WatchHealth
+    from onecard.journal import Journal
+
+    recipe = load_recipe(ROOT / "recipes/tiny.yaml")
+    run = open_run(recipe, tmp_path, "resumed")
+    WatchHealth(recipe.health, run, Journal(run), Display())
+    assert run.health.read_text() == ""
+    write_jsonl(run.health, [{"name": "kl", "step": step} for step in (3, 6, 7)])
+    write_jsonl(run.metrics, [{"step": step, "reward": 0.5} for step in range(1, 7)])
+    WatchHealth(recipe.health, run, Journal(run, step=6), Display())
+    assert [json.loads(line)["step"] for line in run.health.read_text().splitlines()] == [3, 6]

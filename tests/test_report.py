@@ -53,6 +53,28 @@ def test_numbers_stand_in_both_reports(folder: Path) -> None:
         assert "Peak memory of the RTX 3060: 5.50 GiB measured, 6.25 GiB planned" in text
 
 
+def test_alarms_stand_in_both_reports_and_only_as_text(folder: Path) -> None:
+    alarm = {"name": "kl", "level": "alarm", "step": 7, "metric": "kl", "value": 30.0, "limit": 20.0, "advice": ATTACK}
+    told = alarm | {"text": f"alarm: kl, step 7: {ATTACK}", "stopped": True, "completions": [ATTACK]}
+    names = ("report.html", "report.md")
+    assert all("Health" not in (folder / name).read_text(encoding="utf-8") for name in names)  # nobody watched this run
+    for alarms in ([], [told]):
+        write_jsonl(folder / "health.jsonl", alarms)
+        write_report(folder)
+        for name in names:
+            text = (folder / name).read_text(encoding="utf-8")
+            assert "Health" in text
+            assert ("No alarm." in text) is not bool(alarms)
+            assert ("Training ended here" in text) is bool(alarms)
+    page, plain = ((folder / name).read_text(encoding="utf-8") for name in names)
+    assert page.count("&lt;script&gt;alert(1)") == 2
+    assert page.count("<script") == 2
+    assert "<img" not in page
+    health = plain.partition("## Health")[2].partition("## Time")[0]
+    assert health.count(f"    {ATTACK}") == 1
+    assert all(line.startswith("    ") for line in health.splitlines() if "<" in line)
+
+
 def test_a_curve_without_values_is_left_out(folder: Path) -> None:
     assert sorted(file.stem for file in (folder / "curves").iterdir()) == ["length", "reward"]
     assert 'id="curve-kl"' not in (folder / "report.html").read_text(encoding="utf-8")
@@ -92,6 +114,10 @@ def test_summary_fits_a_narrow_terminal(folder: Path) -> None:
     assert "tensorboard --logdir" in text
     assert "generation 0.5, reward 0.25, training" in text
     assert "5.50 GiB measured, 6.25 GiB planned" in " ".join(text.split())
+    assert "health " not in text  # nobody watched this run
+    write_jsonl(folder / "health.jsonl", [{"name": name} for name in ("kl", "no_signal", "kl")])
+    console.print(summary(folder))
+    assert "health      kl, no_signal\n" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_without_a_card_or_times_the_report_says_nothing_of_them(folder: Path) -> None:

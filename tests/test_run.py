@@ -21,9 +21,13 @@ def read_jsonl(file: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def events(short_run: ShortRun) -> Any:
+    return events_of(short_run[0])
+
+
+def events_of(folder: Path) -> Any:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    return EventAccumulator(str(short_run[0] / "tensorboard"), size_guidance={"tensors": 0, "scalars": 0}).Reload()
+    return EventAccumulator(str(folder / "tensorboard"), size_guidance={"tensors": 0, "scalars": 0}).Reload()
 
 
 def texts(events: Any, tag: str) -> list[str]:
@@ -100,10 +104,29 @@ def test_tensorboard_has_the_tags_that_people_look_for(events: Any) -> None:
     tags = set(events.Tags()["scalars"])
     assert {"train/reward", "train/kl", "train/loss", "train/completions/mean_length", "train/entropy"} <= tags  # TRL's own
     assert {"train/rewards/correct_answer/mean", "train/rewards/think_format/mean", "rewards/best", "rewards/worst"} <= tags
+    assert {"objective/kl", "objective/entropy", "rewards/pass@G", "adapter/lora_b_norm", "memory/gib"} <= tags
     for benchmark in ("tiny", "tiny-shifted"):
         assert [event.step for event in events.Scalars(f"eval/{benchmark}/accuracy")] == [0, 4]
     best, worst, mean = ([e.value for e in events.Scalars(t)] for t in ("rewards/best", "rewards/worst", "train/reward"))
     assert all(b >= m >= w for b, m, w in zip(best, mean, worst, strict=True))
+
+
+def test_what_trl_does_not_measure_is_measured(short_run: ShortRun) -> None:
+    steps = [line for line in read_jsonl(short_run[0] / "metrics.jsonl") if "reward" in line]
+    norms = [line["adapter/lora_b_norm"] for line in steps]
+    assert norms[0] > 0  # the adapter begins at 0 and has taken its first step
+    assert len(set(norms)) == 4
+    for line in steps:
+        assert line["objective/kl"] == line["kl"]
+        assert line["objective/entropy"] == line["entropy"]
+        assert 0.2 < line["memory/gib"] < 8  # torch alone is 0.2
+        assert line["rewards/correct_answer/mean"] <= line["rewards/pass@G"] <= min(1, 8 * line["rewards/correct_answer/mean"])
+
+
+def test_a_well_run_says_so(short_run: ShortRun) -> None:
+    assert read_jsonl(short_run[0] / "health.jsonl") == []
+    assert re.search(r"^health +no alarm$", short_run[1], re.MULTILINE)
+    assert "No alarm." in (short_run[0] / "report.md").read_text(encoding="utf-8")
 
 
 def test_tensorboard_has_the_recipe_and_completions_to_read(events: Any) -> None:
@@ -271,7 +294,7 @@ def test_evaluation_during_training_changes_nothing(short_run: ShortRun, tmp_pat
     assert done.returncode == 0, done.stdout + done.stderr
     lines = {name: read_jsonl(tmp_path / f"runs/{name}/metrics.jsonl") for name in ("without", "with", "untried")}
     curves = {
-        name: [{k: v for k, v in line.items() if k != "step_time" and not k.startswith("time/")} for line in found if "reward" in line]
+        name: [{k: v for k, v in line.items() if not k.startswith(("step_time", "time/", "memory/"))} for line in found if "reward" in line]
         for name, found in lines.items()
     }
     assert len(curves["with"]) == 2
@@ -282,6 +305,26 @@ def test_evaluation_during_training_changes_nothing(short_run: ShortRun, tmp_pat
     assert [step for step, _ in dev] == [1, 2]
     items = read_jsonl(tmp_path / "runs/with/eval/tiny-dev-step-2/items.jsonl")
     assert dev[-1][1] == sum(item["verdict"] == "correct" for item in items) / 16
+
+
+def test_a_hopeless_run_ends_early_with_its_report(short_run: ShortRun, tmp_path: Path) -> None:
+    """KL is 0 in step 1, where the adapter is new, and more after it."""
+    health = "health={stop_on: [kl], kl_warn: 1e-9, kl_alarm: 1e-8, recent_steps: 1}"
+    done = run_train(tmp_path, "tiny", *no_warm_up(short_run), "grpo.max_steps=6", health)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / "runs/tiny"
+    lines = read_jsonl(folder / "metrics.jsonl")
+    assert [line["step"] for line in lines if "reward" in line] == [1, 2]
+    assert [line["step"] for line in lines if "eval/tiny/accuracy" in line] == [0, 2]
+    (alarm,) = [line for line in read_jsonl(folder / "health.jsonl") if line["name"] == "kl"]
+    assert (alarm["step"], alarm["level"], alarm["stopped"]) == (2, "alarm", True)
+    assert alarm["value"] == lines[-2]["kl"] > alarm["limit"] == 1e-8
+    assert alarm["text"] in done.stdout
+    assert "training ends at step 2, as health.stop_on asks: kl" in done.stdout
+    for name in ("report.html", "report.md"):
+        assert "Training ended here" in (folder / name).read_text(encoding="utf-8")
+    assert (folder / "adapter/adapter_model.safetensors").is_file()
+    assert alarm["text"] in texts(events_of(folder), "health")[0]
 
 
 def test_sigterm_ends_a_run_with_143(tmp_path: Path) -> None:

@@ -151,28 +151,29 @@ PAY = {
 @pytest.mark.slow
 @pytest.mark.fault(
     "rewards that are all None, all alike, infinite, that raise, hang or have the wrong length",
-    "the weights stay, the run stops with advice",
+    "the weights stay, the training ends with advice",
 )
 @pytest.mark.parametrize("kind", PAY)
-def test_rewards_without_a_signal_change_nothing_and_stop_the_run(bench: Bench, tmp_path: Path, kind: str) -> None:
+def test_rewards_without_a_signal_change_nothing_and_end_the_run(bench: Bench, tmp_path: Path, kind: str) -> None:
     body = f"def pay(rollout):\n    if rollout.sample.id == 'self-test':\n        return 0.0\n    {PAY[kind]}\n"
     (tmp_path / "pay.py").write_text(body)
     name = kind.replace(" ", "-")
     rewards = f"rewards=[{{name: custom, function: '{tmp_path}/pay.py:pay'}}]"
     limits = (
-        "grading.max_skipped_steps=3",
+        "health.skipped_steps=3",
         "grading.on_error=skip_group",
         "grading.deadline_seconds=1",
         "save.every_steps=1",
         "pilot=0",
     )
     done = bench.run(name, rewards, *limits)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    assert "3 steps in a row changed nothing (grading.max_skipped_steps)" in done.stderr
-    assert adapter_of(bench.folder(name), 1) == adapter_of(bench.folder(name), 2)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"alarm: skipped_steps, step 3: .* lower learning_rate, look at grad_norm", done.stdout)
+    assert "training ends at step 3, as health.stop_on asks: skipped_steps" in done.stdout
+    assert adapter_of(bench.folder(name), 2) == adapter_of(bench.folder(name), 3)
     steps = [json.loads(line) for line in (bench.folder(name) / "metrics.jsonl").read_text().splitlines() if '"reward"' in line]
-    assert [step["steps/skipped"] for step in steps] == [1, 2]
+    assert [step["steps/skipped"] for step in steps] == [1, 2, 3]
+    assert "Training ended here" in (bench.folder(name) / "report.html").read_text()
 
 
 @pytest.mark.slow

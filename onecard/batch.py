@@ -1,0 +1,45 @@
+"""What a step's completions say beyond TRL's own metrics. Pure; `batch` is TRL's table: prompt, completion, rewards by name, advantages."""
+
+import math
+from typing import Any
+
+from eval.report import fenced
+
+DRIFT = "sampling/sampling_logp_difference/mean"  # by TRL, with vLLM alone; nats, mean over the sampled tokens
+COMPLETIONS_SUSPECTED = 3
+
+
+def pass_at_g(right: list[float], group_size: int) -> float | None:
+    """The share of groups with at least one right completion, from correct_answer's column. NaN is not applicable; None without a group."""
+    groups = [right[start : start + group_size] for start in range(0, len(right), group_size)]
+    graded = [group for group in groups if not all(math.isnan(value) for value in group)]
+    return sum(any(value > 0 for value in group) for group in graded) / len(graded) if graded else None
+
+
+def most_paid(batch: dict[str, Any], weights: list[float]) -> list[str]:
+    """The completions of a batch that earn most without being right; where correct_answer calls none wrong, those that earn most."""
+    names, columns = list(batch["rewards"]), [list(column) for column in batch["rewards"].values()]
+    totals = [sum(w * v for w, v in zip(weights, row, strict=True) if not math.isnan(v)) for row in zip(*columns, strict=True)]
+    right = list(batch["rewards"].get("correct_answer", []))
+    wrong = [index for index, value in enumerate(right) if value == 0]
+    shown = sorted(wrong or range(len(totals)), key=lambda index: -totals[index])[:COMPLETIONS_SUSPECTED]
+    return [
+        f"earns {totals[index]:.3g} ({', '.join(f'{name} {column[index]:g}' for name, column in zip(names, columns, strict=True))})\n"
+        + batch["completion"][index][-1]["content"]
+        for index in shown
+    ]
+
+
+def readable(batch: dict[str, Any], count: int) -> str:
+    """`count` completions from all over a batch, as Markdown: question, completion, each reward, advantage."""
+    blocks = []
+    size = len(batch["completion"])
+    for index in range(0, size, max(1, size // count)):
+        paid = ", ".join(f"{name} {values[index]:g}" for name, values in batch["rewards"].items())
+        question = batch["prompt"][index][-1]["content"]
+        completion = batch["completion"][index][-1]["content"]
+        blocks.append(
+            f"**question**\n\n{fenced(question)}\n\n**completion**\n\n{fenced(completion)}\n\n"
+            f"{paid}; advantage {batch['advantages'][index]:+.2f}"
+        )
+    return "\n\n---\n\n".join(blocks)

@@ -1,0 +1,275 @@
+"""What check_health says of a history: each condition, its near miss, and that nothing in a history makes it fail."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onecard.batch import most_paid, pass_at_g
+from onecard.health import CHECKS, LEVELS, MAY_STOP, Alarm, Watch, check_health
+from onecard.recipe import Health, load_recipe
+from onecard.types import UserError
+
+pytestmark = pytest.mark.unit
+SETTINGS = Health(flat_warn_steps=40, flat_alarm_steps=80)
+Curve = float | None | Callable[[int], float | None]
+
+
+def history(steps: int, **curves: Curve) -> list[dict[str, Any]]:
+    """Lines of a run that learns: the reward rises, half of the groups have a signal. `curves` change that; `__` stands for `/`."""
+    healthy: dict[str, Curve] = {
+        "reward": lambda step: 0.2 + step / 100 + wobble(step) / 20,
+        "reward_std": 0.4,
+        "frac_reward_zero_std": 0.2,
+        "kl": lambda step: 0.05 * step / steps,
+        "entropy": lambda step: 1.5 - step / steps,
+        "completions/clipped_ratio": 0.05,
+        "rewards/correct_answer/mean": lambda step: min(1.0, 0.1 + step / 100 + wobble(step) / 20),
+        "rewards/think_format/mean": 0.9,
+        "rewards/best": 1.25,
+        "rewards/worst": 0.0,
+        "rewards/pass@G": lambda step: min(1.0, 0.3 + step / 100 + wobble(step) / 20),
+        "grad_norm": lambda step: 0.3 + 0.1 * wobble(step),
+        "loss": 0.04,
+        "adapter/lora_b_norm": lambda step: 0.01 * step,
+        "memory/gib": lambda step: 2.0 + 0.1 * wobble(step),
+    }
+    wanted = healthy | {key.replace("__", "/"): curve for key, curve in curves.items()}
+    return [
+        {"step": step} | {key: curve(step) if callable(curve) else curve for key, curve in wanted.items()} for step in range(1, steps + 1)
+    ]
+
+
+def wobble(step: int) -> float:
+    """Noise without chance, in [-1, 1]."""
+    return (step * 7919 % 13 - 6) / 6
+
+
+def dev(lines: list[dict[str, Any]], every: int, *accuracies: float) -> list[dict[str, Any]]:
+    """The same, with dev evaluations every so many steps, each before its step's own line, as a run writes them."""
+    found = []
+    for line in lines:
+        number, rest = divmod(line["step"], every)
+        if rest == 0 and number <= len(accuracies):
+            found.append({"step": line["step"], "eval/tiny-dev/accuracy": accuracies[number - 1]})
+        found.append(line)
+    return found
+
+
+def said(lines: list[dict[str, Any]], settings: Health = SETTINGS) -> dict[str, str]:
+    """Name -> level of all that holds after the last line."""
+    return {alarm.name: alarm.level for alarm in check_health(lines, settings)}
+
+
+def test_a_run_that_learns_is_well() -> None:
+    for steps in range(1, 120):
+        assert said(history(steps)) == {}, steps
+    assert check_health([], SETTINGS) == []
+
+
+FLAT: Curve = lambda step: 0.2 + wobble(step) / 20  # noqa: E731
+CASES: list[tuple[str, str, list[dict[str, Any]], list[dict[str, Any]]]] = [
+    # name, level, a history that raises it, a near miss
+    ("reward_flat", "warn", history(40, reward=FLAT), history(39, reward=FLAT)),
+    ("reward_flat", "alarm", history(80, reward=FLAT), history(80, reward=lambda step: 0.2 + step / 1000 + wobble(step) / 50)),
+    ("reward_flat", "warn", history(40, reward=0.5), history(40, reward=lambda step: 0.5 + (step > 20) * 1e-3)),
+    ("reward_flat", "warn", history(40, reward=lambda step: 0.5 - step / 100), history(40)),
+    ("no_signal", "warn", history(25, frac_reward_zero_std=0.81), history(25, frac_reward_zero_std=0.79)),
+    ("no_signal", "alarm", history(20, frac_reward_zero_std=1.0), history(19, frac_reward_zero_std=1.0)),
+    ("kl", "warn", history(9, kl=10.1), history(9, kl=9.9)),
+    ("kl", "alarm", history(9, kl=20.1), history(9, kl=lambda step: 49.0 if step == 9 else 0.1)),
+    ("entropy_collapse", "alarm", history(30, entropy=lambda step: 1.0 if step <= 5 else 0.04),
+     history(30, entropy=lambda step: 1.0 if step <= 5 else 0.06)),
+    ("completions_cut", "alarm", history(5, completions__clipped_ratio=0.31), history(5, completions__clipped_ratio=0.29)),
+    ("format_unpaid", "alarm", history(20, rewards__think_format__mean=0.0),
+     history(20, rewards__think_format__mean=lambda step: 0.01 if step == 7 else 0.0)),
+    ("format_unpaid", "alarm", history(20, rewards__my_format__mean=0.0),
+     history(20, rewards__my_format__mean=0.0, rewards__correct_answer__mean=0.0)),
+    ("loss_near_zero", "note", history(5, loss=lambda step: 0.005 * (-1) ** step), history(4, loss=0.0)),
+    ("loss_near_zero", "note", history(50, loss=lambda step: 0.0 if step <= 5 else 3.0), history(50, loss=lambda step: 3.0 * (step <= 5))),
+    ("adapter_unchanged", "alarm", history(8, adapter__lora_b_norm=0.0), history(8, adapter__lora_b_norm=lambda step: 1e-12 * step)),
+    ("adapter_unchanged", "alarm", history(9, adapter__lora_b_norm=lambda step: min(step, 5)),
+     history(8, adapter__lora_b_norm=lambda step: min(step, 5))),
+    ("grad_spikes", "warn", history(20, grad_norm=lambda step: 3.1 if step == 12 else 0.3),
+     history(20, grad_norm=lambda step: 2.9 if step == 12 else 0.3)),
+    ("grad_spikes", "alarm", history(20, grad_norm=lambda step: 5.0 if step % 6 == 0 else 0.3),
+     history(20, grad_norm=lambda step: 0.9 if step % 6 == 0 else 0.01)),
+    ("accuracy_falls", "alarm", dev(history(40, reward=FLAT), 10, 0.6, 0.6, 0.45, 0.45),
+     dev(history(40, reward=FLAT), 10, 0.6, 0.6, 0.52, 0.5)),
+    ("accuracy_falls", "alarm", dev(history(30, reward=FLAT), 10, 0.6, 0.5, 0.4), dev(history(29, reward=FLAT), 10, 0.6, 0.5, 0.4)),
+    ("reward_hacking", "alarm", dev(history(40), 10, 0.6, 0.6, 0.45, 0.45), dev(history(40), 10, 0.6, 0.6, 0.7, 0.4)),
+    ("pass_at_g_flat", "warn", history(40, **{"rewards/pass@G": FLAT}), history(40, **{"rewards/pass@G": 0.95})),
+    ("pass_at_g_flat", "alarm", history(80, **{"rewards/pass@G": FLAT}), history(39, **{"rewards/pass@G": FLAT})),
+    ("memory_climbs", "alarm", history(80, memory__gib=lambda step: 2 + 0.003 * step),
+     history(80, memory__gib=lambda step: 2 + 0.003 * min(step, 65))),
+    ("memory_climbs", "alarm", history(120, memory__gib=lambda step: 2 + step / 20 + wobble(step) / 20),
+     history(79, memory__gib=lambda step: 2 + step / 20)),
+    ("memory_climbs", "alarm", history(80, memory__gib=lambda step: 1.1 + step / 80),
+     history(80, memory__gib=lambda step: 1.1 + min(step, 31) / 80)),
+    ("sampling_drift", "alarm", history(3, sampling__drift=0.6), history(9, sampling__drift=lambda step: 0.02 if step % 3 == 0 else 0.9)),
+    ("skipped_steps", "alarm", history(12, steps__skipped_in_a_row=lambda step: step - 2),
+     history(11, steps__skipped_in_a_row=lambda step: step - 2)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "level", "ill", "well"), CASES, ids=[f"{name}-{number}" for number, (name, *_) in enumerate(CASES)])
+def test_each_condition_and_its_near_miss(name: str, level: str, ill: list[dict[str, Any]], well: list[dict[str, Any]]) -> None:
+    found = said(ill)
+    assert found[name] == level
+    assert name not in said(well)
+
+
+def test_every_condition_has_a_case() -> None:
+    assert {name for name, *_ in CASES} == set(CHECKS)
+
+
+def test_no_condition_drags_another_along() -> None:
+    """What is told beside a condition is about the same trouble, or nothing."""
+    related = {"reward_flat", "pass_at_g_flat", "accuracy_falls"}
+    for name, _, ill, _ in CASES:
+        assert set(said(ill)) - {name} <= related, name
+
+
+def one(lines: list[dict[str, Any]], name: str) -> Alarm:
+    return next(alarm for alarm in check_health(lines, SETTINGS) if alarm.name == name)
+
+
+@pytest.mark.parametrize(
+    ("right", "told"),
+    [(0.97, "Too easy"), (0.02, "Too hard"), (0.5, "Some problems are too easy and the others too hard")],
+)
+def test_no_signal_says_whether_the_problems_are_too_easy_or_too_hard(right: float, told: str) -> None:
+    assert told in one(history(20, frac_reward_zero_std=1.0, rewards__correct_answer__mean=right), "no_signal").advice
+
+
+@pytest.mark.parametrize(("reward", "told"), [(0.25, "Too easy"), (0.01, "Too hard")])
+def test_no_signal_without_correct_answer_looks_at_what_completions_have_earned(reward: float, told: str) -> None:
+    lines = history(20, frac_reward_zero_std=1.0, reward=reward, **{"rewards/best": 0.25, "rewards/correct_answer/mean": None})
+    assert told in one(lines, "no_signal").advice
+
+
+def test_pass_at_g_says_whether_single_answers_got_better() -> None:
+    flat = history(40, **{"rewards/pass@G": FLAT})
+    assert "the best of a group does not" in one(flat, "pass_at_g_flat").advice
+    neither = history(40, **{"rewards/pass@G": FLAT, "rewards/correct_answer/mean": FLAT})
+    assert "Neither" in one(neither, "pass_at_g_flat").advice
+
+
+def test_hacking_and_falling_are_told_apart_by_the_reward() -> None:
+    falls = (0.6, 0.6, 0.45, 0.4)
+    assert {"reward_hacking"} == set(said(dev(history(40), 10, *falls))) & {"reward_hacking", "accuracy_falls"}
+    assert {"accuracy_falls"} == set(said(dev(history(40, reward=FLAT), 10, *falls))) & {"reward_hacking", "accuracy_falls"}
+
+
+def test_an_alarm_has_its_numbers_in_one_line() -> None:
+    alarm = one(history(9, kl=12.3), "kl")
+    assert (round(alarm.value, 6), alarm.limit, alarm.step) == (12.3, 10.0, 9)
+    assert alarm.text.startswith("warn: kl, step 9: kl, nats a token, mean of 5 steps: 12.3, limit 10. The policy is far from")
+    for _, _, ill, _ in CASES:
+        assert all("\n" not in alarm.text and alarm.step == ill[-1]["step"] for alarm in check_health(ill, SETTINGS))
+
+
+@given(st.floats(0, 60), st.floats(0, 60))
+def test_a_worse_value_is_never_milder(one_kl: float, other_kl: float) -> None:
+    low, high = (said(history(6, kl=value)).get("kl", "") for value in sorted((one_kl, other_kl)))
+    ranks = ["", *LEVELS]
+    assert ranks.index(low) <= ranks.index(high)
+
+
+KEYS = sorted({key for line in history(1) for key in line} | {"eval/dev/accuracy", "sampling/drift", "steps/skipped_in_a_row", "step"})
+NUMBERS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.floats(0, 1), st.sampled_from([0.0, 1e308, -1e308, 10**400]))
+LINES = st.lists(st.dictionaries(st.sampled_from(KEYS), NUMBERS), max_size=60)
+SHORT = Health(
+    recent_steps=1,
+    window_steps=2,
+    flat_warn_steps=1,
+    flat_alarm_steps=2,
+    unchanged_steps=2,
+    memory_settles=1,
+    memory_steps=4,
+    skipped_steps=1,
+)
+
+
+@given(LINES, st.sampled_from([SETTINGS, SHORT]))
+def test_no_history_makes_it_fail(lines: list[dict[str, Any]], settings: Health) -> None:
+    for alarm in check_health(lines, settings):
+        assert alarm.text.isprintable()
+
+
+def told(lines: list[dict[str, Any]], start: int = 0) -> list[tuple[int, str, str]]:
+    """What a Watch tells of the lines after `start`, having been made with those before."""
+    watch = Watch(SETTINGS, lines[:start])
+    found: list[tuple[int, str, str]] = []
+    for end in range(start + 1, len(lines) + 1):
+        if "reward" in lines[end - 1]:
+            found += [(alarm.step, alarm.name, alarm.level) for alarm in watch.begun(check_health(lines[:end], SETTINGS))]
+    return found
+
+
+def test_a_condition_is_told_when_it_begins_and_when_it_worsens() -> None:
+    rising = history(60, kl=lambda step: step / 2)
+    assert told(rising) == [(23, "kl", "warn"), (43, "kl", "alarm")]
+    to_and_fro = history(60, kl=lambda step: 12.0 if step // 8 % 2 else 0.0)
+    assert [step for step, *_ in told(to_and_fro)] == [12]
+    returns = history(60, kl=lambda step: 12.0 if step < 10 or step > 50 else 0.0)
+    assert [step for step, *_ in told(returns)] == [1, 55]
+
+
+def test_the_loss_is_explained_once() -> None:
+    assert told(history(100, loss=0.0)) == [(5, "loss_near_zero", "note")]
+
+
+@pytest.mark.parametrize("kl", [lambda step: step / 2, lambda step: 12.0 if step // 15 % 2 else 0.0])
+def test_a_resumed_run_tells_what_an_uninterrupted_one_tells(kl: Curve) -> None:
+    lines = dev(history(90, kl=kl, reward=FLAT), 10, 0.6, 0.6, 0.4, 0.4, 0.4)
+    whole = told(lines)
+    assert len(whole) >= 3
+    for start in range(0, len(lines), 19):
+        step = max((line["step"] for line in lines[:start] if "reward" in line), default=0)
+        assert told(lines, start) == [event for event in whole if event[0] > step], start
+
+
+def test_stop_on_takes_names_of_alarms_only() -> None:
+    assert set(load_recipe("recipes/tiny.yaml", [f"health.stop_on=[{', '.join(MAY_STOP)}]"]).health.stop_on) == set(MAY_STOP)
+    with pytest.raises(
+        UserError, match=r"health\.stop_on\.0: no alarm 'rewad_flat' \(did you mean 'reward_flat'\?\); there are: reward_flat, "
+    ):
+        load_recipe("recipes/tiny.yaml", ["health.stop_on=[rewad_flat]"])
+    with pytest.raises(UserError, match=r"kl_warn 30.0 is more than kl_alarm 20.0"):
+        load_recipe("recipes/tiny.yaml", ["health.kl_warn=30"])
+    with pytest.raises(UserError, match=r"unknown key health.kl_wran \(did you mean 'kl_warn'\?\)"):
+        load_recipe("recipes/tiny.yaml", ["health.kl_wran=30"])
+
+
+def test_every_alarm_but_the_explanation_can_end_a_run() -> None:
+    reached = {name for name, level, *_ in CASES if level == "alarm"}
+    assert reached == set(MAY_STOP)
+
+
+def test_pass_at_g_counts_groups_with_a_right_completion() -> None:
+    nan = float("nan")
+    assert pass_at_g([0, 0, 1, 0, 0, 0], 2) == pytest.approx(1 / 3)
+    assert pass_at_g([1, 1, nan, nan, 0, nan], 2) == 0.5
+    assert pass_at_g([nan, nan], 2) is None
+
+
+def test_the_completions_shown_for_hacking_are_the_best_paid_wrong_ones() -> None:
+    completions = [[{"role": "assistant", "content": text}] for text in "abcdef"]
+    batch = {
+        "completion": completions,
+        "rewards": {"correct_answer": [1.0, 0.0, 0.0, 0.0, 0.0, float("nan")], "think_format": [1.0, 0.0, 1.0, 0.5, 0.2, 1.0]},
+    }
+    shown = most_paid(batch, [1.0, 0.5])
+    assert [text[-1] for text in shown] == ["c", "d", "e"]
+    assert shown[0] == "earns 0.5 (correct_answer 0, think_format 1)\nc"
+    batch["rewards"] = {"think_format": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}
+    assert [text[-1] for text in most_paid(batch, [1.0])] == ["f", "e", "d"]
+
+
+def test_settings_change_what_is_told() -> None:
+    assert said(history(9, kl=12.0), SETTINGS.model_copy(update={"kl_warn": 13.0})) == {}
+    assert replace(one(history(9, kl=12.0), "kl"), level="note").level == "note"
