@@ -157,7 +157,7 @@ def run_phases(
         after = [evaluate(policy, task, run.evaluation(task.benchmark, "after"), display, f"{task.benchmark} after") for task in tasks]
         journal.evaluation(last_step, after)
 
-    write_results(run, recipe, before, after, problems_read=len(samples), problems_used=len(usable))
+    write_results(run, recipe, before, after, problems_read=len(samples), problems_used=len(usable), best_on_dev=keeper.best())
     write_report(run.folder)
     display.console.print(summary(run.folder), soft_wrap=True)
 

@@ -121,15 +121,22 @@ def card_use(recipe: Recipe) -> dict[str, Any] | None:
 
 
 def write_results(
-    run: Run, recipe: Recipe, before: list[EvalResult], after: list[EvalResult], problems_read: int, problems_used: int
+    run: Run,
+    recipe: Recipe,
+    before: list[EvalResult],
+    after: list[EvalResult],
+    problems_read: int,
+    problems_used: int,
+    best_on_dev: dict[str, Any] | None,
 ) -> None:
-    """Write results.json: per benchmark n, before, after and their paired difference; seconds by phase; peak memory."""
+    """Write results.json: per benchmark n, before, after and their paired difference; the best on dev; seconds by phase; peak memory."""
     pairs = {b.benchmark: (b, a) for b, a in zip(before, after, strict=True)}
     results = {
         "recipe": recipe.name,
         "seed": recipe.seed,
         "training_problems": {"read": problems_read, "used": problems_used},
         "benchmarks": {name: compare(b, a) for name, (b, a) in pairs.items()},
+        "best_on_dev": best_on_dev,
         "seconds": run.seconds | {"total": round(sum(run.seconds.values()), 2)},
         "card": card_use(recipe),
         "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),

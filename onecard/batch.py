@@ -9,6 +9,21 @@ DRIFT = "sampling/sampling_logp_difference/mean"  # by TRL, with vLLM alone; nat
 COMPLETIONS_SUSPECTED = 3
 
 
+def measure(batch: dict[str, Any], weights: list[float], num_generations: int) -> dict[str, float | None]:
+    """The best and the worst paid completion, and of rewards with correct_answer the share of groups that it calls solved."""
+    paid = totals(batch, weights)
+    measured = {"rewards/best": max(paid, default=None), "rewards/worst": min(paid, default=None)}
+    if right := batch["rewards"].get("correct_answer"):
+        measured["rewards/pass@G"] = pass_at_g(list(right), num_generations)
+    return measured
+
+
+def totals(batch: dict[str, Any], weights: list[float]) -> list[float]:
+    """What each completion was paid. NaN, TRL's sign for a reward that does not apply, counts as nothing."""
+    rows = zip(*batch["rewards"].values(), strict=True)
+    return [sum(w * v for w, v in zip(weights, row, strict=True) if not math.isnan(v)) for row in rows]
+
+
 def pass_at_g(right: list[float], group_size: int) -> float | None:
     """The share of groups with at least one right completion, from correct_answer's column. NaN is not applicable; None without a group."""
     groups = [right[start : start + group_size] for start in range(0, len(right), group_size)]
@@ -18,13 +33,12 @@ def pass_at_g(right: list[float], group_size: int) -> float | None:
 
 def most_paid(batch: dict[str, Any], weights: list[float]) -> list[str]:
     """The completions of a batch that earn most without being right; where correct_answer calls none wrong, those that earn most."""
-    names, columns = list(batch["rewards"]), [list(column) for column in batch["rewards"].values()]
-    totals = [sum(w * v for w, v in zip(weights, row, strict=True) if not math.isnan(v)) for row in zip(*columns, strict=True)]
+    names, columns, paid = list(batch["rewards"]), [list(column) for column in batch["rewards"].values()], totals(batch, weights)
     right = list(batch["rewards"].get("correct_answer", []))
     wrong = [index for index, value in enumerate(right) if value == 0]
-    shown = sorted(wrong or range(len(totals)), key=lambda index: -totals[index])[:COMPLETIONS_SUSPECTED]
+    shown = sorted(wrong or range(len(paid)), key=lambda index: -paid[index])[:COMPLETIONS_SUSPECTED]
     return [
-        f"earns {totals[index]:.3g} ({', '.join(f'{name} {column[index]:g}' for name, column in zip(names, columns, strict=True))})\n"
+        f"earns {paid[index]:.3g} ({', '.join(f'{name} {column[index]:g}' for name, column in zip(names, columns, strict=True))})\n"
         + batch["completion"][index][-1]["content"]
         for index in shown
     ]

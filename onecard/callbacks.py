@@ -1,7 +1,6 @@
 """Thin shells between the trainers' events and our display and journal."""
 
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from eval.report import fenced
 from eval.run import evaluate
 from eval.task import Task
-from onecard.batch import DRIFT, most_paid, pass_at_g, readable
+from onecard.batch import DRIFT, measure, most_paid, readable
 from onecard.card.gpu import GIB
 from onecard.data.samples import read_jsonl
 from onecard.disk import write_jsonl
@@ -61,28 +60,17 @@ class RecordGrpo(TrainerCallback):
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
-        if not logs or "reward" not in logs:
+        if not logs or "loss" not in logs:
             return  # the summary at the end of training
         step = state.global_step
         batch = self.trainer._logs  # the completions that TRL would print itself; it has no public name for them
-        weights = args.reward_weights  # type: ignore[attr-defined]
-        rows = zip(*batch["rewards"].values(), strict=True)
-        paid = [[w * v for w, v in zip(weights, row, strict=True) if not math.isnan(v)] for row in rows]  # NaN: not applicable
-        totals = [sum(row) for row in paid if row]
-        measured = {
-            "rewards/best": max(totals, default=None),
-            "rewards/worst": min(totals, default=None),
-            "adapter/lora_b_norm": lora_b_norm(self.trainer.model),
-            "memory/gib": memory_gib(),
-        }
-        if right := batch["rewards"].get("correct_answer"):
-            measured["rewards/pass@G"] = pass_at_g(list(right), args.num_generations)  # type: ignore[attr-defined]
+        measured = {"adapter/lora_b_norm": lora_b_norm(self.trainer.model), "memory/gib": memory_gib()} | self.trainer.step_time.seconds
+        if "reward" in logs:  # not where a step uses completions for the second time
+            measured |= measure(batch, args.reward_weights, args.num_generations)  # type: ignore[attr-defined]
         # The last two are names that tutorials teach.
         also = {"sampling/drift": logs.get(DRIFT), "objective/kl": logs.get("kl"), "objective/entropy": logs.get("entropy")}
-        self.journal.log(
-            step, measured | self.trainer.step_time.seconds | {tag: value for tag, value in also.items() if value is not None}, trl=logs
-        )
-        self.tick(step, reward=logs["reward"])
+        self.journal.log(step, measured | {tag: value for tag, value in also.items() if value is not None}, trl=logs)
+        self.tick(step, reward=logs.get("reward"))
         if step == 1 or step % STEPS_BETWEEN_COMPLETIONS == 0:
             self.journal.text(step, "completions", readable(batch, COMPLETIONS_SHOWN))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from onecard.checkpoint import new_checkpoint, prune
+from onecard.checkpoint import ADAPTER, new_checkpoint, prune
 from onecard.journal import Journal
 from onecard.recipe import Recipe
 from onecard.runs import Run
@@ -43,13 +43,21 @@ class Keeper(TrainerCallback):
         self.ready = take_state(trainer, self.run.metrics.read_bytes())
         planned = step // self.save.every_steps > self.kept // self.save.every_steps
         minutes = (time.monotonic() - self.kept_at) / 60
-        if planned or minutes >= self.save.every_minutes or step == self.best_step() or control.should_training_stop:
+        if planned or minutes >= self.save.every_minutes or step == self.best_step or control.should_training_stop:
             self.keep()
 
+    @property
     def best_step(self) -> int | None:
-        """The first step at which the accuracy on the dev split was highest; None before it was measured."""
-        measured = [line for line in self.journal.history if line.get(self.dev_accuracy) is not None]
-        return max(measured, key=lambda line: line[self.dev_accuracy])["step"] if measured else None
+        best = self.best()
+        return best["step"] if best else None
+
+    def best(self) -> dict[str, Any] | None:
+        """The first step at which the accuracy on the dev split was highest, and where its adapter is; None where it was not measured."""
+        measured = [(line["step"], line[self.dev_accuracy]) for line in self.journal.history if line.get(self.dev_accuracy) is not None]
+        if not measured:
+            return None
+        step, accuracy = max(measured, key=lambda point: point[1])
+        return {"step": step, "accuracy": accuracy, "adapter": f"{self.run.checkpoints.name}/checkpoint-{step}/{ADAPTER}"}
 
     def keep(self) -> int:
         """Put the last whole step on the disk, if it is not there yet; return its number, 0 where there is none."""
@@ -60,5 +68,5 @@ class Keeper(TrainerCallback):
                 with new_checkpoint(self.run.checkpoints, state.step, self.facts) as folder:
                     write_state(state, folder, self.policy)
                 self.kept, self.kept_at = state.step, time.monotonic()
-                prune(self.run.checkpoints, self.save.keep, self.best_step())
+                prune(self.run.checkpoints, self.save.keep, self.best_step)
             return self.kept

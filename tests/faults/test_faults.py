@@ -44,6 +44,8 @@ def whole(bench: Bench) -> tuple[bytes, list[dict[str, Any]]]:
 def test_the_token_is_nowhere_in_the_run(bench: Bench) -> None:
     files = [file for file in bench.folder("whole").rglob("*") if file.is_file()]
     assert len(files) > 20
+    best = json.loads((bench.folder("whole") / "results.json").read_text())["best_on_dev"]
+    assert (bench.folder("whole") / best["adapter"] / "adapter_model.safetensors").is_file()  # kept, though others came after it
     assert [file for file in files if TOKEN.encode() in file.read_bytes()] == []
 
 
@@ -303,6 +305,24 @@ def test_a_signal_in_the_middle_of_a_reward(bench: Bench, tmp_path: Path, signal
         assert read_checkpoint(found[0]).step == 2
 
 
+@pytest.mark.slow
+@pytest.mark.fault("kill -9 where completions are used twice and gradients accumulate", "resumed, the same adapter and metrics")
+def test_a_killed_run_that_uses_its_completions_twice(bench: Bench) -> None:
+    """Checkpoints stand between generations: here only after every second step, whatever save.every_steps says."""
+    twice = ("grpo.num_iterations=2", "grpo.per_device_train_batch_size=16", "grpo.gradient_accumulation_steps=2", "save.every_steps=1")
+    done = bench.run("twice-whole", *twice)
+    assert done.returncode == 0, done.stdout + done.stderr
+    process = bench.start("twice", *twice)
+    until(lambda: bench.step("twice") >= 5)
+    process.kill()
+    process.communicate()
+    kept = [read_checkpoint(folder).step for folder in find_checkpoints(bench.folder("twice") / "checkpoints")]
+    assert all(step % 2 == 0 for step in kept)
+    done = bench.run("twice", *twice, resume=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert bench.outcome("twice") == bench.outcome("twice-whole")
+
+
 # The process ends itself, as kill -9 would, at the Nth time that it puts something of a checkpoint on the disk.
 AT_NTH_SYNC = """
 import os, signal, onecard.disk as d
@@ -326,18 +346,15 @@ def test_twenty_kills(bench: Bench, whole: tuple[bytes, list[dict[str, Any]]], r
     while killed < 20:
         inside = killed % 2 == 0
         code = f"exec({AT_NTH_SYNC.format(count=chance.randint(1, 30))!r})" if inside else "train.main()"
-        process = bench.start("twenty", resume=killed > 0, code=code)
+        process = bench.start("twenty", resume=bench.folder("twenty").is_dir(), code=code)
         try:
             told, _ = process.communicate(timeout=None if inside else chance.uniform(4, 16))
         except subprocess.TimeoutExpired:
             process.kill()
             told, _ = process.communicate()
-        if process.returncode == 0:  # it came to its end: begun anew, for there are kills left
+        if process.returncode == 0:  # it came to its end first: begun anew, for there are kills left
             assert bench.outcome("twenty") == whole
             shutil.rmtree(bench.folder("twenty"))
-            bench.start("twenty").communicate()
-            for late in find_checkpoints(bench.folder("twenty") / "checkpoints")[:-1]:
-                shutil.rmtree(late)
             continue
         assert process.returncode == -signal.SIGKILL, told
         killed += 1
