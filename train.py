@@ -14,9 +14,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from eval.target import check_adapter
 from eval.task import Task, check_unseen, digest, recipe_task
 from onecard.card.gpu import check_card, find_cards
-from onecard.checkpoint import Checkpoint
+from onecard.checkpoint import ADAPTER, Checkpoint
 from onecard.data.hub import check_available, check_code
 from onecard.data.samples import fitting, load_samples
 from onecard.disk import disk_trouble
@@ -28,6 +29,8 @@ from onecard.runs import Run, open_run
 from onecard.stopping import Stopping
 from onecard.types import RunFailed, Sample, UserError
 from rewards.custom import check_functions
+
+RUNS = Path("runs")
 
 
 def main() -> int:
@@ -56,6 +59,12 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        trouble = disk_trouble(error, RUNS)
+        if trouble is None:
+            raise
+        print(f"error: {RUNS}/ cannot be written: {trouble}. Make room there, then add --resume to go on", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -72,19 +81,15 @@ def train(recipe: Recipe, args: argparse.Namespace, display: Display) -> None:
     check_unseen(samples, [*tasks, *([dev] if dev else [])])
     facts = facts_of(recipe, digest(tuple(samples)))
     if args.resume or args.resume_anyway:
-        run, checkpoint = resume_run(recipe, Path("runs"), args.name, facts, args.resume_anyway, display.say)
+        run, checkpoint = resume_run(recipe, RUNS, args.name, facts, args.resume_anyway, display.say)
         where = f"after step {checkpoint.step}" if checkpoint else "from the start of GRPO: no step was kept"
         display.say(f"resuming {run.folder} {where}")
     else:
-        run, checkpoint = open_run(recipe, Path("runs"), args.name), None
+        run, checkpoint = open_run(recipe, RUNS, args.name), None
     try:
         run_phases(recipe, samples, tasks, dev, run, checkpoint, facts, display)
     except UserError:
         run.discard()
-        raise
-    except Exception as error:
-        if trouble := disk_trouble(error):
-            raise RunFailed(f"{run.folder} cannot be written: {trouble}. Make room there, then add --resume to go on") from error
         raise
 
 
@@ -122,12 +127,15 @@ def run_phases(
     with run.phase("model and warm-up"):
         folder = run.folder / "random-model"
         weights = build_random_model(recipe, samples, folder) if recipe.model.made_here else recipe.model.name
-        tokenizer = load_tokenizer(weights)
+        tokenizer = load_tokenizer(weights, recipe.model.trust_remote_code)
         check_rewards(recipe, tokenizer)
         usable = fitting(samples, recipe, tokenizer)
         if too_long := len(samples) - len(usable):
             display.say(f"{too_long:,} prompts longer than {recipe.data.max_prompt_length} tokens are left out of training")
         policy = warm_up(recipe, weights, usable, run, display) if recipe.warmup else load_policy(recipe, weights, run.folder)
+
+        if checkpoint:
+            check_adapter(checkpoint.folder / ADAPTER, policy.base)
 
     with run.phase("pilot"):
         fly_pilot(recipe, policy, usable, run, display)
@@ -150,7 +158,11 @@ def run_phases(
         ]
         trainer = build_trainer(recipe, config, policy, usable, callbacks)
         stopping.finish = lambda: f"step {keeper.keep()} is kept; add --resume to the command to go on"
-        last_step = trainer.train_from(checkpoint)
+        try:
+            last_step = trainer.train_from(checkpoint)
+        except BaseException:
+            keeper.keep()  # the step before the one that failed
+            raise
         policy.save(run.adapter)
 
     with run.phase("evaluation after"):

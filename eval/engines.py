@@ -42,7 +42,7 @@ def load_tokenizer(target: Target) -> Any:
     """The adapter's tokenizer, where it was saved with one: its chat template is the one that was trained with."""
     saved = target.adapter is not None and (target.adapter / "tokenizer_config.json").is_file()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(target.adapter if saved else target.base)
+        tokenizer = AutoTokenizer.from_pretrained(target.adapter if saved else target.base, trust_remote_code=target.trusted)
     except Exception as error:  # a damaged file has as many classes as there are formats
         raise unloadable(f"the tokenizer of {target.adapter if saved else target.base}", error) from None
     if tokenizer.pad_token is None:
@@ -50,11 +50,11 @@ def load_tokenizer(target: Target) -> Any:
     return tokenizer
 
 
-def precision(base: str, load_in_4bit: bool) -> torch.dtype:
+def precision(base: str, load_in_4bit: bool, trusted: bool) -> torch.dtype:
     """Half precision on a card and for 4-bit weights, as in training; elsewhere what the weights are stored in."""
     if torch.cuda.is_available() or load_in_4bit:
         return torch.float16 if torch.cuda.is_available() and not torch.cuda.is_bf16_supported() else torch.bfloat16
-    stored: torch.dtype = AutoConfig.from_pretrained(base).dtype or torch.float32
+    stored: torch.dtype = AutoConfig.from_pretrained(base, trust_remote_code=trusted).dtype or torch.float32
     return stored
 
 
@@ -66,15 +66,16 @@ def generation_config(base: str) -> Any:
         return GenerationConfig()
 
 
-def load_model(base: str, load_in_4bit: bool) -> Any:
+def load_model(base: str, load_in_4bit: bool, trusted: bool) -> Any:
     """The base model on the card, where there is one; in NF4 as QLoRA trains it, or as it is."""
-    dtype = precision(base, load_in_4bit)
+    dtype = precision(base, load_in_4bit, trusted)
     quantized = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
     return AutoModelForCausalLM.from_pretrained(
         base,
         dtype=dtype,
+        trust_remote_code=trusted,
         device_map={"": 0 if torch.cuda.is_available() else "cpu"},
         **({"quantization_config": quantized} if load_in_4bit else {}),
     )
@@ -108,7 +109,7 @@ class TransformersEngine:
         self.target, self.load_in_4bit = target, load_in_4bit
         self.tokenizer = load_tokenizer(target)
         try:
-            self.model = load_model(target.base, load_in_4bit)
+            self.model = load_model(target.base, load_in_4bit, target.trusted)
         except Exception as error:
             raise unloadable(target.base, error) from None
         if target.adapter is not None:
@@ -150,12 +151,13 @@ class VllmEngine:
                 )
             lora = {"enable_lora": True, "max_lora_rank": fitting}
             self.adapter = LoRARequest("adapter", 1, str(target.adapter.resolve()))
-        config = AutoConfig.from_pretrained(target.base)
+        config = AutoConfig.from_pretrained(target.base, trust_remote_code=target.trusted)
         self.revision = getattr(config, "_commit_hash", None)  # of a model from the hub
         longest = int(config.get_text_config().max_position_embeddings)
         self.llm = LLM(
             model=target.base,
-            dtype=precision(target.base, load_in_4bit),
+            dtype=precision(target.base, load_in_4bit, target.trusted),
+            trust_remote_code=target.trusted,
             max_model_len=min(context or longest, longest),
             seed=0,
             gpu_memory_utilization=0.85 if torch.cuda.is_available() else 0.3,  # vLLM's CPU build takes it of the machine's memory

@@ -23,6 +23,11 @@ class Target:
     recipe: Recipe | None
     folder: Path
 
+    @property
+    def trusted(self) -> bool:
+        """Whether Python files that the model brings along may be run: as the run's recipe says, and never for another model."""
+        return self.recipe is not None and self.recipe.model.trust_remote_code
+
     def facts(self) -> dict[str, Any]:
         return {"base": identity(self.base), "adapter": identity(str(self.adapter)) if self.adapter else None}
 

@@ -7,12 +7,17 @@ from eval.report import fenced
 
 DRIFT = "sampling/sampling_logp_difference/mean"  # by TRL, with vLLM alone; nats, mean over the sampled tokens
 COMPLETIONS_SUSPECTED = 3
+ALIKE = 1e-6  # rewards that differ by no more
 
 
 def measure(batch: dict[str, Any], weights: list[float], num_generations: int) -> dict[str, float | None]:
-    """The best and the worst paid completion, and of rewards with correct_answer the share of groups that it calls solved."""
+    """The best and the worst paid completion, the share of groups with a signal, and with correct_answer that of groups that it solves."""
     paid = totals(batch, weights)
-    measured = {"rewards/best": max(paid, default=None), "rewards/worst": min(paid, default=None)}
+    measured = {
+        "rewards/best": max(paid, default=None),
+        "rewards/worst": min(paid, default=None),
+        "rewards/signal_share": signal_share(batch, weights, num_generations),
+    }
     if right := batch["rewards"].get("correct_answer"):
         measured["rewards/pass@G"] = pass_at_g(list(right), num_generations)
     return measured
@@ -22,6 +27,19 @@ def totals(batch: dict[str, Any], weights: list[float]) -> list[float]:
     """What each completion was paid. NaN, TRL's sign for a reward that does not apply, counts as nothing."""
     rows = zip(*batch["rewards"].values(), strict=True)
     return [sum(w * v for w, v in zip(weights, row, strict=True) if not math.isnan(v)) for row in rows]
+
+
+def signal_share(batch: dict[str, Any], weights: list[float], num_generations: int) -> float:
+    """The share of groups whose completions were not all paid alike: the others teach nothing.
+
+    TRL's frac_reward_zero_std misses groups whose rewards are not exact in binary, and knows none where scale_rewards is batch.
+    """
+    return share_of_unequal(totals(batch, weights), num_generations)
+
+
+def share_of_unequal(paid: list[float], num_generations: int) -> float:
+    groups = [paid[start : start + num_generations] for start in range(0, len(paid), num_generations)]
+    return sum(max(group) - min(group) > ALIKE for group in groups) / len(groups)
 
 
 def pass_at_g(right: list[float], group_size: int) -> float | None:

@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from eval.report import fenced
 from eval.run import evaluate
 from eval.task import Task
-from onecard.batch import DRIFT, measure, most_paid, readable
+from onecard.batch import DRIFT, measure, most_paid, readable, signal_share
 from onecard.card.gpu import GIB
 from onecard.data.samples import read_jsonl
 from onecard.disk import write_jsonl
@@ -92,11 +92,12 @@ class SkipUseless(TrainerCallback):
     def on_pre_optimizer_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         gradients = [p.grad for p in self.trainer.model.parameters() if p.grad is not None]
         broken = not all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
-        alike = not any(self.trainer._logs["advantages"])  # TRL's, of the whole generation; all None makes them 0 too
-        useless = alike or (broken and self.trainer.accelerator.scaler is None)  # a scaler of 16-bit losses skips by itself
-        if useless:
+        # By the rewards: TRL's advantages of rewards all alike are 0 only where those are exact in binary.
+        alike = not signal_share(self.trainer._logs, args.reward_weights, args.num_generations)  # type: ignore[attr-defined]
+        if alike or (broken and self.trainer.accelerator.scaler is None):  # a scaler of 16-bit losses leaves such steps out by itself
             self.trainer.model.zero_grad()
-        self.skipped, self.in_a_row = self.skipped + useless, self.in_a_row + 1 if useless else 0
+        self.skipped += alike or broken
+        self.in_a_row = self.in_a_row + 1 if alike or broken else 0
         for name, count in (("skipped", self.skipped), ("skipped_in_a_row", self.in_a_row)):
             self.trainer._metrics["train"][f"steps/{name}"].append(float(count))
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from onecard.disk import UNFINISHED, whole_folder, write_json
+from onecard.types import UserError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -33,11 +34,15 @@ class Damaged(ValueError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose every file was verified. `facts`: what it belongs to (recipe, data, base, versions)."""
+    """A checkpoint whose every file was verified. `facts`: what it belongs to (recipe, data, versions), and whether training ended there.
+
+    `last`: there is nothing left to train after it.
+    """
 
     folder: Path
     step: int
     facts: dict[str, Any]
+    last: bool = False
 
 
 @contextmanager
@@ -60,13 +65,13 @@ def hash_of(manifest: dict[str, Any]) -> str:
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """A checkpoint with every file held against the manifest. Raises Damaged."""
+    """A checkpoint with every file held against the manifest. Raises Damaged; UserError where this process cannot read it."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-        if manifest["format"] != FORMAT:
-            raise Damaged(f"{MANIFEST} has format {manifest['format']}, and this version reads {FORMAT}")
         if manifest.pop("sha256") != hash_of(manifest):
             raise Damaged(f"{MANIFEST} is not as it was written")
+        if manifest["format"] != FORMAT:
+            raise UserError(f"{folder} has format {manifest['format']}, and this version reads {FORMAT}: it was written by another one")
         for name, expected in manifest["files"].items():
             if not (folder / name).is_file():
                 raise Damaged(f"{name} is missing")
@@ -75,8 +80,10 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         return Checkpoint(folder, manifest["step"], manifest["facts"])
     except FileNotFoundError:
         raise Damaged(f"{MANIFEST} is missing") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        if isinstance(error, Damaged):
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}: {error.filename}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, Damaged | UserError):
             raise
         raise Damaged(f"{MANIFEST} cannot be read: {type(error).__name__}") from None
 

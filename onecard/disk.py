@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ from typing import Any
 import yaml
 
 UNFINISHED = ".unfinished"  # the end of the name of what is still being written
-TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+TROUBLE = {errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
 
 
 def write_json(file: Path, content: Any) -> None:
@@ -62,10 +64,14 @@ def sync(place: Path) -> None:
         os.close(descriptor)
 
 
-def disk_trouble(error: BaseException) -> str | None:
-    """What is wrong with the disk, where that is what an exception is about; libraries in Rust tell it in their text alone."""
-    if isinstance(error, OSError) and error.errno in TROUBLE:
-        return f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
-    text = str(error)
-    told = next((code for code in TROUBLE if f"os error {code})" in text or f"code: {code}," in text), None)
-    return os.strerror(told) if told else None
+def disk_trouble(error: BaseException, folder: Path) -> str | None:
+    """What is wrong with the disk or with `folder`, where an exception is about that; libraries in Rust tell it in their text alone."""
+    if isinstance(error, OSError):
+        ours = error.filename is not None and Path(os.fsdecode(error.filename)).absolute().is_relative_to(folder.absolute())
+        told = error.errno if error.errno in FULL or (error.errno in TROUBLE and ours) else None
+        where = f": {error.filename}" if error.filename else ""
+    else:
+        found = re.search(r"\(os error (\d+)\)|\bOs \{ code: (\d+), kind:", str(error))
+        told, where = int(found[1] or found[2]) if found else None, ""
+        told = told if told in FULL | TROUBLE else None
+    return f"{os.strerror(told)}{where}" if told else None

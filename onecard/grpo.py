@@ -27,6 +27,7 @@ OWNED = {
     "save_steps": "write `save.every_steps:`",
     "save_total_limit": "write `save.keep:`",
     "reward_weights": "write each reward's `weight:`",
+    "use_adaptive_entropy": "its state would be lost where a run is resumed",
 }
 
 

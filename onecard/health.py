@@ -74,7 +74,7 @@ def reward_flat(history: History, settings: "Health") -> Alarm | None:
 
 
 def no_signal(history: History, settings: "Health") -> Alarm | None:
-    shares = values(history, "frac_reward_zero_std")[-settings.window_steps :]
+    shares = [1 - share for share in values(history, "rewards/signal_share")[-settings.window_steps :]]
     if len(shares) < settings.window_steps or mean(shares) < settings.no_signal_warn:
         return None
     level: Level = "alarm" if mean(shares) >= settings.no_signal_alarm else "warn"
@@ -93,7 +93,7 @@ def no_signal(history: History, settings: "Health") -> Alarm | None:
     else:
         remedy = "Some problems are too easy and the others too hard: choose those that it solves sometimes."
     advice = f"In that share of groups every completion earns the same, so nothing can be learned from them; {told}. {remedy}"
-    metric = f"frac_reward_zero_std, mean of {settings.window_steps} steps"
+    metric = f"groups without a signal, mean of {settings.window_steps} steps"
     limit = settings.no_signal_alarm if level == "alarm" else settings.no_signal_warn
     return alarm("no_signal", level, history, metric, mean(shares), limit, advice)
 
@@ -167,7 +167,7 @@ def adapter_unchanged(history: History, settings: "Health") -> Alarm | None:
     if len(norms) < settings.unchanged_steps or max(norms) > min(norms):
         return None
     advice = (
-        "Steps are taken and nothing is learned: is there a signal (frac_reward_zero_std below 1), a grad_norm above 0, a learning_rate "
+        "Steps are taken and nothing is learned: is there a signal (rewards/signal_share above 0), a grad_norm above 0, a learning_rate "
         "above 0, and are steps/skipped few?"
     )
     metric = f"adapter/lora_b_norm, change over {len(norms)} steps"
@@ -267,7 +267,7 @@ def skipped_steps(history: History, settings: "Health") -> Alarm | None:
         return None
     advice = (
         "So many steps in a row had a gradient that is no number, or no signal at all, and were left out: lower learning_rate, look at "
-        "grad_norm and frac_reward_zero_std, and at what the rewards return."
+        "grad_norm and rewards/signal_share, and at what the rewards return."
     )
     return alarm("skipped_steps", "alarm", history, "steps/skipped_in_a_row", row[0], settings.skipped_steps, advice)
 

@@ -40,7 +40,7 @@ class Keeper(TrainerCallback):
         step, trainer = state.global_step, self.trainer
         if not logs or "loss" not in logs or trainer._step % (trainer.args.steps_per_generation * trainer.num_iterations):
             return
-        self.ready = take_state(trainer, self.run.metrics.read_bytes())
+        self.ready = take_state(trainer, self.run.metrics.read_bytes(), ended_early=control.should_training_stop and step < state.max_steps)
         planned = step // self.save.every_steps > self.kept // self.save.every_steps
         minutes = (time.monotonic() - self.kept_at) / 60
         if planned or minutes >= self.save.every_minutes or step == self.best_step or control.should_training_stop:
@@ -52,21 +52,26 @@ class Keeper(TrainerCallback):
         return best["step"] if best else None
 
     def best(self) -> dict[str, Any] | None:
-        """The first step at which the accuracy on the dev split was highest, and where its adapter is; None where it was not measured."""
-        measured = [(line["step"], line[self.dev_accuracy]) for line in self.journal.history if line.get(self.dev_accuracy) is not None]
-        if not measured:
+        """Of the steps that are kept, or about to be, the first with the highest accuracy on the dev split, and where its adapter is.
+
+        None where that was not measured.
+        """
+        measured = {line["step"]: line[self.dev_accuracy] for line in self.journal.history if line.get(self.dev_accuracy) is not None}
+        ready = self.ready.step if self.ready else None
+        kept = [step for step in measured if step == ready or (self.run.checkpoints / f"checkpoint-{step}").is_dir()]
+        if not kept:
             return None
-        step, accuracy = max(measured, key=lambda point: point[1])
-        return {"step": step, "accuracy": accuracy, "adapter": f"{self.run.checkpoints.name}/checkpoint-{step}/{ADAPTER}"}
+        step = max(kept, key=lambda step: measured[step])
+        return {"step": step, "accuracy": measured[step], "adapter": f"{self.run.checkpoints.name}/checkpoint-{step}/{ADAPTER}"}
 
     def keep(self) -> int:
         """Put the last whole step on the disk, if it is not there yet; return its number, 0 where there is none."""
         with self.writing:
             state = self.ready
             if state is not None and state.step > self.kept:
-                self.run.note_seconds()
-                with new_checkpoint(self.run.checkpoints, state.step, self.facts) as folder:
+                with new_checkpoint(self.run.checkpoints, state.step, self.facts | {"ended_early": state.ended_early}) as folder:
                     write_state(state, folder, self.policy)
                 self.kept, self.kept_at = state.step, time.monotonic()
+                self.run.note_seconds()
                 prune(self.run.checkpoints, self.save.keep, self.best_step)
             return self.kept

@@ -3,11 +3,13 @@
 GRPO learns from the differences between the completions of one prompt. Where all of them are paid alike, it learns nothing.
 """
 
+import json
 import random
 import time
 from statistics import mean, quantiles
 from typing import Any
 
+from onecard.batch import share_of_unequal
 from onecard.data.samples import prompt_for
 from onecard.disk import write_json
 from onecard.display import Display
@@ -26,29 +28,35 @@ MANY_CUT = 0.3  # as onecard/health.py warns of it
 def fly_pilot(recipe: Recipe, policy: Policy, samples: list[Sample], run: Run, display: Display) -> None:
     """Answer `recipe.pilot` problems, num_generations times each; write pilot.json, and tell it.
 
-    Raises RunFailed where no group has a signal. What an interrupted run found is not asked again.
+    Raises RunFailed where no group has a signal. What an interrupted run found is not asked again, and refuses again.
     """
-    if not recipe.pilot or run.pilot.is_file():
+    if not recipe.pilot:
         return
+    if not run.pilot.is_file():
+        write_json(run.pilot, ask(recipe, policy, samples, display))
+    facts = json.loads(run.pilot.read_text(encoding="utf-8"))
+    display.say(
+        f"pilot: {facts['prompts']} problems, {facts['num_generations']} completions each: {facts['pass_rate']:.0%} are right, "
+        f"{facts['pass_at_g']:.0%} of the problems at least once; {facts['signal_share']:.0%} of the groups have a signal; "
+        f"{facts['truncated']:.0%} are cut at the limit"
+    )
+    for line in facts["advice"]:
+        display.say(f"pilot: {line}")
+    if not facts["signal_share"]:
+        raise RunFailed(
+            f"pilot: in not one of {facts['prompts']} groups were completions paid differently, so there is nothing to learn from. "
+            f"{' '.join(facts['advice'])} `--resume-anyway --set pilot=0` trains nevertheless"
+        )
+
+
+def ask(recipe: Recipe, policy: Policy, samples: list[Sample], display: Display) -> dict[str, Any]:
     chosen = random.Random(recipe.seed).sample(samples, min(recipe.pilot, len(samples)))
     rollouts, seconds = roll_out(recipe, policy, chosen, display)
     weights = [reward.weight for reward in expand(recipe.rewards)]
     grader = Grader(recipe, chosen, policy.end_tokens, rollouts[0].think_opened)
     totals = [sum(w * v for w, v in zip(weights, row, strict=True) if v is not None) for row in grader.grade(rollouts)]
     verdicts = [grade(r.text, r.sample.gold, recipe.answer_format, r.truncated).verdict for r in rollouts]
-    facts = summarize(recipe, rollouts, totals, [verdict == Verdict.CORRECT for verdict in verdicts], seconds)
-    write_json(run.pilot, facts)
-    display.say(
-        f"pilot: {facts['pass_rate']:.0%} of {len(rollouts)} completions are right, {facts['pass_at_g']:.0%} of {len(chosen)} problems at "
-        f"least once; {facts['signal_share']:.0%} of the groups have a signal; {facts['truncated']:.0%} are cut at the limit"
-    )
-    for line in facts["advice"]:
-        display.say(f"pilot: {line}")
-    if not facts["signal_share"]:
-        raise RunFailed(
-            f"pilot: in not one of {len(chosen)} groups of {recipe.grpo.num_generations} were completions paid differently: nothing to "
-            f"learn from. {' '.join(facts['advice'])} `--resume-anyway --set pilot=0` trains nevertheless"
-        )
+    return summarize(recipe, rollouts, totals, [verdict == Verdict.CORRECT for verdict in verdicts], seconds)
 
 
 def roll_out(recipe: Recipe, policy: Policy, chosen: list[Sample], display: Display) -> tuple[list[Rollout], float]:
@@ -83,7 +91,7 @@ def summarize(recipe: Recipe, rollouts: list[Rollout], totals: list[float], righ
         "num_generations": size,
         "pass_rate": mean(right),
         "pass_at_g": mean(any(right[place] for place in group) for group in groups),
-        "signal_share": mean(max(totals[place] for place in group) - min(totals[place] for place in group) > 1e-6 for group in groups),
+        "signal_share": share_of_unequal(totals, size),
         "reward": mean(totals),
         "truncated": mean(rollout.truncated for rollout in rollouts),
         "tokens": {"p10": tenths[0], "p50": tenths[4], "p90": tenths[8], "max": max(lengths)},

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -98,23 +99,32 @@ class Policy:
             make_readable(unfinished)
 
 
-def load_tokenizer(weights: str) -> Any:
-    return transformers.AutoTokenizer.from_pretrained(weights)
+def load_tokenizer(weights: str, trusted: bool = False) -> Any:
+    """The tokenizer of a folder or hub id. Raises UserError for one whose own code is not trusted."""
+    with trust_told(weights, trusted):
+        return transformers.AutoTokenizer.from_pretrained(weights, trust_remote_code=trusted)
 
 
 def load_model(recipe: Recipe, weights: str, **options: Any) -> tuple[Any, Any]:
     """Unsloth's model and tokenizer. Raises UserError for a model whose own code the recipe does not trust."""
     trusted = recipe.model.trust_remote_code
-    check_code(weights, trusted)
-    try:
+    with trust_told(weights, trusted):
         model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
             weights, max_seq_length=recipe.model.max_seq_length, trust_remote_code=trusted, **options
         )
-    except ValueError as error:
+    return model, tokenizer
+
+
+@contextmanager
+def trust_told(weights: str, trusted: bool) -> Iterator[None]:
+    """Turns the errors of transformers, and of Unsloth, over code that a model brings along into a UserError."""
+    check_code(weights, trusted)
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
         if not trusted and "trust_remote_code" in str(error):  # of a model on the hub, whose config is only read here
             raise UserError(foreign_code(weights)) from None
         raise
-    return model, tokenizer
 
 
 def load_policy(recipe: Recipe, weights: str, folder: Path) -> Policy:

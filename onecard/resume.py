@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,10 @@ def resume_run(
         raise UserError(
             f"--resume: none of the checkpoints in {run.checkpoints} is whole; remove {', '.join(damaged)} there to begin GRPO anew"
         )
-    forget_after(run, checkpoint, recipe.grpo.max_steps)
+    if checkpoint:
+        stopped = checkpoint.facts["ended_early"] and checkpoint.facts["recipe"]["health"] == facts["recipe"]["health"]
+        checkpoint = replace(checkpoint, last=stopped or checkpoint.step >= recipe.grpo.max_steps)
+    forget_after(run, checkpoint)
     write_yaml(run.recipe, facts["recipe"])
     write_json(run.environment, environment() | {"resumed": resumptions(run, checkpoint)})
     if run.phases.is_file():
@@ -69,6 +73,9 @@ def check_belongs(checkpoint: Checkpoint, facts: dict[str, Any], anyway: bool, s
         raise UserError(f"--resume: the training problems are not those that {checkpoint.folder} was trained on: {'; '.join(other)}")
     if other := differences(checkpoint.facts["versions"], facts["versions"]):
         say(f"other packages than before, so the rest may not be what it would have been: {'; '.join(other)}")
+    before, now = checkpoint.facts["recipe"]["grpo"], facts["recipe"]["grpo"]
+    if before["max_steps"] != now["max_steps"] and not now["lr_scheduler_type"].startswith("constant"):
+        say(f"grpo.max_steps was {before['max_steps']}; the learning rate goes on as if it had been {now['max_steps']} from the start")
 
 
 def check_same(before: dict[str, Any], now: dict[str, Any], anyway: bool, where: Path) -> None:
@@ -80,12 +87,13 @@ def check_same(before: dict[str, Any], now: dict[str, Any], anyway: bool, where:
         raise UserError(f"--resume: the recipe is not the one of {where}: {'; '.join(harmful or differing)}; {remedy}")
 
 
-def forget_after(run: Run, checkpoint: Checkpoint | None, max_steps: int) -> None:
+def forget_after(run: Run, checkpoint: Checkpoint | None) -> None:
     """Take back what was written after the checkpoint, and what a killed process left half-written."""
     step = checkpoint.step if checkpoint else 0
-    later = [folder for folder in (run.folder / "eval").glob("*-step-*") if int(folder.name.rpartition("-")[2]) > step]
-    if step < max_steps:
-        later += (run.folder / "eval").glob("*-after")
+    evaluations = list((run.folder / "eval").glob("*"))
+    later = [folder for folder in evaluations if (match := re.search(r"-step-(\d+)$", folder.name)) and int(match[1]) > step]
+    if not (checkpoint and checkpoint.last):
+        later += [folder for folder in evaluations if folder.name.endswith("-after")]
     for folder in [*later, *([run.adapter] if run.adapter.exists() else [])]:
         shutil.rmtree(folder)
     for place in run.folder.glob(f"*{UNFINISHED}"):

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ class Run:
     resumed: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     begun: tuple[str, float] | None = None  # the phase under way, and when it was last noted
+    noting: threading.Lock = field(default_factory=threading.Lock)  # two threads do
 
     @property
     def metrics(self) -> Path:
@@ -79,11 +81,12 @@ class Run:
 
     def note_seconds(self) -> None:
         """Write down the seconds of each phase until now, so that a run that is killed later still counts them."""
-        if self.begun:
-            name, since = self.begun
-            self.begun = (name, time.monotonic())
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + self.begun[1] - since, 2)
-        write_json(self.phases, self.seconds)
+        with self.noting:
+            if self.begun:
+                name, since = self.begun
+                self.begun = (name, time.monotonic())
+                self.seconds[name] = round(self.seconds.get(name, 0.0) + self.begun[1] - since, 2)
+            write_json(self.phases, self.seconds)
 
     def discard(self) -> None:
         """Remove the folder of a new run that stopped over bad input before its first metric."""
@@ -128,6 +131,7 @@ def lock_folder(folder: Path) -> IO[str]:
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()
+    os.register_at_fork(after_in_child=lock.close)  # else a child that outlives this process would hold it
     return lock
 
 

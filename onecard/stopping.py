@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: what is done is kept within seconds, whatever the process is at, and the exit code says which signal it was.
+"""SIGTERM, SIGINT, SIGHUP: what is done is kept within seconds, whatever the process is at, and the exit code says which signal it was.
 
 Python runs signal handlers in the main thread, between two of its own instructions: not while that thread is inside a long
 call of torch or vLLM. So the handlers do nothing, and a thread of its own reads the numbers of the signals from a socket that
@@ -18,7 +18,7 @@ import psutil
 
 from onecard.display import Display
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stopping:
@@ -30,10 +30,28 @@ class Stopping:
         self.heard: set[int] = set()
         self.reader, writer = socket.socketpair()
         writer.setblocking(False)
+        self.before = {number: signal.getsignal(number) for number in SIGNALS}
         for number in SIGNALS:
-            signal.signal(number, lambda *_: None)
+            if number != signal.SIGHUP or self.before[number] != signal.SIG_IGN:  # nohup means it
+                signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(writer.detach(), warn_on_full_buffer=False)
+        self.masks = threading.local()
+        os.register_at_fork(before=self.hold_back, after_in_parent=self.go_on, after_in_child=self.leave_alone)
         threading.Thread(target=self.listen, name="signals", daemon=True).start()
+
+    def hold_back(self) -> None:
+        """A forked child shares the socket: until it has let go of that, signals wait."""
+        self.masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+    def go_on(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.masks.before)
+
+    def leave_alone(self) -> None:
+        """In the child: what it is sent is no matter of the run's."""
+        signal.set_wakeup_fd(-1)
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        self.go_on()
 
     def listen(self) -> None:
         while True:

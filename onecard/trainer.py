@@ -47,9 +47,9 @@ class ResumableTrainer(GRPOTrainer):
     def train_from(self, checkpoint: Checkpoint | None) -> int:
         """Train to the end, from a checkpoint's step on where there is one; return the last step.
 
-        At the last step there is but the adapter to put back: transformers would train one more.
+        After the last step there is but the adapter to put back: transformers would train one more.
         """
-        if checkpoint and checkpoint.step >= self.args.max_steps:
+        if checkpoint and checkpoint.last:
             load_adapter(self.model, checkpoint.folder / ADAPTER)
             return checkpoint.step
         self.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
@@ -84,7 +84,8 @@ class PromptOrder(Sampler[int]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        self.repeated.generator.manual_seed(self.seed + self.epoch)
+        if self.repeated.shuffle:
+            self.repeated.generator.manual_seed(self.seed + self.epoch)
         return iter(self.repeated)
 
     def __len__(self) -> int:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A run after `step` optimizer steps. `tree` is plain JSON; where a tensor belongs it names one of `tensors`."""
+    """A run after `step` optimizer steps. `tree` is plain JSON; where a tensor belongs it names one of `tensors`.
+
+    `ended_early`: health ended the training there.
+    """
 
     step: int
     adapter: dict[str, torch.Tensor]
@@ -31,9 +34,10 @@ class TrainingState:
     tensors: dict[str, torch.Tensor]
     trainer_state: str
     metrics: bytes
+    ended_early: bool
 
 
-def take_state(trainer: "GRPOTrainer", metrics: bytes) -> TrainingState:
+def take_state(trainer: "GRPOTrainer", metrics: bytes, ended_early: bool) -> TrainingState:
     """Copy everything to the CPU's memory; `metrics` is the content of metrics.jsonl."""
     scaler = trainer.accelerator.scaler
     tensors: dict[str, torch.Tensor] = {}
@@ -53,7 +57,7 @@ def take_state(trainer: "GRPOTrainer", metrics: bytes) -> TrainingState:
         for name, weights in get_peft_model_state_dict(trainer.model, adapter_name="default", save_embedding_layers=False).items()
     }
     state = asdict(replace(trainer.state, log_history=[]))  # metrics.jsonl has it
-    return TrainingState(trainer.state.global_step, adapter, tree, tensors, json.dumps(state, indent=2) + "\n", metrics)
+    return TrainingState(trainer.state.global_step, adapter, tree, tensors, json.dumps(state, indent=2) + "\n", metrics, ended_early)
 
 
 def write_state(state: TrainingState, folder: Path, policy: "Policy") -> None:

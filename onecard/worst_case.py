@@ -53,7 +53,8 @@ class TryWorstCase(TrainerCallback):
         remedy = " ".join(f"--set {change}" for change in knob) or "a smaller grpo.per_device_train_batch_size"
         return (
             f"memory does not hold this recipe's largest step: {grpo.per_device_train_batch_size} completions of "
-            f"{grpo.max_completion_length} tokens after prompts of {self.recipe.data.max_prompt_length}. Cheapest to save: {remedy}"
+            f"{grpo.max_completion_length} tokens after prompts of {self.recipe.data.max_prompt_length}. "
+            f"Cheapest to save: {remedy}, in a run with a --name of its own"
         )
 
 

@@ -4,12 +4,23 @@ import json
 import multiprocessing
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from onecard.checkpoint import DAMAGED, MANIFEST, Damaged, find_checkpoints, new_checkpoint, newest_checkpoint, prune, read_checkpoint
+from onecard.checkpoint import (
+    DAMAGED,
+    MANIFEST,
+    Damaged,
+    find_checkpoints,
+    hash_of,
+    new_checkpoint,
+    newest_checkpoint,
+    prune,
+    read_checkpoint,
+)
 from onecard.disk import UNFINISHED, disk_trouble, whole_folder, write_whole
 from onecard.recipe import load_recipe
 from onecard.resume import facts_of, forget_after, resume_run
@@ -152,6 +163,11 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     ("error", "told"),
     [
         (OSError(28, "No space left on device", "runs/x"), "No space left on device: runs/x"),
+        (OSError(13, "Permission denied", "runs/x/metrics.jsonl"), "Permission denied: runs/x/metrics.jsonl"),
+        (OSError(13, "Permission denied", "/dev/nvidia0"), None),
+        (OSError(5, "Input/output error"), None),
+        (RuntimeError("nvcc failed with return code: 1, see log"), None),
+        (RuntimeError("exit code: 28, kind"), None),
         (OSError(27, "File too large"), "File too large"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "No space left on device"),
         (RuntimeError('IoError(Os { code: 30, kind: ReadOnlyFilesystem, message: "x" })'), "Read-only file system"),
@@ -160,7 +176,7 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_the_disk_s_fault_is_known(error: Exception, told: str | None) -> None:
-    assert disk_trouble(error) == told
+    assert disk_trouble(error, Path("runs")) == told
 
 
 def locks_too(folder: Path) -> None:
@@ -229,7 +245,7 @@ def test_a_changed_recipe_is_refused_with_the_list_of_what_differs(tmp_path: Pat
 def test_other_data_is_refused_and_other_packages_are_told(tmp_path: Path) -> None:
     run = started(tmp_path)
     recipe = load_recipe(ROOT / "recipes/tiny.yaml")
-    facts = facts_of(recipe, DATA)
+    facts = facts_of(recipe, DATA) | {"ended_early": False}
     write(run.checkpoints, 2, **facts | {"versions": facts["versions"] | {"torch": "1.0"}})
     with pytest.raises(UserError, match=r"training problems are not those .* count: 1 and 2"):
         resume(tmp_path, data=DATA | {"count": 2})
@@ -240,6 +256,35 @@ def test_other_data_is_refused_and_other_packages_are_told(tmp_path: Path) -> No
 
 
 @pytest.mark.fault("every checkpoint damaged", "refused with what to type, never begun anew silently")
+def test_what_was_the_last_step_stays_the_last(tmp_path: Path) -> None:
+    """Of a training that health ended, too, unless health is to look at it otherwise."""
+    run = started(tmp_path)
+    facts = facts_of(load_recipe(ROOT / "recipes/tiny.yaml"), DATA)
+    write(run.checkpoints, 40, **facts, ended_early=False)
+    assert resume(tmp_path)[1].last is False
+    write(run.checkpoints, 60, **facts, ended_early=True)
+    assert resume(tmp_path)[1].last is True
+    assert resume(tmp_path, "health.stop_on=[]", anyway=True)[1].last is False
+    told: list[str] = []
+    assert resume(tmp_path, "health.stop_on=[]", "grpo.max_steps=60", anyway=True, say=told.append)[1].last is True
+    assert told == ["grpo.max_steps was 80; the learning rate goes on as if it had been 60 from the start"]
+
+
+@pytest.mark.parametrize("trouble", ["unreadable", "of another version"])
+def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(tmp_path: Path, trouble: str) -> None:
+    folder = write(tmp_path, 2)
+    if trouble == "unreadable":
+        (folder / MANIFEST).unlink()
+        (folder / MANIFEST).symlink_to(MANIFEST)  # reading it fails, for root too
+    else:
+        manifest = json.loads((folder / MANIFEST).read_text()) | {"format": 2}
+        manifest.pop("sha256")
+        (folder / MANIFEST).write_text(json.dumps(manifest | {"sha256": hash_of(manifest)}))
+    with pytest.raises(UserError, match="cannot be read" if trouble == "unreadable" else "has format 2, and this version reads 1"):
+        newest_checkpoint(tmp_path, lambda _: None)
+    assert folder.is_dir()
+
+
 def test_a_run_whose_every_checkpoint_is_damaged_does_not_begin_anew_by_itself(tmp_path: Path) -> None:
     run = started(tmp_path)
     flip(write(run.checkpoints, 2, **facts_of(load_recipe(ROOT / "recipes/tiny.yaml"), DATA)) / "state.json")
@@ -251,17 +296,18 @@ def test_a_run_whose_every_checkpoint_is_damaged_does_not_begin_anew_by_itself(t
 def test_what_came_after_the_checkpoint_is_forgotten(tmp_path: Path) -> None:
     run = started(tmp_path)
     checkpoint = read_checkpoint(write(run.checkpoints, 4))
-    for name in ("tiny-before", "tiny-dev-step-2", "tiny-dev-step-4", "tiny-dev-step-6", "tiny-after"):
+    for name in ("tiny-before", "two-step-problems-before", "tiny-dev-step-2", "tiny-dev-step-4", "tiny-dev-step-6", "tiny-after"):
         (run.folder / "eval" / name).mkdir(parents=True)
     run.metrics.write_text('{"step": 4}\n{"step": 5}\n{"st')
     (run.folder / f"adapter{UNFINISHED}").mkdir()
     run.adapter.mkdir()
-    forget_after(run, checkpoint, max_steps=80)
-    assert sorted(folder.name for folder in (run.folder / "eval").iterdir()) == ["tiny-before", "tiny-dev-step-2", "tiny-dev-step-4"]
+    forget_after(run, checkpoint)
+    left = sorted(folder.name for folder in (run.folder / "eval").iterdir())
+    assert left == ["tiny-before", "tiny-dev-step-2", "tiny-dev-step-4", "two-step-problems-before"]
     assert run.metrics.read_text() == '{"step": 4}\n'
     assert not list(run.folder.glob("adapter*"))
     (run.folder / "eval/tiny-after").mkdir()
-    forget_after(run, checkpoint, max_steps=4)  # training is done: what was evaluated since is of the same adapter
+    forget_after(run, replace(checkpoint, last=True))  # training is done: what was evaluated since is of the same adapter
     assert (run.folder / "eval/tiny-after").is_dir()
 
 
