@@ -44,8 +44,8 @@ def fly_pilot(recipe: Recipe, policy: Policy, samples: list[Sample], run: Run, d
         display.say(f"pilot: {line}")
     if not facts["signal_share"]:
         raise RunFailed(
-            f"pilot: in not one of {facts['prompts']} groups were completions paid differently, so there is nothing to learn from. "
-            f"{' '.join(facts['advice'])} `--resume-anyway --set pilot=0` trains nevertheless"
+            f"pilot: in not one of {facts['prompts']} groups were completions paid differently, so there is nothing to learn from; "
+            "`--resume-anyway --set pilot=0` trains nevertheless"
         )
 
 

@@ -29,7 +29,7 @@ def test_real_gsm8k_rows_train_and_evaluate(tmp_path: Path) -> None:
     folder = ROOT / "../shared/data/gsm8k"
     if not folder.is_dir():
         pytest.skip("the original GSM8K files are not in ../shared/data/gsm8k")
-    short = ("grpo.max_steps=1", "eval.limit=16", "pilot=4", "grpo.max_completion_length=32", "data.max_prompt_length=200")
+    short = ("grpo.max_steps=1", "eval.limit=16", "pilot=0", "grpo.max_completion_length=32", "data.max_prompt_length=200")
     done = run_train(tmp_path, "gsm8k-tiny", f"data.path={folder}", "warmup.max_steps=4", "eval.max_completion_length=32", *short)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6,979 training problems" in done.stdout  # 7,473 without the dev split

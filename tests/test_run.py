@@ -246,7 +246,7 @@ def test_too_long_prompts_are_counted_aloud_and_too_few_refused(tmp_path: Path) 
 
 def no_warm_up(short_run: ShortRun) -> tuple[str, ...]:
     """Settings for a quick run on the warmed-up model that the short run left on disk."""
-    return f"model.name={short_run[0] / 'base-model'}", "warmup=null", "eval.limit=8", "eval.benchmarks=[tiny]"
+    return f"model.name={short_run[0] / 'base-model'}", "warmup=null", "eval.limit=8", "eval.benchmarks=[tiny]", "pilot=0"
 
 
 def test_a_recipe_of_many_rewards_trains_and_logs_each(short_run: ShortRun, tmp_path: Path) -> None:

@@ -25,8 +25,10 @@ class Bench:
     def __init__(self, cwd: Path, model: Path) -> None:
         self.cwd, self.settings = cwd, (f"model.name={model}", *QUICK)
 
-    def run(self, name: str, *settings: str, resume: bool = False, **options: Any) -> subprocess.CompletedProcess[str]:
-        extra = ("--resume",) if resume else ()
+    def run(
+        self, name: str, *settings: str, resume: bool = False, anyway: bool = False, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        extra = (*(("--resume",) if resume else ()), *(("--resume-anyway",) if anyway else ()))
         return run_train(self.cwd, "tiny", *self.settings, *settings, name=name, extra=extra, **options)
 
     def start(

@@ -179,6 +179,30 @@ def test_rewards_without_a_signal_change_nothing_and_end_the_run(bench: Bench, t
 
 
 @pytest.mark.slow
+@pytest.mark.fault("problems without any signal, at the pilot", "refused with numbers, on --resume too; pilot=0 trains")
+def test_the_pilot_refuses_where_there_is_nothing_to_learn(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "pay.py").write_text("def pay(rollout):\n    return 0.0\n")
+    rewards = f"rewards=[{{name: custom, function: '{tmp_path}/pay.py:pay'}}]"
+    for resume in (False, True):
+        done = bench.run("nothing", rewards, resume=resume)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "error: pilot: in not one of 4 groups were completions paid differently" in done.stderr
+        assert "0% of the groups have a signal" in done.stdout
+    pilot = json.loads((bench.folder("nothing") / "pilot.json").read_text())
+    assert (pilot["signal_share"], pilot["prompts"], pilot["num_generations"]) == (0, 4, 8)
+    done = bench.run("nothing", rewards, "pilot=0", "health.skipped_steps=2", anyway=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "training ends at step 2, as health.stop_on asks: skipped_steps" in done.stdout
+    report = (bench.folder("nothing") / "report.html").read_text()
+    assert "Training ended here" in report
+    assert "<h2>Pilot</h2>" in report
+    again = bench.run("nothing", rewards, "pilot=0", "health.skipped_steps=2", resume=True)  # what health ended stays ended
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "resuming runs/nothing after step 2" in again.stdout
+    assert "tiny after: evaluated already" in again.stdout
+
+
+@pytest.mark.slow
 @pytest.mark.fault("rewards that print 100 MB, or change what they are given", "training is what it would have been")
 def test_rewards_that_misbehave_quietly(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "calm.py").write_text("def pay(prompts, completions, **columns):\n    return [0.0]\n")
