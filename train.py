@@ -133,7 +133,6 @@ def run_phases(
         if too_long := len(samples) - len(usable):
             display.say(f"{too_long:,} prompts longer than {recipe.data.max_prompt_length} tokens are left out of training")
         policy = warm_up(recipe, weights, usable, run, display) if recipe.warmup else load_policy(recipe, weights, run.folder)
-
         if checkpoint:
             check_adapter(checkpoint.folder / ADAPTER, policy.base)
 

@@ -92,9 +92,11 @@ def forget_after(run: Run, checkpoint: Checkpoint | None) -> None:
     step = checkpoint.step if checkpoint else 0
     evaluations = list((run.folder / "eval").glob("*"))
     later = [folder for folder in evaluations if (match := re.search(r"-step-(\d+)$", folder.name)) and int(match[1]) > step]
+    if run.environment.is_file() and json.loads(run.environment.read_text(encoding="utf-8"))["packages"] != versions():
+        later += [folder for folder in evaluations if not (folder / "result.json").is_file()]  # nobody mixes two engines in one evaluation
     if not (checkpoint and checkpoint.last):
         later += [folder for folder in evaluations if folder.name.endswith("-after")]
-    for folder in [*later, *([run.adapter] if run.adapter.exists() else [])]:
+    for folder in {*later, *([run.adapter] if run.adapter.exists() else [])}:
         shutil.rmtree(folder)
     for place in run.folder.glob(f"*{UNFINISHED}"):
         shutil.rmtree(place) if place.is_dir() else place.unlink()

@@ -311,6 +311,19 @@ def test_what_came_after_the_checkpoint_is_forgotten(tmp_path: Path) -> None:
     assert (run.folder / "eval/tiny-after").is_dir()
 
 
+def test_an_evaluation_that_other_packages_began_is_begun_anew(tmp_path: Path) -> None:
+    run = started(tmp_path)
+    for name in ("tiny-before", "tiny-shifted-before"):
+        (run.folder / "eval" / name).mkdir(parents=True)
+    (run.folder / "eval/tiny-before/result.json").touch()
+    resume(tmp_path)
+    assert len(list((run.folder / "eval").iterdir())) == 2
+    environment = json.loads(run.environment.read_text())
+    run.environment.write_text(json.dumps(environment | {"packages": environment["packages"] | {"torch": "1.0"}}))
+    resume(tmp_path)
+    assert [folder.name for folder in (run.folder / "eval").iterdir()] == ["tiny-before"]
+
+
 def test_seconds_add_up_over_interruptions(tmp_path: Path) -> None:
     run = started(tmp_path)
     with run.phase("GRPO"):

@@ -228,6 +228,18 @@ def test_the_same_weights_by_another_path_are_the_same(tmp_path: Path) -> None:
         open_record(tmp_path / "a", SETTINGS | {"model": {"base": {"name": "runs/m", "sha256": "6"}}})
 
 
+def test_other_packages_may_read_a_finished_evaluation_and_not_finish_one(tmp_path: Path) -> None:
+    def with_torch(version: str) -> dict[str, Any]:
+        return SETTINGS | {"model": {"base": {"name": "m", "sha256": "5"}, "versions": {"torch": version}}}
+
+    record = open_record(tmp_path / "a", with_torch("1.0"))
+    record.add({0: item(0, True)})
+    with pytest.raises(UserError, match=r"model.versions.torch: '1.0' and '2.0'"):
+        open_record(tmp_path / "a", with_torch("2.0"))
+    record.finish({})
+    open_record(tmp_path / "a", with_torch("2.0"))
+
+
 def test_rows_without_settings_or_with_damaged_ones_are_nobody_s(tmp_path: Path) -> None:
     open_record(tmp_path / "a", SETTINGS).add({0: item(0, True)})
     for damage in (Path.unlink, lambda file: file.write_text("[]"), lambda file: file.write_text("{")):
