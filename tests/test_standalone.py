@@ -302,6 +302,27 @@ print("all called")
     assert "all called" in with_unsloths_cuda_trainer(tmp_path, script)
 
 
+def test_what_checkpoints_and_skipped_steps_rely_on_is_in_unsloth_s_trainer_for_cuda(tmp_path: Path) -> None:
+    """Our subclass overrides transformers' ways of loading, which nothing between may override; and reads TRL's counters and tables."""
+    script = """
+import inspect
+ours = {"_load_from_checkpoint", "_load_optimizer_and_scheduler", "_load_scaler", "_load_rng_state"}
+from transformers import Trainer
+for name in ours:
+    assert hasattr(Trainer, name), name
+written = [inspect.getsource(cls) for cls in trl.GRPOTrainer.__mro__ if cls.__name__.endswith("GRPOTrainer")]
+source = "\\n".join(written)
+overridden = {name for name in ours if f"def {name}(" in source}
+assert overridden <= {"_load_optimizer_and_scheduler"}, overridden  # TRL's keeps use_adaptive_entropy, which a recipe may not set
+assert "def _get_train_sampler(" in source and "RepeatSampler(" in source
+used = ["self._step += 1", "self._metrics[mode]", "steps_per_generation * self.num_iterations"]
+for text in [*used, *(f'self._logs["{table}"]' for table in ("rewards", "completion", "prompt", "advantages"))]:
+    assert text in source, text
+print("all there")
+"""
+    assert "all there" in with_unsloths_cuda_trainer(tmp_path, script)
+
+
 def test_every_setting_survives_in_the_config_that_unsloth_generates_for_cuda(tmp_path: Path) -> None:
     """Unsloth's GRPOConfig has other defaults, and drops what it does not know."""
     script = """

@@ -54,7 +54,7 @@ def check_base(target: Target) -> None:
     from eval.engines import unloadable
 
     try:
-        config = AutoConfig.from_pretrained(target.base)
+        config = AutoConfig.from_pretrained(target.base, trust_remote_code=target.trusted)
     except Exception as error:  # a damaged file has as many classes as there are formats
         raise unloadable(target.base, error) from None
     if getattr(config, "quantization_config", None):
