@@ -15,7 +15,7 @@ from onecard.recipe import Health, load_recipe
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit
-SETTINGS = Health(flat_warn_steps=40, flat_alarm_steps=80)
+SETTINGS = Health(flat_warn_steps=40, flat_alarm_steps=80, memory_settles=40)
 Curve = float | None | Callable[[int], float | None]
 
 
