@@ -75,6 +75,30 @@ def test_alarms_stand_in_both_reports_and_only_as_text(folder: Path) -> None:
     assert all(line.startswith("    ") for line in health.splitlines() if "<" in line)
 
 
+def test_the_pilot_and_the_best_on_dev_stand_in_both_reports(folder: Path) -> None:
+    pilot = {
+        "prompts": 32, "num_generations": 8, "pass_rate": 0.421875, "pass_at_g": 1, "signal_share": 0.96875, "truncated": 0.25,
+        "tokens": {"p10": 11.0, "p50": 12.0, "p90": 37.0, "max": 48}, "generation_seconds_per_step": 0.54, "advice": [ATTACK],
+    }  # fmt: skip
+    write_json(folder / "pilot.json", pilot)
+    results = json.loads((folder / "results.json").read_text())
+    best = {"step": 40, "accuracy": 0.8125, "adapter": "checkpoints/checkpoint-40/adapter"}
+    write_json(folder / "results.json", results | {"best_on_dev": best})
+    write_report(folder)
+    for name in ("report.html", "report.md"):
+        text = " ".join((folder / name).read_text(encoding="utf-8").split())
+        for told in (
+            "32 training problems were answered 8 times each",
+            "42 % of the completions",
+            "97 % of the groups had",
+            "about 0.5 s.",
+        ):
+            assert told in text
+        assert "81.2 % at step 40" in text
+        assert "checkpoints/checkpoint-40/adapter" in text
+    assert "<img" not in (folder / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_curve_without_values_is_left_out(folder: Path) -> None:
     assert sorted(file.stem for file in (folder / "curves").iterdir()) == ["length", "reward"]
     assert 'id="curve-kl"' not in (folder / "report.html").read_text(encoding="utf-8")

@@ -124,9 +124,9 @@ sys.exit(train.main())
 """
 
 
-@pytest.mark.fault("a gradient that is no number", "the step is skipped and counted, weights and moments stay, and the run goes on")
+@pytest.mark.fault("a gradient that is no number", "the step is skipped and counted, the weights stay, the run goes on")
 def test_a_nan_gradient_changes_nothing(bench: Bench) -> None:
-    process = bench.start("nan", "save.every_steps=1", "save.keep=20", code=f"exec({NAN!r})")
+    process = bench.start("nan", "save.every_steps=100", "save.every_minutes=0.0005", "save.keep=20", code=f"exec({NAN!r})")
     told, _ = process.communicate(timeout=300)
     assert process.returncode == 0, told
     weights = [adapter_of(bench.folder("nan"), step) for step in range(1, STEPS + 1)]
