@@ -10,13 +10,14 @@ import pytest
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parent.parent
-START = """
+IMPORTS = """
 import multiprocessing, os, signal, subprocess, sys, time
 from onecard.display import Display
 from onecard.runs import lock_folder
 from onecard.stopping import Stopping
-stopping = Stopping(Display())
 """
+# These tests may themselves run under nohup, whose children ignore SIGHUP.
+START = IMPORTS + "signal.signal(signal.SIGHUP, signal.SIG_DFL); stopping = Stopping(Display())\n"
 
 
 def start(code: str, *arguments: str) -> "subprocess.Popen[str]":
@@ -42,7 +43,7 @@ while True:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_what_is_done_is_kept_and_told_and_nothing_is_left(number: signal.Signals) -> None:
-    process = start(WORK.format(seconds=0.1) if number else "")
+    process = start(WORK.format(seconds=0.1))
     process.send_signal(number)
     told, _ = process.communicate(timeout=20)  # it ends when the child, which holds the pipe too, has ended
     assert process.returncode == 128 + number
@@ -91,8 +92,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_nohup_is_heeded() -> None:
-    code = "print('ready', flush=True); os.kill(os.getpid(), signal.SIGHUP); time.sleep(1); print('still here', flush=True)"
-    command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-c", START + code]
+    code = "stopping = Stopping(Display()); os.kill(os.getpid(), signal.SIGHUP); time.sleep(1); print('still here', flush=True)"
+    command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-c", IMPORTS + code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr
     assert "still here" in done.stdout
