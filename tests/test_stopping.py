@@ -28,6 +28,14 @@ def start(code: str, *arguments: str) -> "subprocess.Popen[str]":
     return process
 
 
+def end_of(process: "subprocess.Popen[str]") -> str:
+    """What else it prints until it ends; it does not outlive the test."""
+    try:
+        return process.communicate(timeout=20)[0]
+    finally:
+        process.kill()
+
+
 WORK = """
 def finish():
     print("finishing", flush=True)
@@ -45,7 +53,7 @@ while True:
 def test_what_is_done_is_kept_and_told_and_nothing_is_left(number: signal.Signals) -> None:
     process = start(WORK.format(seconds=0.1))
     process.send_signal(number)
-    told, _ = process.communicate(timeout=20)  # it ends when the child, which holds the pipe too, has ended
+    told = end_of(process)  # it ends when the child, which holds the pipe too, has ended
     assert process.returncode == 128 + number
     assert f"{number.name}: step 7 is kept" in told
 
@@ -58,7 +66,7 @@ def test_a_second_signal_ends_it_at_once() -> None:
     assert any(line.startswith("finishing") for line in process.stdout)
     process.send_signal(signal.SIGINT)
     started = time.monotonic()
-    process.communicate(timeout=20)
+    end_of(process)
     assert time.monotonic() - started < 5
     assert process.returncode == 130
 
