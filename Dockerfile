@@ -22,7 +22,6 @@ ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HOME=/home/onecard \
     HF_HOME=/cache/huggingface \
-    UNSLOTH_COMPILE_LOCATION=/tmp/unsloth_compiled_cache \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
 # The lock changes seldom and is 10 GB: a layer of its own, before the code.

@@ -113,6 +113,7 @@ def run_phases(
         from eval.results import write_results
         from eval.run import evaluate
         from onecard.callbacks import EvaluateDev, RecordGrpo, SkipUseless, WatchHealth
+        from onecard.card.use import watch_card
         from onecard.grading import check_rewards
         from onecard.journal import Journal
         from onecard.keeper import Keeper
@@ -122,6 +123,7 @@ def run_phases(
         from onecard.warmup import warm_up
         from onecard.worst_case import TryWorstCase
 
+    card = watch_card()
     config = build_config(recipe, run.checkpoints)
     journal = Journal(run, checkpoint.step if checkpoint else None)
     with run.phase("model and warm-up"):
@@ -132,6 +134,7 @@ def run_phases(
         usable = fitting(samples, recipe, tokenizer)
         if too_long := len(samples) - len(usable):
             display.say(f"{too_long:,} prompts longer than {recipe.data.max_prompt_length} tokens are left out of training")
+        display.say(f"loading {weights}; what Unsloth and vLLM print meanwhile goes to {run.folder}/loading.log")
         policy = warm_up(recipe, weights, usable, run, display) if recipe.warmup else load_policy(recipe, weights, run.folder)
         if checkpoint:
             check_adapter(checkpoint.folder / ADAPTER, policy.base)
@@ -155,7 +158,7 @@ def run_phases(
             WatchHealth(recipe.health, run, journal, display),
             keeper,
         ]
-        trainer = build_trainer(recipe, config, policy, usable, callbacks)
+        trainer = build_trainer(recipe, config, policy, usable, callbacks, card)
         stopping.finish = lambda: f"step {keeper.keep()} is kept; add --resume to the command to go on"
         try:
             last_step = trainer.train_from(checkpoint)
@@ -168,7 +171,7 @@ def run_phases(
         after = [evaluate(policy, task, run.evaluation(task.benchmark, "after"), display, f"{task.benchmark} after") for task in tasks]
         journal.evaluation(last_step, after)
 
-    write_results(run, recipe, before, after, problems_read=len(samples), problems_used=len(usable), best_on_dev=keeper.best())
+    write_results(run, recipe, before, after, len(samples), len(usable), keeper.best(), card)
     write_report(run.folder)
     display.console.print(summary(run.folder), soft_wrap=True)
 

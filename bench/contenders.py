@@ -120,6 +120,7 @@ def notebook(job: Job) -> Any:
 
 
 def stock(job: Job) -> Any:
+    os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")  # as Unsloth sets it where FlashInfer cannot compile its kernels
     import torch
     from datasets import Dataset
     from peft import LoraConfig
@@ -174,12 +175,14 @@ CONTENDERS: dict[str, Callable[[Job], Any]] = {"onecard": onecard, "notebook": n
 
 def measure(name: str, job: Job) -> dict[str, Any]:
     """Train; the seconds of each step, the peak of memory, and proof of what ran. Raises RuntimeError where lengths were not fixed."""
-    trainer = CONTENDERS[name](job)
-    import torch
+    from onecard.card.use import watch_card
 
+    card = watch_card()
+    trainer = CONTENDERS[name](job)
     from onecard.step_time import StepTime
 
     clock: StepTime = trainer.step_time if name == "onecard" else StepTime(trainer)
+    clock.card = card
     steps: list[dict[str, float]] = []
     clock.on_step_end = lambda *_, **__: steps.append(clock.seconds)
     trainer.train()
@@ -191,12 +194,11 @@ def measure(name: str, job: Job) -> dict[str, Any]:
     if (shortest, longest, len(steps)) != (wanted, wanted, job.recipe.grpo.max_steps):
         raise RuntimeError(f"{len(steps)} steps with completions of {shortest:g} to {longest:g} tokens, wanted {wanted} in each")
     drift = [line[DRIFT] for line in logs if DRIFT in line]
-    cuda = torch.cuda.is_available()
     return {
         "steps": steps,
         "trainer": f"{type(trainer).__module__}.{type(trainer).__name__}",
         "generates_with": "vLLM" if trainer.use_vllm else "transformers",
-        "peak_gib": torch.cuda.max_memory_reserved() / GIB if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak_gib": max(card.peaks.values()) / GIB if card else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "drift": sum(drift) / len(drift) if drift else None,
     }
 

@@ -114,7 +114,7 @@ def notes(recipe: Recipe, found: dict[str, dict[str, Any]], cards: list[Card]) -
         f"{grpo.loss_type}, beta {grpo.beta:g}; medians, each for itself, of the steps {WARM_UP_STEPS + 1} to {grpo.max_steps}."
     )
     on = f"On {cards[0].name}, {cards[0].memory / GIB:.0f} GiB." if cards else "On a CPU: these numbers say nothing about a card."
-    memory = "torch.cuda.max_memory_reserved, without the CUDA context" if cards else "the process's largest resident set"
+    memory = "what the driver counts, while generating or training" if cards else "the process's largest resident set"
     lines = [what, "", f"{on} Peak: {memory}. {', '.join(installed())}."]
     if recipe.model.fast_inference and not stock_uses_vllm(recipe):
         lines += [

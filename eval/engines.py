@@ -14,6 +14,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 
 from eval.target import Target
+from onecard.card.gpu import find_cards, has_bf16
 from onecard.generation import end_tokens, generate
 from onecard.types import Completion, Sampling, UserError
 from onecard.vllm_generation import completion_of, sampling_params
@@ -135,6 +136,7 @@ class VllmEngine:
 
     def __init__(self, target: Target, load_in_4bit: bool, context: int | None) -> None:
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # read at import
+        os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")  # it compiles its kernels on the spot, with CUDA's compiler
         from vllm import LLM
         from vllm.lora.request import LoRARequest
 
@@ -154,6 +156,7 @@ class VllmEngine:
         config = AutoConfig.from_pretrained(target.base, trust_remote_code=target.trusted)
         self.revision = getattr(config, "_commit_hash", None)  # of a model from the hub
         longest = int(config.get_text_config().max_position_embeddings)
+        cards = find_cards()
         self.llm = LLM(
             model=target.base,
             dtype=precision(target.base, load_in_4bit, target.trusted),
@@ -164,6 +167,8 @@ class VllmEngine:
             enable_prefix_caching=True,
             generation_config="vllm",  # not the model's own temperature and penalties
             **({"quantization": "bitsandbytes"} if load_in_4bit else {}),
+            # Before compute capability 8.0 vLLM's choice is FlashInfer, again to be compiled.
+            **({"attention_backend": "TRITON_ATTN"} if cards and not has_bf16(cards[0]) else {}),
             **lora,
         )
         self.context = int(self.llm.llm_engine.model_config.max_model_len)

@@ -65,11 +65,16 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def card_text(card: dict[str, Any] | None) -> str | None:
-    """The peak of a card's memory beside the one that was planned; None without a card."""
+    """What each phase of a step took of the card at most, beside what was planned; None without a card."""
     if card is None:
         return None
-    planned = "no plan, the model's shape is not known" if card["planned_gib"] is None else f"{card['planned_gib']:.2f} GiB planned"
-    return f"Peak memory of the {card['name']}: {card['measured_gib']:.2f} GiB measured, {planned}"
+    planned = card["planned_gib"] or {}
+    phases = [
+        f"{phase} {gib:.2f} GiB, " + (f"{planned[phase]:.2f} planned" if phase in planned else "no plan, the model's shape is not known")
+        for phase, gib in card["measured_gib"].items()
+    ]
+    told = "; ".join(phases) or "no step was trained"
+    return f"Peak memory of the {card['name']} ({card['total_gib']:.2f} GiB), measured: {told}"
 
 
 def read_answers(folder: Path, benchmark: str) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Scores of an evaluation, the comparison of two, and results.json: what a run found, as numbers."""
 
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +10,7 @@ from eval.stats import majority, mean_interval, paired_difference, pass_at
 from onecard.card.gpu import GIB
 from onecard.card.memory import plan_memory
 from onecard.card.models import load_shape
+from onecard.card.use import CardUse
 from onecard.disk import write_json
 from onecard.recipe import Recipe
 from onecard.runs import Run
@@ -106,18 +107,24 @@ def check_comparable(one: dict[str, Any], other: dict[str, Any], across_template
         raise UserError(f"these two do not compare: {'; '.join(differing)}")
 
 
-def card_use(recipe: Recipe) -> dict[str, Any] | None:
-    """The card, and the peak of its memory that this process reserved beside the one that was planned; None without a card."""
+def memory_of(card: CardUse | None, recipe: Recipe) -> dict[str, Any] | None:
+    """What the phases of a step took of the card at most, beside what was planned for each, in GiB; None without a card."""
+    if card is None:
+        return None
     import torch
 
-    if not torch.cuda.is_available():
-        return None
     shape = load_shape(recipe.model.name)
+    planned = plan_memory(recipe, shape).phases if shape else None
     return {
         "name": torch.cuda.get_device_name(),
-        "measured_gib": round(torch.cuda.max_memory_reserved() / GIB, 2),
-        "planned_gib": round(plan_memory(recipe, shape).peak / GIB, 2) if shape else None,
+        "total_gib": round(torch.cuda.get_device_properties(0).total_memory / GIB, 2),
+        "measured_gib": in_gib(card.peaks),
+        "planned_gib": planned and in_gib(planned),
     }
+
+
+def in_gib(sizes: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(size / GIB, 2) for name, size in sizes.items()}
 
 
 def write_results(
@@ -128,6 +135,7 @@ def write_results(
     problems_read: int,
     problems_used: int,
     best_on_dev: dict[str, Any] | None,
+    card: CardUse | None,
 ) -> None:
     """Write results.json: per benchmark n, before, after and their paired difference; the best on dev; seconds by phase; peak memory."""
     pairs = {b.benchmark: (b, a) for b, a in zip(before, after, strict=True)}
@@ -138,7 +146,7 @@ def write_results(
         "benchmarks": {name: compare(b, a) for name, (b, a) in pairs.items()},
         "best_on_dev": best_on_dev,
         "seconds": run.seconds | {"total": round(sum(run.seconds.values()), 2)},
-        "card": card_use(recipe),
+        "card": memory_of(card, recipe),
         "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
     }
     write_json(run.folder / "results.json", results)

@@ -1,5 +1,6 @@
 """What a person sees while a run works: a live bar on a terminal, plain lines elsewhere."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ class Display:
     """One console. `phase()` shows one phase of the run and gives the function that moves it on."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or Console(file=sys.stdout, highlight=False)  # also while print goes to a file
 
     def say(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)

@@ -27,6 +27,7 @@ OWNED = {
     "save_steps": "write `save.every_steps:`",
     "save_total_limit": "write `save.keep:`",
     "reward_weights": "write each reward's `weight:`",
+    "vllm_importance_sampling_correction": "sampling drift is measured with it",
     "use_adaptive_entropy": "its state would be lost where a run is resumed",
 }
 
@@ -57,6 +58,8 @@ def grpo_settings(recipe: "Recipe", folder: Path, cuda: bool, bf16: bool = False
             "bf16": cuda and bf16,  # on a CPU the policy is loaded in the precision it trains in, without autocast
             "fp16": cuda and not bf16,
             "vllm_mode": "colocate",
+            # Without it Unsloth's trainer does not even measure how far vLLM's log-probabilities are from its own.
+            "vllm_importance_sampling_correction": True,
             "top_p": 1.0,
             "top_k": 0,
             "repetition_penalty": 1.0,
@@ -64,6 +67,8 @@ def grpo_settings(recipe: "Recipe", folder: Path, cuda: bool, bf16: bool = False
             "remove_unused_columns": False,
             "dataloader_pin_memory": cuda,
             "importance_sampling_level": "token",
+            "torch_empty_cache_steps": None,
+            "logging_nan_inf_filter": True,  # without it one loss that is no number makes all later ones none
             "adam_beta1": 0.9,
             "adam_beta2": 0.999,
             "adam_epsilon": 1e-8,

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +13,11 @@ from typing import Any
 os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")  # no call home
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # one progress display is enough: ours
 os.environ.setdefault("UNSLOTH_VLLM_STANDBY", "1")  # read at import; lets vLLM's memory be reused by the backward pass
+os.environ.setdefault("UNSLOTH_VLLM_NO_FLASHINFER", "1")  # it compiles its kernels on the spot, with CUDA's compiler and a C++ one
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # it says every step that it falls asleep and wakes up
+# Code that Unsloth writes for CUDA: of this version alone, and not in the folder where somebody happens to be.
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onecard"
+os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(CACHE / f"unsloth-{version('unsloth')}"))
 
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package of CUDA kernels, on CPU too
 
@@ -21,7 +26,7 @@ import torch
 import transformers
 
 from onecard.card.gpu import check_built_for, check_card, find_cards, has_bf16
-from onecard.card.memory import vllm_share
+from onecard.card.memory import how_to_save, vllm_share
 from onecard.data.hub import check_code, foreign_code
 from onecard.disk import whole_folder
 from onecard.generation import end_tokens, generate
@@ -31,6 +36,7 @@ from onecard.weights import identity, make_readable, write_base
 
 transformers.utils.logging.disable_progress_bar()  # one progress display is enough: ours
 
+OUT_OF_MEMORY = ("out of memory", "no available memory", "free memory on device")  # torch and Unsloth, vLLM, vLLM
 PROMPTS_PER_CALL = 256  # to vLLM: between calls the progress display moves on, and finished rows are kept
 
 
@@ -39,7 +45,7 @@ class Policy:
     """The model in training, and its tokenizer: one of the engines that evaluation asks.
 
     `base`: the folder or hub id it was loaded from. `context`: the longest sequence, in tokens. `adapter_folder` is where the live
-    adapter is handed to vLLM; None without vLLM.
+    adapter's config is put for vLLM; None without vLLM.
     """
 
     model: Any
@@ -76,8 +82,7 @@ class Policy:
             return
         from onecard.vllm_generation import completion_of, sampling_params
 
-        self.model.save_lora(str(self.adapter_folder))
-        adapter = self.model.load_lora(str(self.adapter_folder))  # without it vLLM would answer as the base model
+        adapter = self.live_adapter()
         todo = [index for index in range(len(prompts)) if index not in done]
         for first in range(0, len(todo), PROMPTS_PER_CALL):
             indices = todo[first : first + PROMPTS_PER_CALL]
@@ -85,8 +90,19 @@ class Policy:
                 [{"prompt_token_ids": prompts[index]} for index in indices],
                 sampling_params=[sampling_params(sampling, index, self.end_tokens) for index in indices],
                 lora_request=adapter,
+                use_tqdm=False,
             )
             yield {index: completion_of(output.outputs[0]) for index, output in zip(indices, outputs, strict=True)}
+        self.rest()
+
+    def rest(self) -> None:
+        """Give the memory of vLLM's cache to training, where Unsloth's standby is on. Unsloth wakes vLLM up for the next prompt."""
+        if self.adapter_folder is not None and os.environ["UNSLOTH_VLLM_STANDBY"] != "0":
+            self.model.vllm_engine.sleep(level=2)
+
+    def live_adapter(self) -> Any:
+        """The adapter as it is now, for a request to vLLM, which shares the base weights alone and without it answers as those."""
+        return self.model.load_lora(str(self.adapter_folder), load_tensors=True)
 
     def save(self, folder: Path) -> None:
         """Write the model, or of a LoRA model the trained adapter alone and what its base is, and the tokenizer; readable by every user."""
@@ -116,6 +132,28 @@ def load_model(recipe: Recipe, weights: str, **options: Any) -> tuple[Any, Any]:
 
 
 @contextmanager
+def printed_to(file: Path) -> Iterator[None]:
+    """Unsloth and vLLM print a hundred lines and bars while they load a model: they are there for whom they help."""
+    with file.open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+        yield
+
+
+@contextmanager
+def memory_told(recipe: Recipe) -> Iterator[None]:
+    """Turns the errors of torch, vLLM and Unsloth over a card's memory into a UserError with advice."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        reason = str(error).strip()
+        if not any(words in reason.lower() for words in OUT_OF_MEMORY):
+            raise
+        raise UserError(
+            f"memory does not hold {recipe.model.name} and its engine: {reason.splitlines()[0]} "
+            f"`python -m onecard.doctor` says what else is on the card. {how_to_save(recipe)}"
+        ) from error
+
+
+@contextmanager
 def trust_told(weights: str, trusted: bool) -> Iterator[None]:
     """Turns the errors of transformers, and of Unsloth, over code that a model brings along into a UserError."""
     check_code(weights, trusted)
@@ -134,14 +172,15 @@ def load_policy(recipe: Recipe, weights: str, folder: Path) -> Policy:
     if cards:
         check_built_for(cards[0], torch.cuda.get_arch_list())
     vllm = {"max_lora_rank": recipe.lora.rank, "gpu_memory_utilization": vllm_share(recipe)} if recipe.model.fast_inference else {}
-    model, tokenizer = load_model(
-        recipe,
-        weights,
-        dtype=(torch.bfloat16 if has_bf16(cards[0]) else torch.float16) if cards else None,
-        load_in_4bit=recipe.model.load_in_4bit,
-        fast_inference=recipe.model.fast_inference,
-        **vllm,
-    )
+    with printed_to(folder / "loading.log"), memory_told(recipe):
+        model, tokenizer = load_model(
+            recipe,
+            weights,
+            dtype=(torch.bfloat16 if has_bf16(cards[0]) else torch.float16) if cards else None,
+            load_in_4bit=recipe.model.load_in_4bit,
+            fast_inference=recipe.model.fast_inference,
+            **vllm,
+        )
     engine = hasattr(model, "vllm_engine")  # for models that it does not know in vLLM Unsloth prints a line and goes on without
     if recipe.model.fast_inference and not engine and recipe.model.without_vllm == "refuse":
         raise UserError(
@@ -158,7 +197,9 @@ def load_policy(recipe: Recipe, weights: str, folder: Path) -> Policy:
         random_state=recipe.seed,
     )
     tokenizer.padding_side = "left"
-    return Policy(model, tokenizer, weights, longest(model, recipe), folder / "live-adapter" if engine else None)
+    policy = Policy(model, tokenizer, weights, longest(model, recipe), folder / "live-adapter" if engine else None)
+    policy.rest()  # a warm-up needs the memory too
+    return policy
 
 
 def load_full_model(recipe: Recipe, weights: str) -> Policy:

@@ -221,7 +221,8 @@ class Health(Section):
     memory_settles: Count = 100  # first steps, left out: on a CPU the allocator fills up for 80 or so (LOG.md); assumed
     memory_steps: Annotated[int, Field(ge=4)] = 40  # in four quarters, each of which must climb; assumed
     memory_climb: Share = 0.01  # of the memory held, a quarter; assumed
-    sampling_drift: Positive = 0.5  # nats; kernels that round differently make some hundredths. Assumed: no card has shown it yet
+    sampling_drift: Positive = 0.2  # nats; kernels that round differently make some hundredths. Assumed: no card has shown it yet
+    sampling_drift_rise: Annotated[float, Field(gt=1)] = 5.0  # times the first steps', where the adapter does nothing yet; assumed
     sampling_drift_steps: Count = 3
     skipped_steps: Count = 10  # in a row; assumed
 

@@ -12,6 +12,7 @@ from torch.utils.data import Sampler
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
+from onecard.card.use import CardUse
 from onecard.checkpoint import ADAPTER, Checkpoint
 from onecard.data.samples import prompt_for, target_for
 from onecard.grading import Grader, opens_think
@@ -93,9 +94,14 @@ class PromptOrder(Sampler[int]):
 
 
 def build_trainer(
-    recipe: Recipe, config: GRPOConfig, policy: policy.Policy, samples: list[Sample], callbacks: list[TrainerCallback]
+    recipe: Recipe,
+    config: GRPOConfig,
+    policy: policy.Policy,
+    samples: list[Sample],
+    callbacks: list[TrainerCallback],
+    card: CardUse | None = None,
 ) -> ResumableTrainer:
-    """GRPO on `samples`, watched by `callbacks`."""
+    """GRPO on `samples`, watched by `callbacks`; `card` learns which phase takes what."""
     config.use_vllm = policy.adapter_folder is not None  # not so where a recipe allows to do without it
     grader = Grader(recipe, samples, policy.end_tokens, opens_think(recipe, policy.tokenizer))
     trainer = ResumableTrainer(
@@ -106,9 +112,11 @@ def build_trainer(
         train_dataset=Dataset.from_list([{"prompt": prompt_for(s, recipe.data.system_prompt), "sample_id": s.id} for s in samples]),
         callbacks=callbacks,
     )
-    trainer.step_time = StepTime(trainer)
+    trainer.step_time = StepTime(trainer, card)
     trainer.grader = grader
     if config.use_vllm:
+        # Unsloth's own hand-over writes the adapter's config to the working directory.
+        trainer.vllm_generation._unsloth_load_lora = lambda *_, **__: policy.live_adapter()
         seed_requests(policy.model.vllm_engine, recipe.seed, lambda: trainer.state.global_step)
     for callback in callbacks:
         callback.trainer = trainer  # TRL does not hand it to them

@@ -5,20 +5,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from onecard.card.memory import cheapest_knob
-from onecard.card.models import load_shape
+from onecard.card.memory import how_to_save
 from onecard.display import Display
 from onecard.recipe import Recipe
 from onecard.types import UserError
 
 if TYPE_CHECKING:
-    from trl import GRPOTrainer
+    from onecard.trainer import ResumableTrainer
 
 
 class TryWorstCase(TrainerCallback):
     """One forward and backward pass over prompts and completions of full length; training goes on as if it had not been."""
 
-    trainer: "GRPOTrainer"  # set by build_trainer
+    trainer: "ResumableTrainer"  # set by build_trainer
 
     def __init__(self, recipe: Recipe, display: Display) -> None:
         self.recipe, self.display = recipe, display
@@ -30,6 +29,7 @@ class TryWorstCase(TrainerCallback):
         self.tried = True
         metrics = {mode: {name: list(values) for name, values in found.items()} for mode, found in self.trainer._metrics.items()}
         device = self.trainer.model.device
+        self.trainer.step_time.tell_card("training")
         try:
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                 loss = self.trainer.compute_loss(self.trainer.model, largest_batch(self.recipe, self.trainer))
@@ -48,17 +48,14 @@ class TryWorstCase(TrainerCallback):
                 torch.cuda.empty_cache()
 
     def advice(self) -> str:
-        grpo, shape = self.recipe.grpo, load_shape(self.recipe.model.name)
-        knob = cheapest_knob(self.recipe, shape) if shape else []
-        remedy = " ".join(f"--set {change}" for change in knob) or "a smaller grpo.per_device_train_batch_size"
+        grpo = self.recipe.grpo
         return (
             f"memory does not hold this recipe's largest step: {grpo.per_device_train_batch_size} completions of "
-            f"{grpo.max_completion_length} tokens after prompts of {self.recipe.data.max_prompt_length}. "
-            f"Cheapest to save: {remedy}, in a run with a --name of its own"
+            f"{grpo.max_completion_length} tokens after prompts of {self.recipe.data.max_prompt_length}. {how_to_save(self.recipe)}"
         )
 
 
-def largest_batch(recipe: Recipe, trainer: "GRPOTrainer") -> dict[str, torch.Tensor]:
+def largest_batch(recipe: Recipe, trainer: "ResumableTrainer") -> dict[str, torch.Tensor]:
     """What TRL makes of a generation, with every prompt and completion as long as the recipe allows, and nothing to learn from."""
     rows, device = recipe.grpo.per_device_train_batch_size, trainer.model.device
     prompt, completion = recipe.data.max_prompt_length, recipe.grpo.max_completion_length

@@ -97,13 +97,15 @@ def test_the_check_s_screen_says_what_passed_and_what_it_took(tmp_path: Path) ->
     (tmp_path / "outcomes.xml").write_text(JUNIT)
     outcomes = read_outcomes(tmp_path / "outcomes.xml")
     assert outcomes == {"test_one_thing": "pass", "test_another": "FAIL", "test_a_third": "skipped"}
-    card = {"name": "RTX 3060", "measured_gib": 5.5, "planned_gib": 6.25}
+    card = {"name": "RTX 3060", "total_gib": 11.75, "measured_gib": {"training": 5.5}, "planned_gib": {"training": 6.25}}
     write_json(tmp_path / "results.json", {"card": card, "seconds": {"GRPO": 31.4}})
     write_jsonl(tmp_path / "metrics.jsonl", [{"step": 1, **step(1.0, 3.0), "time/tokens_per_second": 2048.0}])
     lines = screen(0, outcomes, tmp_path).splitlines()
     assert "pass     one thing" in lines
     assert "FAIL     another" in lines
-    assert "memory   Peak memory of the RTX 3060: 5.50 GiB measured, 6.25 GiB planned" in lines
+    assert any(
+        line.startswith("memory   Peak memory of the RTX 3060 (11.75 GiB), measured: training 5.50 GiB, 6.25 planned") for line in lines
+    )
     assert "pace     4 s per step, mean of 1: generation 1, reward 0, training 3; 2,048 tokens/s while generating" in lines
     assert lines[-1] == "FAIL"
     assert screen(0, {"test_one_thing": "pass"}, tmp_path).splitlines()[-1] == "PASS"

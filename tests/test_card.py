@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from onecard.card.gpu import GIB, Card, check_built_for, check_card, has_bf16
 from onecard.card.memory import CARDS, cheapest_knob, fit, plan_memory
 from onecard.card.models import STORED, ModelShape, load_shape, read_shape
 from onecard.card.pace import SPEEDS, estimate_seconds
+from onecard.card.use import SECONDS_BETWEEN_LOOKS, CardUse
 from onecard.plan import fit_text, plan_text
 from onecard.recipe import Recipe, load_recipe
 from onecard.types import UserError
@@ -226,3 +228,14 @@ def test_the_doctor_on_machines_that_are_not_this_one(monkeypatch: pytest.Monkey
     assert packages.ok is None
     assert "(1.0 in the lock)" in packages.text
     assert "not installed: not-a-package" in packages.text
+
+
+def test_a_card_s_use_is_told_by_phase_without_what_others_hold() -> None:
+    now = [3 * GIB]
+    use = CardUse(lambda: now[0])
+    for phase, in_use in ((None, 9 * GIB), ("generation", 8 * GIB), ("training", 5 * GIB), ("training", 4 * GIB), (None, 9 * GIB)):
+        use.phase = None
+        now[0] = in_use
+        use.phase = phase
+        time.sleep(5 * SECONDS_BETWEEN_LOOKS)
+    assert use.peaks == {"generation": 5 * GIB, "training": 2 * GIB}

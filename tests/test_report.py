@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     results = {
         "benchmarks": {"tiny": compare(before, after)},
         "seconds": {"GRPO": 1.5, "total": 2.0},
-        "card": {"name": "RTX 3060", "measured_gib": 5.5, "planned_gib": 6.25},
+        "card": {"name": "RTX 3060", "total_gib": 11.75, "measured_gib": {"training": 5.5}, "planned_gib": {"training": 6.25}},
         "peak_memory_gib": 1.25,
     }
     write_json(run.folder / "results.json", results)
@@ -50,7 +50,7 @@ def test_numbers_stand_in_both_reports(folder: Path) -> None:
         assert "0.0063" in text  # exact McNemar of 11 fixed and 1 broken: 2 * (1 + 12) / 2**12
         assert "1.25 GiB" in text
         assert "2 s per step, mean of 3: generation 0.5, reward 0.25, training 1.25; 1,000 tokens/s while generating" in text
-        assert "Peak memory of the RTX 3060: 5.50 GiB measured, 6.25 GiB planned" in text
+        assert "Peak memory of the RTX 3060 (11.75 GiB), measured: training 5.50 GiB, 6.25 planned" in text
 
 
 def test_alarms_stand_in_both_reports_and_only_as_text(folder: Path) -> None:
@@ -137,7 +137,7 @@ def test_summary_fits_a_narrow_terminal(folder: Path) -> None:
     assert line.split() == ["tiny", "20", "20.0%", "70.0%", "+50.0", "+25.0", "to", "+75.0", "0.006"]
     assert "tensorboard --logdir" in text
     assert "generation 0.5, reward 0.25, training" in text
-    assert "5.50 GiB measured, 6.25 GiB planned" in " ".join(text.split())
+    assert "training 5.50 GiB, 6.25 planned" in " ".join(text.split())
     assert "health " not in text  # nobody watched this run
     write_jsonl(folder / "health.jsonl", [{"name": name} for name in ("kl", "no_signal", "kl")])
     console.print(summary(folder))

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from conftest import ROOT, run_train
 
+from onecard.recipe import load_recipe
+from onecard.types import UserError
+
 pytestmark = pytest.mark.e2e
 ShortRun = tuple[Path, str]
 
@@ -345,3 +348,15 @@ def test_memory_that_does_not_hold_the_largest_step_is_told_before_step_1(short_
     assert "memory does not hold this recipe's largest step: 128 completions of 400000 tokens after prompts of 112" in done.stderr
     assert "Cheapest to save: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_card_that_does_not_hold_model_and_engine_is_told_with_advice() -> None:
+    """As Unsloth raises it where vLLM finds no room; other errors stay what they are."""
+    from onecard.policy import memory_told
+
+    recipe = load_recipe(ROOT / "recipes/gsm8k-qwen2.5-7b.yaml")
+    told = r"memory does not hold .*7B.*: Unsloth: Your GPU ran out of memory .* Cheapest to save: --set "
+    with pytest.raises(UserError, match=told), memory_told(recipe):
+        raise MemoryError("Unsloth: Your GPU ran out of memory loading vLLM.\nTry one of these fixes")
+    with pytest.raises(RuntimeError, match="illegal memory access"), memory_told(recipe):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")

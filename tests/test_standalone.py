@@ -276,6 +276,7 @@ def with_unsloths_cuda_trainer(folder: Path, script: str) -> str:
 import os, sys
 os.environ |= {"UNSLOTH_ALLOW_CPU": "1", "UNSLOTH_COMPILE_LOCATION": sys.argv[1]}
 import unsloth
+from trl import GRPOConfig as StockConfig
 from unsloth.models import rl
 rl._patch_trl_rl_trainers("grpo_trainer")
 import trl
@@ -348,3 +349,25 @@ for file in files:
 print("all kept")
 """
     assert "all kept" in with_unsloths_cuda_trainer(tmp_path, script)
+
+
+def test_a_run_states_every_value_whose_default_unsloth_changes(tmp_path: Path) -> None:
+    """Unstated, one would mean another thing on a card: so vLLM's log-probabilities were compared with the trainer's on no card."""
+    script = """
+import dataclasses, inspect
+from pathlib import Path
+from onecard.grpo import grpo_settings
+from onecard.recipe import load_recipe
+def default(field):
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+generated = inspect.signature(trl.GRPOConfig.__init__).parameters
+changed = {f.name for f in dataclasses.fields(StockConfig) if f.name in generated and generated[f.name].default != default(f)}
+assert {"learning_rate", "vllm_importance_sampling_correction"} <= changed, changed
+stated = set(grpo_settings(load_recipe(Path(sys.argv[2]) / "gpu-smoke.yaml"), Path(sys.argv[1]), cuda=True, bf16=True))
+# The trainer evaluates nothing, counts no input tokens ("no" and False), has no experts; no keyword arguments and {} are the same.
+evaluation = {"per_device_eval_batch_size", "eval_accumulation_steps"}
+alike = {"include_num_input_tokens_seen", "router_aux_loss_coef", "generation_kwargs"}
+assert changed - stated <= evaluation | alike, changed - stated
+print("all stated")
+"""
+    assert "all stated" in with_unsloths_cuda_trainer(tmp_path, script)

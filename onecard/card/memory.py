@@ -125,6 +125,14 @@ def cheapest_knob(recipe: "Recipe", shape: ModelShape) -> list[str]:
     return next((knob for knob in knobs(recipe) if plan_memory(changed(recipe, knob), shape).peak <= 0.97 * peak), [])
 
 
+def how_to_save(recipe: "Recipe") -> str:
+    """One sentence: what to type where memory does not hold the recipe."""
+    shape = load_shape(recipe.model.name)
+    knob = cheapest_knob(recipe, shape) if shape else []
+    remedy = " ".join(f"--set {change}" for change in knob) or "a smaller grpo.per_device_train_batch_size"
+    return f"Cheapest to save: {remedy}, in a run with a --name of its own"
+
+
 def fit(recipe: "Recipe", shape: ModelShape, card_gb: float) -> list[str]:
     """The changes, as --set takes them, that make a recipe fit a card; [] if it does. Raises UserError where none do."""
     changes: dict[str, str] = {}
