@@ -126,7 +126,12 @@ def load_model(recipe: Recipe, weights: str, **options: Any) -> tuple[Any, Any]:
     trusted = recipe.model.trust_remote_code
     with trust_told(weights, trusted):
         model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
-            weights, max_seq_length=recipe.model.max_seq_length, trust_remote_code=trusted, **options
+            weights,
+            max_seq_length=recipe.model.max_seq_length,
+            trust_remote_code=trusted,
+            # Else Unsloth would load its own upload of the model, with other 4-bit weights than evaluation, chat and export have of it.
+            use_exact_model_name=True,
+            **options,
         )
     return model, tokenizer
 
@@ -181,21 +186,21 @@ def load_policy(recipe: Recipe, weights: str, folder: Path) -> Policy:
             fast_inference=recipe.model.fast_inference,
             **vllm,
         )
-    engine = hasattr(model, "vllm_engine")  # for models that it does not know in vLLM Unsloth prints a line and goes on without
-    if recipe.model.fast_inference and not engine and recipe.model.without_vllm == "refuse":
-        raise UserError(
-            f"model.fast_inference: Unsloth does not run {weights} with vLLM; `model.without_vllm: slower` trains it with transformers' "
-            "generation, several times slower"
+        engine = hasattr(model, "vllm_engine")  # for a model that it does not know in vLLM Unsloth prints a line and goes on without
+        if recipe.model.fast_inference and not engine and recipe.model.without_vllm == "refuse":
+            raise UserError(
+                f"model.fast_inference: Unsloth does not run {weights} with vLLM; `model.without_vllm: slower` trains it with "
+                "transformers' generation, several times slower"
+            )
+        model = unsloth.FastLanguageModel.get_peft_model(
+            model,
+            r=recipe.lora.rank,
+            lora_alpha=recipe.lora.alpha,
+            lora_dropout=recipe.lora.dropout,
+            target_modules=recipe.lora.target_modules,
+            use_gradient_checkpointing="unsloth" if recipe.grpo.gradient_checkpointing else False,
+            random_state=recipe.seed,
         )
-    model = unsloth.FastLanguageModel.get_peft_model(
-        model,
-        r=recipe.lora.rank,
-        lora_alpha=recipe.lora.alpha,
-        lora_dropout=recipe.lora.dropout,
-        target_modules=recipe.lora.target_modules,
-        use_gradient_checkpointing="unsloth" if recipe.grpo.gradient_checkpointing else False,
-        random_state=recipe.seed,
-    )
     tokenizer.padding_side = "left"
     policy = Policy(model, tokenizer, weights, longest(model, recipe), folder / "live-adapter" if engine else None)
     policy.rest()  # a warm-up needs the memory too

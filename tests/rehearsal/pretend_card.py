@@ -129,10 +129,11 @@ stored_shape = models.stored_shape
 
 
 def small_shape(name: str) -> models.ModelShape | None:
-    """The shape of the smoke recipe's model, made small enough for an interpreter."""
+    """The shape of the smoke recipe's model, made small enough for an interpreter; of another architecture where that is asked for."""
     shape = stored_shape(name)
     sizes: dict[str, Any] = {"hidden_size": 128, "intermediate_size": 128, "head_dim": 64, "num_attention_heads": 2}
-    return shape and replace(shape, num_hidden_layers=1, vocab_size=1088, num_key_value_heads=1, **sizes)
+    sizes |= {"num_hidden_layers": 1, "num_key_value_heads": 1, "vocab_size": 1088}
+    return shape and replace(shape, model_type=os.environ.get("PRETENDED_MODEL_TYPE", shape.model_type), **sizes)
 
 
 models.stored_shape = small_shape

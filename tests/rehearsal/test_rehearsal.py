@@ -183,3 +183,14 @@ def test_other_ways_through_the_recipe(tmp_path: Path, settings: tuple[str, ...]
     done = run_train(tmp_path, "gpu-smoke", *SMALL, "grpo.max_steps=2", *settings, python=(PRETEND, str(ROOT / "train.py")))
     assert done.returncode == 0, done.stdout + done.stderr
     assert all(math.isfinite(step["grad_norm"]) for step in metrics(tmp_path / "runs/gpu-smoke"))
+
+
+@pytest.mark.parametrize("model_type", ["llama", "qwen3"])  # of the other recipes' models
+def test_other_architectures(tmp_path: Path, model_type: str) -> None:
+    asked = {"PRETENDED_MODEL_TYPE": model_type}
+    done = run_train(tmp_path, "gpu-smoke", *SMALL, python=(PRETEND, str(ROOT / "train.py")), environment=asked)
+    assert done.returncode == 0, done.stdout + done.stderr
+    steps = metrics(tmp_path / "runs/gpu-smoke")
+    assert max(step["sampling/drift"] for step in steps) < 0.005
+    assert steps[-1]["adapter/lora_b_norm"] > 0
+    assert json.loads((tmp_path / "runs/gpu-smoke/random-model/config.json").read_text())["model_type"] == model_type
