@@ -1,4 +1,4 @@
-"""The whole path of a card, on a machine without one: `make rehearse` makes an environment of its own for it. About fifteen minutes.
+"""The whole path of a card, on a machine without one: `make rehearse` makes an environment of its own for it. About twenty minutes.
 
 pretend_card.py says what is real here and what is not.
 """
