@@ -19,7 +19,7 @@ from eval.task import Task, check_unseen, digest, recipe_task
 from onecard.card.gpu import check_card, find_cards
 from onecard.checkpoint import ADAPTER, Checkpoint
 from onecard.data.hub import check_available, check_code
-from onecard.data.samples import fitting, load_samples
+from onecard.data.samples import drop_long_prompts, load_samples
 from onecard.disk import disk_trouble
 from onecard.display import Display
 from onecard.plan import fit_text, plan_text
@@ -131,7 +131,7 @@ def run_phases(
         weights = build_random_model(recipe, samples, folder) if recipe.model.made_here else recipe.model.name
         tokenizer = load_tokenizer(weights, recipe.model.trust_remote_code)
         check_rewards(recipe, tokenizer)
-        usable = fitting(samples, recipe, tokenizer)
+        usable = drop_long_prompts(samples, recipe, tokenizer)
         if too_long := len(samples) - len(usable):
             display.say(f"{too_long:,} prompts longer than {recipe.data.max_prompt_length} tokens are left out of training")
         display.say(f"loading {weights}; what Unsloth and vLLM print meanwhile goes to {run.folder}/loading.log")

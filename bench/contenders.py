@@ -21,8 +21,9 @@ from bench.gpu import fixed_length, stock_uses_vllm
 from onecard.batch import DRIFT
 from onecard.card.gpu import GIB, find_cards, has_bf16
 from onecard.card.memory import vllm_share
-from onecard.data.samples import fitting, load_samples, prompt_for, read_jsonl
-from onecard.disk import write_json, write_jsonl
+from onecard.data.prompts import prompt_for
+from onecard.data.samples import drop_long_prompts, load_samples
+from onecard.disk import read_jsonl, write_json, write_jsonl
 from onecard.recipe import Recipe, load_recipe
 from onecard.types import Sample
 
@@ -69,7 +70,7 @@ def build_model(job: Job) -> None:
     samples = load_samples(job.recipe.data.source, "train", job.recipe.data.train_problems)
     if job.recipe.model.made_here:
         build_random_model(job.recipe, samples, job.folder / "model")
-    usable = fitting(samples, job.recipe, AutoTokenizer.from_pretrained(job.weights))
+    usable = drop_long_prompts(samples, job.recipe, AutoTokenizer.from_pretrained(job.weights))
     write_jsonl(job.folder / "samples.jsonl", [asdict(sample) for sample in usable])
 
 

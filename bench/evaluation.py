@@ -20,7 +20,7 @@ from lm_eval.models.huggingface import HFLM
 from eval.benchmarks import load_benchmark
 from eval.engines import TransformersEngine
 from eval.target import find_target
-from onecard.data.samples import prompt_for
+from onecard.data.prompts import prompt_for, render, tokenize
 from onecard.types import Sampling
 
 BATCH_SIZE = 128
@@ -33,8 +33,8 @@ NAIVE_PROMPTS = 64  # one at a time is slow; what counts is tokens a second
 def main() -> None:
     engine = TransformersEngine(find_target(sys.argv[1], None, base_only=False), load_in_4bit=False, context=None)
     samples = load_benchmark("tiny", None)[:PROMPTS]
-    texts = [engine.tokenizer.apply_chat_template(prompt_for(s, None), tokenize=False, add_generation_prompt=True) for s in samples]
-    ids = engine.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    texts = [render(engine.tokenizer, prompt_for(sample, None)) for sample in samples]
+    ids = tokenize(engine.tokenizer, texts)
     harness = HFLM(pretrained=engine.model, tokenizer=engine.tokenizer, batch_size=BATCH_SIZE)
 
     def ours() -> list[str]:

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from eval.report import card_text
 from eval.steps import split_steps
 from onecard.card.gpu import find_cards
-from onecard.data.samples import read_jsonl
+from onecard.disk import read_jsonl
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "runs/gpu-check"  # pytest empties it first

@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from math_verify import parse, verify
 
 from bench.hostile import HOSTILE
-from onecard.data.samples import read_jsonl, read_rows
+from onecard.data.samples import read_rows
+from onecard.disk import read_jsonl
 from rewards.answer import grade
 
 FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else "../shared/data/gsm8k")

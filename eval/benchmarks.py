@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onecard.data.samples import SYNTHETIC, Source, load_samples, read_jsonl, read_rows
+from onecard.data.samples import SYNTHETIC, Source, load_samples, read_rows
+from onecard.disk import read_jsonl
 from onecard.types import Sample, UserError
 
 

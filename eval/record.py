@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onecard.data.samples import read_jsonl
-from onecard.disk import write_json, write_jsonl
+from onecard.disk import read_jsonl, write_json, write_jsonl
 from onecard.types import EvalItem, EvalResult, UserError, Verdict
 
 FORMAT = 1  # of result.json and items.jsonl; another number is another meaning

@@ -15,7 +15,7 @@ from rich.text import Text
 from eval.record import read_result
 from eval.show import p_text
 from eval.steps import split_steps
-from onecard.data.samples import read_jsonl
+from onecard.disk import read_jsonl
 from onecard.types import EvalItem
 
 EXAMPLES = 3  # of each kind

@@ -9,6 +9,7 @@ from eval.benchmarks import flexible, same_answer, strict
 from eval.record import open_record, read_result
 from eval.results import scores
 from eval.task import Task
+from onecard.data.prompts import tokenize
 from onecard.display import Display
 from onecard.types import Completion, EvalItem, EvalResult, Sample, Sampling, UserError
 from rewards.answer import AnswerFormat, grade
@@ -38,7 +39,7 @@ def evaluate(engine: Engine, task: Task, folder: Path, display: Display, label: 
     """
     samples = task.sampling.samples
     texts = [task.prompt(problem, engine.tokenizer) for problem in task.problems for _ in range(samples)]
-    prompts: list[list[int]] = engine.tokenizer(texts, add_special_tokens=bool(task.exemplars), verbose=False)["input_ids"]
+    prompts = tokenize(engine.tokenizer, texts, special_tokens=bool(task.exemplars))
     room = engine.context - task.sampling.max_completion_length
     too_long = [place for place, prompt in enumerate(prompts) if len(prompt) > room]
     if len(too_long) == len(prompts):

@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import TemplateError
-
 from eval.benchmarks import BENCHMARKS, load_benchmark, load_exemplars
-from onecard.data.samples import Source, prompt_for
+from onecard.data.prompts import prompt_for, render
+from onecard.data.samples import Source
 from onecard.types import FOLDER_NAME, Sample, Sampling, UserError
 from rewards.answer import AnswerFormat
 
@@ -39,14 +38,7 @@ class Task:
                 for e in self.exemplars
             ]
             return "\n\n".join([*shown, f"Question: {problem.question}\nAnswer:"])
-        if tokenizer.chat_template is None:
-            raise UserError("this model has no chat template, so it cannot be asked zero-shot; --shots 8 asks it in plain text")
-        messages = prompt_for(problem, self.system_prompt)
-        try:
-            text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        except TemplateError as error:
-            raise UserError(f"this model's chat template refuses the messages: {error}; some take no system prompt") from None
-        return text
+        return render(tokenizer, prompt_for(problem, self.system_prompt))
 
     def facts(self) -> dict[str, Any]:
         """As result.json keeps it; check_comparable says which of it must be equal for two results to be compared."""

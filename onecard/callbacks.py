@@ -14,8 +14,7 @@ from eval.run import evaluate
 from eval.task import Task
 from onecard.batch import DRIFT, measure, most_paid, readable, signal_share
 from onecard.card.gpu import GIB
-from onecard.data.samples import read_jsonl
-from onecard.disk import write_jsonl
+from onecard.disk import read_jsonl, write_jsonl
 from onecard.display import Display, Tick
 from onecard.health import History, Watch, check_health
 from onecard.journal import Journal

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from eval.show import visible
 from eval.target import find_target
-from onecard.data.samples import prompt_for
+from onecard.data.prompts import prompt_for, render, tokenize
 from onecard.types import Sample, Sampling, UserError
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def talk(run: str, questions: Iterable[str], max_completion_length: int | None, 
         if not question.strip():
             return
         messages = prompt_for(Sample("", question.strip(), ""), recipe.data.system_prompt)
-        text = engine.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        prompt = engine.tokenizer(text, add_special_tokens=False)["input_ids"]
+        (prompt,) = tokenize(engine.tokenizer, [render(engine.tokenizer, messages)])
         if len(prompt) + sampling.max_completion_length > engine.context:
             console.print(Text(f"too long: {len(prompt)} tokens, and the model takes {engine.context} with the completion"))
             continue

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, also after a kill or a power cut."""
+"""Files and folders that are there whole or not at all, also after a kill or a power cut; and JSON lines, read and written."""
 
 import errno
 import json
@@ -12,9 +12,25 @@ from typing import Any
 
 import yaml
 
+from onecard.types import UserError
+
 UNFINISHED = ".unfinished"  # the end of the name of what is still being written
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 TROUBLE = {errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
+
+
+def read_jsonl(file: Path) -> list[Any]:
+    """The rows of a JSON-lines file. Lines end at \\n alone: U+2028 may stand inside a question."""
+    if not file.is_file():
+        raise UserError(f"no file {file}")
+    rows = []
+    for number, line in enumerate(file.read_bytes().split(b"\n"), start=1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except (ValueError, RecursionError) as error:  # broken JSON, bytes that are not UTF-8, brackets without end
+                raise UserError(f"{file}, line {number}: not JSON: {error}") from None
+    return rows
 
 
 def write_json(file: Path, content: Any) -> None:

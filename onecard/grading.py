@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from onecard.data.samples import prompt_for
+from onecard.data.prompts import prompt_for, render
 from onecard.recipe import Recipe
 from onecard.types import Rollout, RunFailed, Sample, UserError
 from rewards import expand
@@ -107,8 +107,7 @@ def in_parallel(jobs: list[tuple[Reward, Rollout]], seconds: float) -> list[floa
 def opens_think(recipe: Recipe, tokenizer: Any) -> bool:
     """Whether the chat template itself writes <think> at the end of a prompt, so that completions start inside the block."""
     messages = prompt_for(Sample("", "What is 1 + 1?", "2"), recipe.data.system_prompt)
-    prompt: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return prompt.rstrip().endswith("<think>")
+    return render(tokenizer, messages).rstrip().endswith("<think>")
 
 
 def check_rewards(recipe: Recipe, tokenizer: Any) -> None:

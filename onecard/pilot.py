@@ -10,7 +10,7 @@ from statistics import mean, quantiles
 from typing import Any
 
 from onecard.batch import share_of_unequal
-from onecard.data.samples import prompt_for
+from onecard.data.prompts import prompt_for, render, tokenize
 from onecard.disk import write_json
 from onecard.display import Display
 from onecard.grading import Grader, opens_think
@@ -63,9 +63,7 @@ def roll_out(recipe: Recipe, policy: Policy, chosen: list[Sample], display: Disp
     """num_generations completions of each problem, problem by problem, sampled as in training; and the seconds that took."""
     grpo, tokenizer = recipe.grpo, policy.tokenizer
     asked = [sample for sample in chosen for _ in range(grpo.num_generations)]
-    messages = [prompt_for(sample, recipe.data.system_prompt) for sample in asked]
-    texts = [tokenizer.apply_chat_template(m, tokenize=False, add_generation_prompt=True) for m in messages]
-    prompts = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    prompts = tokenize(tokenizer, [render(tokenizer, prompt_for(sample, recipe.data.system_prompt)) for sample in asked])
     sampling = Sampling(grpo.max_completion_length, grpo.completions_per_step, temperature=grpo.temperature, seed=recipe.seed)
     started = time.monotonic()
     found: dict[int, Completion] = {}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from onecard.card.models import stored_shape
-from onecard.data.samples import prompt_for, target_for
+from onecard.data.prompts import prompt_for, target_for
 from onecard.disk import whole_folder
 from onecard.recipe import Recipe
 from onecard.types import Sample

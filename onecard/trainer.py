@@ -14,7 +14,7 @@ from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 from onecard.card.use import CardUse
 from onecard.checkpoint import ADAPTER, Checkpoint
-from onecard.data.samples import prompt_for, target_for
+from onecard.data.prompts import prompt_for, target_for
 from onecard.grading import Grader, opens_think
 from onecard.grpo import grpo_settings
 from onecard.recipe import Recipe

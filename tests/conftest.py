@@ -10,7 +10,7 @@ import pytest
 
 from eval.record import open_record
 from eval.results import scores
-from onecard.data.samples import read_jsonl
+from onecard.disk import read_jsonl
 from onecard.types import EvalItem, Verdict
 
 ROOT = Path(__file__).parent.parent

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.hostile import HOSTILE
-from onecard.data.samples import read_jsonl, read_rows
+from onecard.data.samples import read_rows
+from onecard.disk import read_jsonl
 from onecard.types import Sample, Score, Verdict
 from rewards import symbolic
 from rewards.answer import grade, read_number

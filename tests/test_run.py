@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,15 +12,12 @@ from typing import Any
 import pytest
 from conftest import ROOT, run_train
 
+from onecard.disk import read_jsonl
 from onecard.recipe import load_recipe
 from onecard.types import UserError
 
 pytestmark = pytest.mark.e2e
 ShortRun = tuple[Path, str]
-
-
-def read_jsonl(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +211,29 @@ def test_every_setting_survives_in_the_stock_config(tmp_path: Path) -> None:
                 continue  # bitsandbytes' 8-bit optimizers have no CPU kernels: Unsloth's CPU back end says so and swaps them
             kept = getattr(config, name)
             assert getattr(kept, "value", kept) in (value, [] if value == "none" else value), name
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        (None, "error: this model has no chat template, so it cannot be asked as training asks: use its instruct version"),
+        (
+            "{% if messages[0].role == 'system' %}{{ raise_exception('no system role here') }}{% endif %}{{ messages[0].content }}",
+            "error: this model's chat template refuses the messages: no system role here",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_asked_is_refused_and_leaves_no_run(
+    short_run: ShortRun, tmp_path: Path, template: str | None, told: str
+) -> None:
+    model = shutil.copytree(short_run[0] / "base-model", tmp_path / "model")
+    (model / "chat_template.jinja").unlink()
+    if template:
+        (model / "chat_template.jinja").write_text(template)
+    done = run_train(tmp_path, "tiny", f"model.name={model}", "warmup=null", "data.system_prompt=Think.")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert told in done.stderr
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_a_model_on_disk_may_have_a_warm_up_of_its_adapter(short_run: ShortRun, tmp_path: Path) -> None:

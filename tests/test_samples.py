@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from onecard.data.samples import Source, load_samples, prompt_for, read_jsonl, read_rows, target_for
+from onecard.data.prompts import prompt_for, target_for
+from onecard.data.samples import Source, load_samples, read_rows
+from onecard.disk import read_jsonl
 from onecard.recipe import load_recipe
 from onecard.types import UserError
 

@@ -35,14 +35,9 @@ def engine(short_run: ShortRun) -> Any:
 @pytest.fixture(scope="module")
 def prompts(engine: Any) -> list[list[int]]:
     from eval.benchmarks import load_benchmark
-    from onecard.data.samples import prompt_for
+    from onecard.data.prompts import prompt_for, render, tokenize
 
-    texts = [
-        engine.tokenizer.apply_chat_template(prompt_for(s, None), tokenize=False, add_generation_prompt=True)
-        for s in load_benchmark("tiny", None)[:40]
-    ]
-    ids: list[list[int]] = engine.tokenizer(texts, add_special_tokens=False)["input_ids"]
-    return ids
+    return tokenize(engine.tokenizer, [render(engine.tokenizer, prompt_for(sample, None)) for sample in load_benchmark("tiny", None)[:40]])
 
 
 def written(engine: Any, prompts: list[list[int]], sampling: Sampling, done: tuple[int, ...] = ()) -> dict[int, Completion]:

