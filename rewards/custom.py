@@ -1,23 +1,29 @@
 """A reward function of the user's own: path/to/file.py:function, or a dotted name."""
 
+import ast
 import importlib
 import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from onecard.types import Rollout, Score, UserError
 from rewards.base import Reward
 
+WANTED = "wanted path/to/file.py:function or package.module.function"
+
 
 class Custom(Reward):
     """Pays what `function` returns for a completion: a number, a Score, or None for "does not apply".
 
-    Ours: function(rollout). TRL's: function(prompts, completions, **columns), which is given lists of one; `gold` and
-    `question` are among the columns. What it can be gamed by is its author's to know; --self-test asks the usual.
+    Ours: function(rollout). TRL's, as notebooks have it: function(prompts, completions, **columns), called once per completion
+    with lists of one, so it cannot compare a group. Columns: `question`, `completion_ids` (zeros, as many as tokens), and the
+    right answer, a bare number, as `answer`, `solution` and `gold`. What it can be gamed by is its author's to know;
+    --self-test asks the usual.
     """
 
     name: Literal["custom"]
@@ -32,8 +38,16 @@ class Custom(Reward):
         if "completions" in inspect.signature(function).parameters:
             prompt = [{"role": "user", "content": rollout.sample.question}]
             completion = [{"role": "assistant", "content": rollout.text}]
-            columns = {"gold": [rollout.sample.gold], "question": [rollout.sample.question], "completion_ids": [[0] * rollout.tokens]}
-            values = function(prompts=[prompt], completions=[completion], **columns)
+            gold = [rollout.sample.gold]
+            values = function(
+                prompts=[prompt],
+                completions=[completion],
+                completion_ids=[[0] * rollout.tokens],
+                question=[rollout.sample.question],
+                answer=gold,  # the GSM8K notebooks' name for it
+                solution=gold,  # that of trl.rewards and open-r1
+                gold=gold,
+            )
             if not isinstance(values, list) or len(values) != 1:
                 raise ValueError(f"{self.function} returned {values!r} for one completion; wanted a list of one number")
             value = values[0]
@@ -43,22 +57,43 @@ class Custom(Reward):
 
 
 def check_functions(rewards: list[Reward]) -> None:
-    """Load the function of every custom entry. Raises UserError naming what is missing."""
+    """Find the function of every custom entry, without running its file: Unsloth must be imported before TRL or transformers are.
+
+    Raises UserError naming what is missing.
+    """
     for reward in rewards:
         if isinstance(reward, Custom):
-            load_function(reward.function)
+            where, attribute = split_name(reward.function)
+            try:
+                if not where.endswith(".py"):
+                    missing = find_spec(where.partition(".")[0]) is None and f"no package {where.partition('.')[0]}"
+                else:
+                    missing = attribute not in names_in(Path(where)) and f"no {attribute} in {where}"
+            except (OSError, SyntaxError, ValueError) as error:  # of a file that is not there, or is no Python
+                missing = str(error)
+            if missing:
+                raise UserError(f"rewards: custom function {reward.function!r}: {missing}; {WANTED}")
+
+
+def names_in(file: Path) -> set[str]:
+    """The names that a Python file defines, assigns or imports anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_bytes(), str(file))):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.alias):
+            found.add(node.asname or node.name)
+    return found
 
 
 @cache
 def load_function(name: str) -> Callable[..., Any]:
     """The function of that name. Raises UserError naming what is missing."""
-    where, colon, attribute = name.rpartition(":")
-    if not colon:
-        where, _, attribute = name.rpartition(".")
+    where, attribute = split_name(name)
     try:
         if where.endswith(".py"):
-            if not Path(where).is_file():
-                raise UserError(f"rewards: custom function {name!r}: no file {where}")
             spec = importlib.util.spec_from_file_location(f"onecard_custom_{Path(where).stem}", where)
             assert spec is not None
             assert spec.loader is not None
@@ -70,8 +105,14 @@ def load_function(name: str) -> Callable[..., Any]:
         function: Callable[..., Any] = getattr(module, attribute)
         if not callable(function):
             raise TypeError(f"{attribute} is no function")
-    except UserError:
-        raise
     except Exception as error:  # the file is the user's own and may raise anything
-        raise UserError(f"rewards: custom function {name!r}: {error}; wanted path/to/file.py:function or package.module.function") from None
+        raise UserError(f"rewards: custom function {name!r}: {error}; {WANTED}") from None
     return function
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """A file or module, and what stands in it."""
+    where, colon, attribute = name.rpartition(":")
+    if not colon:
+        where, _, attribute = name.rpartition(".")
+    return where, attribute

@@ -1,8 +1,10 @@
 """Each reward: what it pays for, what it does not, and others' published values for the same idea."""
 
 import json
+import re
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from onecard.recipe import load_recipe
 from onecard.types import Rollout, Sample, UserError
 from rewards import REWARDS, expand
 from rewards.base import Reward
+from rewards.custom import check_functions
 from rewards.selftest import check_cases, run_cases
 
 pytestmark = pytest.mark.unit
@@ -224,6 +227,15 @@ def uneven(prompts, completions, **others):
 """
 
 
+def test_the_custom_functions_of_rewards_readme_pay_as_they_stand_there(tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "rewards/README.md").read_text()
+    blocks = re.findall(r"(?:^    .*\n|^\n)+", text[text.index("    def short(") :], re.M)
+    (tmp_path / "my_rewards.py").write_text(textwrap.dedent(blocks[0]).split("rewards:")[0])
+    assert paid("custom", "x", function=f"{tmp_path}/my_rewards.py:short") == -10 / 512
+    assert paid("custom", "<answer>18</answer>", function=f"{tmp_path}/my_rewards.py:correctness_reward_func") == 2.0
+    assert paid("custom", "<answer>17</answer>", function=f"{tmp_path}/my_rewards.py:correctness_reward_func") == 0.0
+
+
 def test_custom_functions_of_both_signatures(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(CUSTOM)
@@ -235,7 +247,20 @@ def test_custom_functions_of_both_signatures(tmp_path: Path) -> None:
         paid("custom", "18", function=f"{file}:uneven")
     for wrong in (f"{tmp_path}/none.py:f", f"{file}:none", "no.such.module.f", "plain"):
         with pytest.raises(UserError, match="custom function"):
+            check_functions([build("custom", function=wrong)])
+        with pytest.raises(UserError, match="custom function"):
             paid("custom", "18", function=wrong)
+
+
+def test_custom_functions_are_found_before_their_file_is_run(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("raise SystemError('this file was run')\n\ndef pay(rollout):\n    return 1.0\n")
+    check_functions([build("custom", function=f"{file}:pay")])
+    with pytest.raises(UserError, match="this file was run"):
+        paid("custom", "18", function=f"{file}:pay")
+    file.write_text("def pay(rollout:\n")
+    with pytest.raises(UserError, match=r"custom function .*: '\(' was never closed .*line 1"):
+        check_functions([build("custom", function=f"{file}:pay")])
 
 
 @pytest.mark.parametrize(
