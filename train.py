@@ -11,26 +11,23 @@ Everything a run makes is in runs/<name>/; the recipe is the only other input.
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from eval.target import check_adapter
 from eval.task import Task, check_unseen, digest, recipe_task
 from onecard.card.gpu import check_card, find_cards
 from onecard.checkpoint import ADAPTER, Checkpoint
+from onecard.cli import RUNS, run_command
 from onecard.data.hub import check_available, check_code
 from onecard.data.samples import drop_long_prompts, load_samples
-from onecard.disk import disk_trouble
 from onecard.display import Display
 from onecard.plan import fit_text, plan_text
 from onecard.recipe import Recipe, load_recipe
 from onecard.resume import facts_of, resume_run
 from onecard.runs import Run, open_run
 from onecard.stopping import Stopping
-from onecard.types import RunFailed, Sample, UserError
+from onecard.types import Sample, UserError
 from rewards.custom import check_functions
-
-RUNS = Path("runs")
 
 
 def main() -> int:
@@ -43,29 +40,17 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true", help="go on with the run in that folder from its newest checkpoint")
     parser.add_argument("--resume-anyway", action="store_true", help="the same, though harmless values of the recipe were changed")
     args = parser.parse_args()
-    try:
-        recipe = load_recipe(args.recipe, args.set)
-        if args.plan:
-            print(plan_text(recipe))
-        elif args.fit:
-            print(fit_text(recipe, args.fit))
-        else:
-            train(recipe, args, Display())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except RunFailed as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        trouble = disk_trouble(error, RUNS)
-        if trouble is None:
-            raise
-        print(f"error: {RUNS}/ cannot be written: {trouble}. Make room there, then add --resume to go on", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(lambda: plan_or_train(args), again="add --resume to go on")
+
+
+def plan_or_train(args: argparse.Namespace) -> None:
+    recipe = load_recipe(args.recipe, args.set)
+    if args.plan:
+        print(plan_text(recipe))
+    elif args.fit:
+        print(fit_text(recipe, args.fit))
+    else:
+        train(recipe, args, Display())
 
 
 def train(recipe: Recipe, args: argparse.Namespace, display: Display) -> None:

@@ -14,25 +14,25 @@ import shutil
 import subprocess
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from eval.steps import PARTS
 from onecard.card.gpu import GIB, Card, check_card, find_cards
+from onecard.cli import run_command
 from onecard.disk import write_whole, write_yaml
+from onecard.packages import versions
 from onecard.recipe import Recipe, load_recipe
-from onecard.types import UserError
+from onecard.types import RunFailed, UserError
 
 ROOT = Path(__file__).parent.parent
 LABELS = {"onecard": "Onecard", "notebook": "Unsloth notebook", "stock": "stock TRL"}
 WARM_UP_STEPS = 2
 MINUTES = 30  # for each
 SMALL = ("grpo.max_steps=6", "grpo.per_device_train_batch_size=32", "grpo.max_completion_length=24", "data.train_problems=400")
-PARTS = ("generation", "reward", "training")
-PACKAGES = ("unsloth", "trl", "transformers", "peft", "bitsandbytes", "torch", "vllm")
 
 
 def stock_uses_vllm(recipe: Recipe) -> bool:
@@ -115,7 +115,7 @@ def notes(recipe: Recipe, found: dict[str, dict[str, Any]], cards: list[Card]) -
     )
     on = f"On {cards[0].name}, {cards[0].memory / GIB:.0f} GiB." if cards else "On a CPU: these numbers say nothing about a card."
     memory = "what the driver counts, while generating or training" if cards else "the process's largest resident set"
-    lines = [what, "", f"{on} Peak: {memory}. {', '.join(installed())}."]
+    lines = [what, "", f"{on} Peak: {memory}. {', '.join(map(' '.join, versions().items()))}."]
     if recipe.model.fast_inference and not stock_uses_vllm(recipe):
         lines += [
             "",
@@ -129,38 +129,26 @@ def notes(recipe: Recipe, found: dict[str, dict[str, Any]], cards: list[Card]) -
     return lines
 
 
-def installed() -> list[str]:
-    """Names and versions of what matters here, of what is installed."""
-    found = []
-    for name in PACKAGES:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            found.append(f"no {name}")
-    return found
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", nargs="?", help="a YAML file")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the recipe; may be repeated")
     args = parser.parse_args()
+    return run_command(lambda: compare(args))
+
+
+def compare(args: argparse.Namespace) -> int:
     cards = find_cards()
     default, small = (ROOT / "recipes/gpu-smoke.yaml", ()) if cards else (ROOT / "recipes/tiny.yaml", SMALL)
-    try:
-        recipe = load_recipe(args.recipe or default, [*(() if args.recipe else small), *args.set])
-        check_card(cards, needed=recipe.model.fast_inference)
-        recipe = for_bench(recipe)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    recipe = load_recipe(args.recipe or default, [*(() if args.recipe else small), *args.set])
+    check_card(cards, needed=recipe.model.fast_inference)
+    recipe = for_bench(recipe)
     folder = ROOT / "runs" / f"bench-gpu-{time.strftime('%Y%m%d-%H%M%S')}"
     folder.mkdir(parents=True)
     write_yaml(folder / "recipe.yaml", recipe.model_dump(mode="json"))
     print(f"everything goes to {folder.relative_to(ROOT)}/\nmaking the model", flush=True)
     if reason := run("model", folder).get("error"):
-        print(f"error: the model could not be made: {reason}; see {folder / 'model.log'}", file=sys.stderr)
-        return 1
+        raise RunFailed(f"the model could not be made: {reason}; see {folder / 'model.log'}")
     found = {}
     for name, label in LABELS.items():
         print(f"{label}: {recipe.grpo.max_steps} steps", flush=True)

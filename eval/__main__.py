@@ -19,12 +19,18 @@ from eval.benchmarks import BENCHMARKS
 from eval.show import WHICH, print_comparison, print_scores, show
 from eval.target import Target, find_target
 from eval.task import FEW_SHOT_STOP, Task, load_task
+from onecard.cli import positive, run_command
+from onecard.disk import FULL
 from onecard.display import Display
 from onecard.recipe import known_benchmark, load_recipe
 from onecard.types import Sampling, UserError
 
 
 def main(arguments: list[str]) -> int:
+    return run_command(lambda: act(arguments), stopped="stopped; the same command, without --again, continues an evaluation")
+
+
+def act(arguments: list[str]) -> None:
     command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     try:
         if command == "compare":
@@ -45,16 +51,10 @@ def main(arguments: list[str]) -> int:
             show(args.folder, args.benchmark, args.which)
         else:
             evaluate_target(parse(arguments), Display())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except OSError as error:  # a name that is too long, a folder that may not be read
-        print(f"error: {str(error.filename)[:80]}: {error.strerror}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command, without --again, continues an evaluation", file=sys.stderr)
-        return 130
-    return 0
+        if error.errno in FULL:
+            raise
+        raise UserError(f"{str(error.filename)[:80]}: {error.strerror}") from None
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -89,12 +89,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if not (args.temperature == 0 or 0.01 <= args.temperature <= 100):
         raise UserError(f"--temperature {args.temperature}: wanted 0 (greedy), or 0.01 to 100")
     return args
-
-
-def positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"wanted a whole number from 1, got {text!r}")
-    return int(text)
 
 
 def evaluate_target(args: argparse.Namespace, display: Display) -> None:

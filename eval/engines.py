@@ -5,7 +5,6 @@ import json
 import logging
 import os
 from collections.abc import Collection, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 from eval.target import Target
 from onecard.card.gpu import find_cards, has_bf16
 from onecard.generation import end_tokens, generate
+from onecard.packages import versions
 from onecard.types import Completion, Sampling, UserError
 from onecard.vllm_generation import completion_of, sampling_params
 
@@ -122,7 +122,7 @@ class TransformersEngine:
         dtype, device = str(self.model.dtype).removeprefix("torch."), self.model.device.type
         engine = {"engine": "transformers", "dtype": dtype, "device": device, "load_in_4bit": self.load_in_4bit}
         engine["revision"] = getattr(self.model.config, "_commit_hash", None)  # of a model from the hub
-        return engine | self.target.facts() | {"versions": {name: version(name) for name in ("transformers", "torch")}}
+        return engine | self.target.facts() | {"versions": versions("transformers", "torch")}
 
     def generate(self, prompts: list[list[int]], sampling: Sampling, done: Collection[int] = ()) -> Iterator[dict[int, Completion]]:
         yield from generate(self.model, self.tokenizer, prompts, sampling, done)
@@ -179,7 +179,7 @@ class VllmEngine:
 
         dtype = str(self.llm.llm_engine.model_config.dtype).removeprefix("torch.")
         engine = {"engine": "vllm", "dtype": dtype, "load_in_4bit": self.load_in_4bit, "revision": self.revision}
-        return engine | self.target.facts() | {"versions": {"vllm": vllm.__version__, "torch": version("torch")}}
+        return engine | self.target.facts() | {"versions": versions("torch") | {"vllm": vllm.__version__}}
 
     def generate(self, prompts: list[list[int]], sampling: Sampling, done: Collection[int] = ()) -> Iterator[dict[int, Completion]]:
         """Each prompt's completion as soon as it is finished; the longest prompts are started first."""

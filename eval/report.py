@@ -40,7 +40,7 @@ def write_report(folder: Path) -> None:
     templates = FileSystemLoader(Path(__file__).parent / "templates")
     for file, escape in (("report.md", False), ("report.html", True)):  # what the model wrote may look like HTML
         jinja = Environment(loader=templates, autoescape=escape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-        jinja.filters |= {"examples": examples, "fenced": fenced}
+        jinja.filters |= {"examples": examples, "fenced": fenced, "p_text": p_text}
         text = jinja.get_template(f"{file}.j2").render(**facts, curves=curves, titles={n: c[0] for n, c in CURVES.items()})
         (folder / file).write_text(text, encoding="utf-8")
 
@@ -164,8 +164,9 @@ def summary(folder: Path) -> Group:
         table.add_row("  step by step", "", f"{b['before']['step_by_step']:.1%}", f"{b['after']['step_by_step']:.1%}")
         table.add_row("  mean tokens", "", f"{b['before']['mean_tokens']:.1f}", f"{b['after']['mean_tokens']:.1f}", end_section=True)
     lines = [f"{key:<12}{folder / file}" for key, file in (("report", "report.html"), ("numbers", "results.json"), ("adapter", "adapter"))]
-    if facts["alarms"] is not None:
-        lines.insert(0, f"{'health':<12}{', '.join(dict.fromkeys(a['name'] for a in facts['alarms'])) or 'no alarm'}")
+    if facts["alarms"] is not None:  # a note is an explanation, and no fault
+        names = dict.fromkeys(alarm["name"] for alarm in facts["alarms"] if alarm["level"] != "note")
+        lines.insert(0, f"{'health':<12}{', '.join(names) or 'no alarm'}")
     lines.append(f"{'curves':<12}tensorboard --logdir {folder / 'tensorboard'}")
     lines += [f"{label:<12}{facts[key]}" for label, key in (("pace", "split"), ("memory", "card")) if facts[key]]
     if facts["recipe"]["caveat"]:

@@ -41,7 +41,8 @@ def find_target(name: str, adapter: str | None, base_only: bool) -> Target:
         found = Target(base, Path(adapter) if adapter else folder / "adapter", recipe, folder / "eval")
         if not base_only and adapter is None and not (folder / "adapter" / ADAPTER_WEIGHTS).is_file():
             raise UserError(
-                f"{folder} has no adapter/{ADAPTER_WEIGHTS}: the run did not finish. --base evaluates the model it started from"
+                f"{folder} has no adapter/{ADAPTER_WEIGHTS}: the run did not finish. `python -m eval {name} --base` evaluates the model "
+                "that it started from"
             )
     elif (folder / "adapter_config.json").is_file():
         if adapter:
@@ -51,7 +52,7 @@ def find_target(name: str, adapter: str | None, base_only: bool) -> Target:
         found = Target(name, Path(adapter) if adapter else None, None, evaluations_of(name))
     if base_only:
         found = Target(found.base, None, found.recipe, found.folder)
-    check_available(found.base, "model", key="MODEL_OR_RUN")
+    check_available(found.base, "model", key="model or run")
     if found.adapter:
         check_adapter(found.adapter, found.base)
     return found
@@ -76,10 +77,12 @@ def evaluations_of(name: str) -> Path:
 def named_base(adapter: Path) -> str:
     """The base model that an adapter's config names."""
     try:
-        config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-        return str(config["base_model_name_or_path"] or config[""])
+        base = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{adapter}/adapter_config.json names no base model (base_model_name_or_path), so it is no LoRA adapter") from None
+        base = None
+    if not base:
+        raise UserError(f"{adapter}/adapter_config.json names no base model (base_model_name_or_path), so it is no LoRA adapter")
+    return str(base)
 
 
 def check_adapter(adapter: Path, base: str) -> None:

@@ -1,9 +1,11 @@
 """What a step's completions say beyond TRL's own metrics. Pure; `batch` is TRL's table: prompt, completion, rewards by name, advantages."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from eval.report import fenced
+from rewards.base import weighted_sum
 
 DRIFT = "sampling/sampling_logp_difference/mean"  # by TRL, with vLLM alone; nats, mean over the sampled tokens
 COMPLETIONS_SUSPECTED = 3
@@ -24,9 +26,8 @@ def measure(batch: dict[str, Any], weights: list[float], num_generations: int) -
 
 
 def totals(batch: dict[str, Any], weights: list[float]) -> list[float]:
-    """What each completion was paid. NaN, TRL's sign for a reward that does not apply, counts as nothing."""
-    rows = zip(*batch["rewards"].values(), strict=True)
-    return [sum(w * v for w, v in zip(weights, row, strict=True) if not math.isnan(v)) for row in rows]
+    """What each completion was paid."""
+    return [weighted_sum(weights, row) for row in zip(*batch["rewards"].values(), strict=True)]
 
 
 def signal_share(batch: dict[str, Any], weights: list[float], num_generations: int) -> float:
@@ -38,14 +39,18 @@ def signal_share(batch: dict[str, Any], weights: list[float], num_generations: i
 
 
 def share_of_unequal(paid: list[float], num_generations: int) -> float:
-    groups = [paid[start : start + num_generations] for start in range(0, len(paid), num_generations)]
-    return sum(max(group) - min(group) > ALIKE for group in groups) / len(groups)
+    apart = [max(group) - min(group) > ALIKE for group in groups(paid, num_generations)]
+    return sum(apart) / len(apart)
 
 
-def pass_at_g(right: list[float], group_size: int) -> float | None:
+def groups(values: Sequence[float], num_generations: int) -> list[Sequence[float]]:
+    """The values of a batch, cut into those of each prompt's completions, which stand together."""
+    return [values[start : start + num_generations] for start in range(0, len(values), num_generations)]
+
+
+def pass_at_g(right: Sequence[float], num_generations: int) -> float | None:
     """The share of groups with at least one right completion, from correct_answer's column. NaN is not applicable; None without a group."""
-    groups = [right[start : start + group_size] for start in range(0, len(right), group_size)]
-    graded = [group for group in groups if not all(math.isnan(value) for value in group)]
+    graded = [group for group in groups(right, num_generations) if not all(math.isnan(value) for value in group)]
     return sum(any(value > 0 for value in group) for group in graded) / len(graded) if graded else None
 
 

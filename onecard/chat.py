@@ -12,6 +12,7 @@ from rich.text import Text
 
 from eval.show import visible
 from eval.target import find_target
+from onecard.cli import positive, run_command
 from onecard.data.prompts import prompt_for, render, tokenize
 from onecard.types import Sample, Sampling, UserError
 
@@ -66,16 +67,9 @@ def typed() -> Iterable[str]:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m onecard.chat", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="a run's folder")
-    parser.add_argument("--max-completion-length", type=int, metavar="TOKENS", help="(default: the recipe's)")
+    parser.add_argument("--max-completion-length", type=positive, metavar="TOKENS", help="(default: the recipe's)")
     args = parser.parse_args(arguments)
-    try:
-        talk(args.run, typed(), args.max_completion_length, Console(highlight=False))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return run_command(lambda: talk(args.run, typed(), args.max_completion_length, Console(highlight=False)))
 
 
 if __name__ == "__main__":

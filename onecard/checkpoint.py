@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onecard.disk import UNFINISHED, whole_folder, write_json
+from onecard.disk import clear_unfinished, whole_folder, write_json
 from onecard.types import UserError
 
 FORMAT = 1
@@ -112,5 +112,4 @@ def prune(root: Path, keep: int, best: int | None) -> None:
     for folder in find_checkpoints(root)[keep:]:
         if folder.name != f"checkpoint-{best}":
             shutil.rmtree(folder)
-    for folder in root.glob(f"*{UNFINISHED}"):
-        shutil.rmtree(folder)
+    clear_unfinished(root)

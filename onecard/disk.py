@@ -71,6 +71,12 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     sync(folder.parent)
 
 
+def clear_unfinished(folder: Path) -> None:
+    """Remove what a killed process left half-written in a folder."""
+    for place in folder.glob(f"*{UNFINISHED}"):
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+
+
 def sync(place: Path) -> None:
     """Have the operating system put a file or a folder's list of names on the disk now."""
     descriptor = os.open(place, os.O_RDONLY)

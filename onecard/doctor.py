@@ -15,6 +15,7 @@ from pathlib import Path
 from onecard.card.gpu import GIB, Card, check_card, driver_cuda_version, find_cards, has_bf16
 from onecard.card.memory import plan_memory
 from onecard.card.models import load_shape
+from onecard.cli import run_command
 from onecard.recipe import Recipe, load_recipe
 from onecard.types import UserError
 
@@ -225,11 +226,10 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m onecard.doctor", description=__doc__)
     parser.add_argument("recipe", nargs="?", help="also say whether this recipe can train here")
     args = parser.parse_args(arguments)
-    try:
-        recipe = load_recipe(args.recipe) if args.recipe else None
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(lambda: tell(load_recipe(args.recipe) if args.recipe else None))
+
+
+def tell(recipe: Recipe | None) -> int:
     findings = list(examine(recipe))
     for finding in findings:
         mark = {True: "ok", False: "NO", None: "--"}[finding.ok]

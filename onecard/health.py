@@ -297,7 +297,7 @@ MAY_STOP = tuple(name for name in CHECKS if name != "loss_near_zero")  # that on
 
 
 def alarm(name: str, level: Level, history: History, metric: str, value: float, limit: float, advice: str) -> Alarm:
-    return Alarm(name, level, max((step for step in map(step_of, history)), default=0), metric, value, limit, advice)
+    return Alarm(name, level, max(map(step_of, history), default=0), metric, value, limit, advice)
 
 
 def step_of(line: dict[str, Any]) -> int:

@@ -9,7 +9,7 @@ import time
 from statistics import mean, quantiles
 from typing import Any
 
-from onecard.batch import share_of_unequal
+from onecard.batch import pass_at_g, share_of_unequal
 from onecard.data.prompts import prompt_for, render, tokenize
 from onecard.disk import write_json
 from onecard.display import Display
@@ -20,6 +20,7 @@ from onecard.runs import Run
 from onecard.types import Completion, Rollout, RunFailed, Sample, Sampling, Verdict
 from rewards import expand
 from rewards.answer import grade
+from rewards.base import weighted_sum
 
 FEW_SIGNALS = 0.2  # assumed: below this share of groups four fifths of the generation is for nothing
 MANY_CUT = 0.3  # as onecard/health.py warns of it
@@ -54,7 +55,7 @@ def ask(recipe: Recipe, policy: Policy, samples: list[Sample], display: Display)
     rollouts, seconds = roll_out(recipe, policy, chosen, display)
     weights = [reward.weight for reward in expand(recipe.rewards)]
     grader = Grader(recipe, chosen, policy.end_tokens, rollouts[0].think_opened)
-    totals = [sum(w * v for w, v in zip(weights, row, strict=True) if v is not None) for row in grader.grade(rollouts)]
+    totals = [weighted_sum(weights, row) for row in grader.grade(rollouts)]
     verdicts = [grade(r.text, r.sample.gold, recipe.answer_format, r.truncated).verdict for r in rollouts]
     return summarize(recipe, rollouts, totals, [verdict == Verdict.CORRECT for verdict in verdicts], seconds)
 
@@ -81,14 +82,13 @@ def roll_out(recipe: Recipe, policy: Policy, chosen: list[Sample], display: Disp
 def summarize(recipe: Recipe, rollouts: list[Rollout], totals: list[float], right: list[bool], seconds: float) -> dict[str, Any]:
     """pilot.json: shares in [0, 1], lengths in tokens, and advice where a number is out of the ordinary."""
     size = recipe.grpo.num_generations
-    groups = [range(first, first + size) for first in range(0, len(rollouts), size)]
     lengths = [rollout.tokens for rollout in rollouts]
     tenths = quantiles(lengths, n=10, method="inclusive")
     facts = {
-        "prompts": len(groups),
+        "prompts": len(rollouts) // size,
         "num_generations": size,
         "pass_rate": mean(right),
-        "pass_at_g": mean(any(right[place] for place in group) for group in groups),
+        "pass_at_g": pass_at_g(right, size),
         "signal_share": share_of_unequal(totals, size),
         "reward": mean(totals),
         "truncated": mean(rollout.truncated for rollout in rollouts),

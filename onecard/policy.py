@@ -30,6 +30,7 @@ from onecard.card.memory import how_to_save, vllm_share
 from onecard.data.hub import check_code, foreign_code
 from onecard.disk import whole_folder
 from onecard.generation import end_tokens, generate
+from onecard.packages import versions
 from onecard.recipe import Recipe
 from onecard.types import Completion, Sampling, UserError
 from onecard.weights import identity, make_readable, write_base
@@ -71,7 +72,7 @@ class Policy:
             "load_in_4bit": bool(getattr(self.model, "is_loaded_in_4bit", False)),
             "base": identity(self.base),
             "adapter": {"name": "the one in training", "sha256": adapter.hexdigest()},
-            "versions": {name: version(name) for name in ("unsloth", "transformers", "torch")},
+            "versions": versions("unsloth", "transformers", "torch", "vllm"),
         }
 
     def generate(self, prompts: list[list[int]], sampling: Sampling, done: Collection[int] = ()) -> Iterator[dict[int, Completion]]:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from eval.record import differences
-from onecard.checkpoint import DAMAGED, METRICS, Checkpoint, newest_checkpoint, prune
-from onecard.disk import UNFINISHED, write_json, write_whole, write_yaml
+from onecard.checkpoint import DAMAGED, METRICS, Checkpoint, newest_checkpoint
+from onecard.disk import clear_unfinished, write_json, write_whole, write_yaml
+from onecard.packages import versions
 from onecard.recipe import Recipe, load_recipe
-from onecard.runs import Run, environment, folder_of, lock_folder, versions
+from onecard.runs import Run, environment, folder_of, lock_folder
 from onecard.types import UserError
 
 # What may differ with --resume-anyway: it decides what is told, kept or checked, or how long training goes on, and not what a step does.
@@ -98,11 +99,10 @@ def forget_after(run: Run, checkpoint: Checkpoint | None) -> None:
         later += [folder for folder in evaluations if folder.name.endswith("-after")]
     for folder in {*later, *([run.adapter] if run.adapter.exists() else [])}:
         shutil.rmtree(folder)
-    for place in run.folder.glob(f"*{UNFINISHED}"):
-        shutil.rmtree(place) if place.is_dir() else place.unlink()
+    clear_unfinished(run.folder)
     if checkpoint:
         write_whole(run.metrics, (checkpoint.folder / METRICS).read_bytes())
-        prune(run.checkpoints, keep=10**9, best=None)
+        clear_unfinished(run.checkpoints)
 
 
 def resumptions(run: Run, checkpoint: Checkpoint | None) -> list[dict[str, Any]]:

@@ -12,15 +12,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
 from onecard.disk import write_json, write_yaml
+from onecard.packages import versions
 from onecard.recipe import Recipe
 from onecard.types import FOLDER_NAME, UserError
-
-PACKAGES = ("unsloth", "unsloth_zoo", "trl", "transformers", "peft", "bitsandbytes", "torch", "datasets", "tensorboard")
 
 
 @dataclass
@@ -160,7 +158,3 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": versions(),
     }
-
-
-def versions() -> dict[str, str]:
-    return {name: version(name) for name in PACKAGES}

@@ -122,8 +122,3 @@ class EvalResult:
     def share(self, holds: Callable[[EvalItem], bool]) -> float:
         """Of all completions, in [0, 1]; with equally many a problem that is also the mean over problems."""
         return sum(map(holds, self.items)) / len(self.items)
-
-    @property
-    def accuracy(self) -> float:
-        """The grader's verdict, the one that training pays for. With k samples a problem this is mean@k."""
-        return self.share(lambda item: item.correct)

@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
+from onecard.cli import run_command
 from onecard.recipe import Recipe, load_recipe
 from onecard.types import Rollout, Sample, UserError
 from rewards import expand
 from rewards.answer import grade
+from rewards.base import weighted_sum
 from rewards.selftest import check_cases, checked, run_cases
 
 
@@ -28,28 +30,28 @@ def main() -> int:
     parser.add_argument("--completion-file", metavar="FILE", help="a text, or .jsonl; - reads standard input")
     parser.add_argument("--gold", help="the right answer, where the file does not hold it")
     args = parser.parse_args()
-    try:
-        recipe = load_recipe(args.recipe, args.set)
-        if args.self_test:
-            return self_test(recipe)
-        if args.completion_file is None:
-            raise UserError("give --self-test, or --completion-file FILE (- for standard input)")
-        show(recipe, read_rollouts(args.completion_file, args.gold))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(lambda: act(args))
+
+
+def act(args: argparse.Namespace) -> int:
+    recipe = load_recipe(args.recipe, args.set)
+    if args.self_test:
+        return self_test(recipe)
+    if args.completion_file is None:
+        raise UserError("give --self-test, or --completion-file FILE (- for standard input)")
+    show(recipe, read_rollouts(args.completion_file, args.gold))
     return 0
 
 
-def read_rollouts(file: str, gold: str | None) -> list[tuple[str, Rollout]]:
-    """Named rollouts from a text or a jsonl file. Raises UserError naming the line."""
+def read_rollouts(file: str, gold: str | None) -> list[Rollout]:
+    """Rollouts from a text or a jsonl file. Raises UserError naming the line."""
     if file != "-" and not Path(file).is_file():
         raise UserError(f"--completion-file: no file {file}")
     text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8", errors="surrogateescape")
     if not file.endswith(".jsonl"):
         if gold is None:
             raise UserError("--gold: give the right answer that the completion is compared with")
-        return [("1", Rollout(Sample("1", "", gold), text, len(text.split())))]
+        return [Rollout(Sample("1", "", gold), text, len(text.split()))]
     rollouts = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -60,28 +62,28 @@ def read_rollouts(file: str, gold: str | None) -> list[tuple[str, Rollout]]:
             if answer is None:
                 raise KeyError("gold")
             sample = Sample(str(number), row.get("question", ""), str(answer))
-            rollouts.append((str(number), Rollout(sample, row["completion"], len(row["completion"].split()))))
+            rollouts.append(Rollout(sample, row["completion"], len(row["completion"].split())))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(f'{file}, line {number}: wanted {{"completion": "...", "gold": "..."}}') from None
     return rollouts
 
 
-def show(recipe: Recipe, rollouts: list[tuple[str, Rollout]]) -> None:
+def show(recipe: Recipe, rollouts: list[Rollout]) -> None:
     rewards = expand(recipe.rewards)
     table = Table(*("row", *(f"{r.label} x {r.weight:g}" for r in rewards), "total", "verdict", "extracted"))
-    for name, rollout in rollouts:
+    for rollout in rollouts:
         values = [checked(reward, rollout) for reward in rewards]
         read = grade(rollout.text, rollout.sample.gold, recipe.answer_format)
-        total = sum(reward.weight * value for reward, value in zip(rewards, values, strict=True) if value is not None)
+        total = weighted_sum([reward.weight for reward in rewards], values)
         cells = ["-" if value is None else f"{value:g}" for value in values]
-        table.add_row(name, *cells, f"{total:g}", str(read.verdict), ascii(read.extracted)[1:-1] if read.extracted else "")
+        table.add_row(rollout.sample.id, *cells, f"{total:g}", str(read.verdict), ascii(read.extracted)[1:-1] if read.extracted else "")
     Console().print(table)
 
 
 def self_test(recipe: Recipe) -> int:
     rewards = expand(recipe.rewards)
     cases = run_cases(rewards)
-    table = Table("reward", "weight", *(case.name for case in cases))
+    table = Table(Column("reward", no_wrap=True), "weight", *(case.name for case in cases))
     for reward in rewards:
         paid = (case.values.get(reward.label) for case in cases)
         table.add_row(reward.label, f"{reward.weight:g}", *("-" if value is None else f"{value:.3g}" for value in paid))

@@ -1,6 +1,7 @@
 """What every reward is: an entry of a recipe, checked by its own schema, that scores one completion."""
 
 import math
+from collections.abc import Sequence
 
 from onecard.section import Section
 from onecard.types import Rollout, Score, Verdict
@@ -26,6 +27,11 @@ class Reward(Section):
     def parts(self) -> "list[Reward]":
         """The rewards that this entry stands for: itself, or the parts of a preset."""
         return [self]
+
+
+def weighted_sum(weights: Sequence[float], values: Sequence[float | None]) -> float:
+    """What a completion is paid in all. A reward that does not apply, None or TRL's NaN, counts as nothing."""
+    return sum(w * v for w, v in zip(weights, values, strict=True) if v is not None and not math.isnan(v))
 
 
 def value_of(reward: Reward, rollout: Rollout) -> float | None:

@@ -64,21 +64,29 @@ def check_functions(rewards: list[Reward]) -> None:
     for reward in rewards:
         if isinstance(reward, Custom):
             where, attribute = split_name(reward.function)
-            try:
-                if not where.endswith(".py"):
-                    missing = find_spec(where.partition(".")[0]) is None and f"no package {where.partition('.')[0]}"
-                else:
-                    missing = attribute not in names_in(Path(where)) and f"no {attribute} in {where}"
-            except (OSError, SyntaxError, ValueError) as error:  # of a file that is not there, or is no Python
-                missing = str(error)
+            missing = missing_from(where, attribute)
             if missing:
                 raise UserError(f"rewards: custom function {reward.function!r}: {missing}; {WANTED}")
 
 
-def names_in(file: Path) -> set[str]:
-    """The names that a Python file defines, assigns or imports anywhere in it."""
+def missing_from(where: str, attribute: str) -> str | None:
+    """What keeps `attribute` from being found in a file or a package, without running either; None where nothing does."""
+    if not where.endswith(".py"):
+        package = where.partition(".")[0]
+        return None if package and find_spec(package) else f"no package {package!r}"
+    if not Path(where).is_file():
+        return f"no file {where}"
+    try:
+        tree = ast.parse(Path(where).read_bytes(), where)
+    except (OSError, SyntaxError, ValueError) as error:
+        return str(error)
+    return None if attribute in names_in(tree) else f"no {attribute!r} in {where}"
+
+
+def names_in(tree: ast.AST) -> set[str]:
+    """The names that Python code defines, assigns or imports anywhere in it."""
     found = set()
-    for node in ast.walk(ast.parse(file.read_bytes(), str(file))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Name):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from onecard.types import Rollout, Sample, UserError
 from rewards.answer import format_read_by, marked
-from rewards.base import Reward, value_of
+from rewards.base import Reward, value_of, weighted_sum
 from rewards.control import RandomReward
 
 SAMPLE = Sample("self-test", "Ann has 7 apples, buys 6 and eats 1. How many has she now?", "12")
@@ -16,10 +16,9 @@ WORKING = (
 
 @dataclass(frozen=True)
 class Case:
-    """One completion, what each reward paid for it, and the weighted total."""
+    """What each reward paid for one completion, and the weighted total."""
 
     name: str
-    rollout: Rollout
     values: dict[str, float | None]
     total: float
 
@@ -41,8 +40,7 @@ def run_cases(rewards: list[Reward], think_opened: bool = False) -> list[Case]:
         text = text.removeprefix("<think>") if think_opened else text
         rollout = Rollout(SAMPLE, text, len(text.split()), name == "truncated", think_opened)
         values = {reward.label: checked(reward, rollout) for reward in rewards}
-        total = sum(reward.weight * (values[reward.label] or 0.0) for reward in rewards)
-        cases.append(Case(name, rollout, values, total))
+        cases.append(Case(name, values, weighted_sum([reward.weight for reward in rewards], list(values.values()))))
     return cases
 
 

@@ -75,7 +75,7 @@ def test_help_answers_in_two_seconds(tmp_path: Path) -> None:
 def test_an_unknown_model_is_one_sentence(tmp_path: Path) -> None:
     done = run_eval(tmp_path, "some-owner/some-model")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: MODEL_OR_RUN: some-owner/some-model is not on this disk")
+    assert done.stderr.startswith("error: model or run: some-owner/some-model is not on this disk")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "runs").exists()
 
@@ -100,7 +100,7 @@ def test_bad_rows_are_named(cli: Cli, run_folder: Path, tmp_path: Path, rows: st
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["{run}"], "has no adapter/adapter_model.safetensors: the run did not finish. --base evaluates the model it started from"),
+        (["{run}"], "has no adapter/adapter_model.safetensors: the run did not finish. `python -m eval "),
         (["{run}", "--base", "--benchmark", "gsm9k"], "no such name 'gsm9k' (did you mean 'gsm8k'?)"),
         (["{run}", "--base", "--samples", "4"], "greedy decoding gives the same completion every time; add --temperature 0.7"),
         (["{run}", "--base", "--temperature", "nan"], "--temperature nan"),

@@ -263,7 +263,7 @@ def test_a_model_card_says_what_the_files_say_and_nothing_of_this_machine(finish
     card = model_card(finished, "me/mine", "adapter")
     header = yaml.safe_load(card.split("---\n")[1])
     assert header == {"library_name": "peft", "pipeline_tag": "text-generation", "tags": ["grpo", "trl", "unsloth", "onecard"]}
-    assert "| gsm8k | 1319 | 31.2 % | 43.3 % | +12.1 | +8.0 to +16.3 | 0.00012 |" in card
+    assert "| gsm8k | 1319 | 31.2 % | 43.3 % | +12.1 | +8.0 to +16.3 | < 0.001 |" in card
     assert "| gsm8k, flexible extraction | | 35.0 % | 46.0 % | +11.0 | +7.0 to +15.0 | 0.002 |" in card
     assert f"> {recipe.caveat}" in card
     assert recipe.claim in card

@@ -47,7 +47,7 @@ def test_numbers_stand_in_both_reports(folder: Path) -> None:
         assert "20.0 %" in text
         assert "70.0 %" in text
         assert "+50.0 points" in text
-        assert "0.0063" in text  # exact McNemar of 11 fixed and 1 broken: 2 * (1 + 12) / 2**12
+        assert "0.006" in text  # exact McNemar of 11 fixed and 1 broken: 2 * (1 + 12) / 2**12
         assert "1.25 GiB" in text
         assert "2 s per step, mean of 3: generation 0.5, reward 0.25, training 1.25; 1,000 tokens/s while generating" in text
         assert "Peak memory of the RTX 3060 (11.75 GiB), measured: training 5.50 GiB, 6.25 planned" in text
@@ -129,6 +129,9 @@ def test_what_became_of_the_problems(folder: Path) -> None:
         assert "1 broken" in text
 
 
+LEVELS = [("loss_near_zero", "note"), ("kl", "warn"), ("no_signal", "alarm"), ("kl", "alarm")]
+
+
 def test_summary_fits_a_narrow_terminal(folder: Path) -> None:
     console = Console(file=StringIO(), width=80)
     console.print(summary(folder))
@@ -139,7 +142,7 @@ def test_summary_fits_a_narrow_terminal(folder: Path) -> None:
     assert "generation 0.5, reward 0.25, training" in text
     assert "training 5.50 GiB, 6.25 planned" in " ".join(text.split())
     assert "health " not in text  # nobody watched this run
-    write_jsonl(folder / "health.jsonl", [{"name": name} for name in ("kl", "no_signal", "kl")])
+    write_jsonl(folder / "health.jsonl", [{"name": name, "level": level} for name, level in LEVELS])
     console.print(summary(folder))
     assert "health      kl, no_signal\n" in console.file.getvalue()  # type: ignore[attr-defined]
 

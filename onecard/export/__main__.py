@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.target import Target, find_target
+from onecard.cli import run_command
 from onecard.data.prompts import render
 from onecard.disk import whole_folder
 from onecard.display import Display
@@ -45,14 +46,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--weights", choices=("adapter", "merged"), help="hub: what (default: adapter)")
     parser.add_argument("--public", action="store_true", default=None, help="hub: for everybody to see")
     args = parser.parse_args(arguments)
-    try:
-        export(args, Display())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return run_command(lambda: export(args, Display()))
 
 
 def export(args: argparse.Namespace, display: Display) -> None:

@@ -8,6 +8,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eval.report import fenced
+from eval.show import p_text
 from onecard.types import UserError
 
 
@@ -26,7 +27,7 @@ def model_card(run: Path, repo: str, weights: str) -> str:
         header["base_model"] = base
         header["base_model_relation"] = "adapter" if weights == "adapter" else "finetune"
     jinja = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    jinja.filters["fenced"] = fenced
+    jinja.filters |= {"fenced": fenced, "p_text": p_text}
     text: str = jinja.get_template("model_card.md.j2").render(
         header=yaml.safe_dump(header, sort_keys=False),
         recipe=recipe,
