@@ -21,6 +21,7 @@ ENV PATH=/venv/bin:$PATH \
     LIBRARY_PATH=/usr/local/lib \
     PYTHONUNBUFFERED=1 \
     HOME=/home/onecard \
+    USER=onecard \
     HF_HOME=/cache/huggingface \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 

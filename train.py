@@ -16,6 +16,7 @@ from typing import Any
 from eval.target import check_adapter
 from eval.task import Task, check_unseen, digest, recipe_task
 from onecard.card.gpu import check_card, find_cards
+from onecard.card.use import watch_card
 from onecard.checkpoint import ADAPTER, Checkpoint
 from onecard.cli import RUNS, run_command
 from onecard.data.hub import check_available, check_code
@@ -89,6 +90,7 @@ def run_phases(
     display: Display,
 ) -> None:
     stopping = Stopping(display)
+    card = watch_card()  # before anything of ours is on it
     display.say(f"{recipe.name}: {len(samples):,} training problems; everything goes to {run.folder}/")
     display.say("importing Unsloth, TRL and torch, about 10 seconds")  # only once the input is known to be good
     with run.phase("import"):
@@ -98,7 +100,6 @@ def run_phases(
         from eval.results import write_results
         from eval.run import evaluate
         from onecard.callbacks import EvaluateDev, RecordGrpo, SkipUseless, WatchHealth
-        from onecard.card.use import watch_card
         from onecard.grading import check_rewards
         from onecard.journal import Journal
         from onecard.keeper import Keeper
@@ -108,7 +109,6 @@ def run_phases(
         from onecard.warmup import warm_up
         from onecard.worst_case import TryWorstCase
 
-    card = watch_card()
     config = build_config(recipe, run.checkpoints)
     journal = Journal(run, checkpoint.step if checkpoint else None)
     with run.phase("model and warm-up"):

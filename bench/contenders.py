@@ -95,12 +95,13 @@ def notebook(job: Job) -> Any:
     from trl import GRPOConfig, GRPOTrainer
 
     recipe = job.recipe
-    vllm = {"max_lora_rank": recipe.lora.rank, "gpu_memory_utilization": vllm_share(recipe)} if recipe.model.fast_inference else {}
+    vllm = {"max_lora_rank": recipe.lora.rank} if recipe.model.fast_inference else {}
     model, tokenizer = FastLanguageModel.from_pretrained(
         model_name=job.weights,
         max_seq_length=recipe.model.max_seq_length,
         load_in_4bit=recipe.model.load_in_4bit,
         fast_inference=recipe.model.fast_inference,
+        use_exact_model_name=True,  # the same weights for all three; a notebook takes Unsloth's upload of them
         **vllm,
     )
     model = FastLanguageModel.get_peft_model(
@@ -142,7 +143,8 @@ def stock(job: Job) -> Any:
     )
     vllm = {
         "vllm_mode": "colocate",
-        "vllm_gpu_memory_utilization": vllm_share(recipe),
+        "vllm_gpu_memory_utilization": vllm_share(cards[0].memory) if cards else 0.3,
+        "vllm_enable_sleep_mode": True,
         "vllm_max_model_length": recipe.model.max_seq_length,
     }
     return GRPOTrainer(

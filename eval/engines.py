@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import logging
-import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ from onecard.card.gpu import find_cards, has_bf16
 from onecard.generation import end_tokens, generate
 from onecard.packages import versions
 from onecard.types import Completion, Sampling, UserError
-from onecard.vllm_generation import completion_of, sampling_params
+from onecard.vllm_generation import completion_of, sampling_params, set_environment
 
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package of CUDA kernels, on CPU too
 transformers.utils.logging.disable_progress_bar()  # one progress display is enough: ours
 
 
+MOST_AT_ONCE = 64  # completions; more need more memory beside the cache, which an 8 GB card has not got (unsloth_zoo's table in load_vllm)
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has code for
 
 
@@ -54,7 +54,8 @@ def load_tokenizer(target: Target) -> Any:
 def precision(base: str, load_in_4bit: bool, trusted: bool) -> torch.dtype:
     """Half precision on a card and for 4-bit weights, as in training; elsewhere what the weights are stored in."""
     if torch.cuda.is_available() or load_in_4bit:
-        return torch.float16 if torch.cuda.is_available() and not torch.cuda.is_bf16_supported() else torch.bfloat16
+        # torch.cuda.is_bf16_supported() is True where bf16 is only emulated, which vLLM refuses and training does not use.
+        return torch.float16 if torch.cuda.is_available() and not has_bf16(find_cards()[0]) else torch.bfloat16
     stored: torch.dtype = AutoConfig.from_pretrained(base, trust_remote_code=trusted).dtype or torch.float32
     return stored
 
@@ -128,6 +129,17 @@ class TransformersEngine:
         yield from generate(self.model, self.tokenizer, prompts, sampling, done)
 
 
+def free_share() -> float:
+    """The share of a card that vLLM may take: of what is free there, since it refuses to start where more was asked for, and at most 0.85.
+
+    vLLM's CPU build takes its share of the machine's memory: less of that.
+    """
+    if not torch.cuda.is_available():
+        return 0.3
+    free, total = torch.cuda.mem_get_info(0)
+    return round(min(0.85, max(0.1, free / total - 0.08)), 2)  # 0.08: CUDA graphs, which it does not count; assumed
+
+
 class VllmEngine:
     """vLLM by itself: a base, merged or bitsandbytes 4-bit model, and the adapter as a LoRA request. It schedules continuously.
 
@@ -135,8 +147,7 @@ class VllmEngine:
     """
 
     def __init__(self, target: Target, load_in_4bit: bool, context: int | None) -> None:
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # read at import
-        os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")  # it compiles its kernels on the spot, with CUDA's compiler
+        set_environment()
         from vllm import LLM
         from vllm.lora.request import LoRARequest
 
@@ -157,20 +168,24 @@ class VllmEngine:
         self.revision = getattr(config, "_commit_hash", None)  # of a model from the hub
         longest = int(config.get_text_config().max_position_embeddings)
         cards = find_cards()
-        self.llm = LLM(
-            model=target.base,
-            dtype=precision(target.base, load_in_4bit, target.trusted),
-            trust_remote_code=target.trusted,
-            max_model_len=min(context or longest, longest),
-            seed=0,
-            gpu_memory_utilization=0.85 if torch.cuda.is_available() else 0.3,  # vLLM's CPU build takes it of the machine's memory
-            enable_prefix_caching=True,
-            generation_config="vllm",  # not the model's own temperature and penalties
-            **({"quantization": "bitsandbytes"} if load_in_4bit else {}),
-            # Before compute capability 8.0 vLLM's choice is FlashInfer, again to be compiled.
-            **({"attention_backend": "TRITON_ATTN"} if cards and not has_bf16(cards[0]) else {}),
-            **lora,
-        )
+        try:
+            self.llm = LLM(
+                model=target.base,
+                dtype=precision(target.base, load_in_4bit, target.trusted),
+                trust_remote_code=target.trusted,
+                max_model_len=min(context or longest, longest),
+                seed=0,
+                gpu_memory_utilization=free_share(),
+                max_num_seqs=MOST_AT_ONCE,
+                enable_prefix_caching=True,
+                generation_config="vllm",  # not the model's own temperature and penalties
+                **({"quantization": "bitsandbytes"} if load_in_4bit else {}),
+                # Before compute capability 8.0 vLLM's choice is FlashInfer, again to be compiled.
+                **({"attention_backend": "TRITON_ATTN"} if cards and not has_bf16(cards[0]) else {}),
+                **lora,
+            )
+        except Exception as error:  # memory is told as a ValueError or RuntimeError, after vLLM's own checks
+            raise unloadable(target.base, error) from None
         self.context = int(self.llm.llm_engine.model_config.max_model_len)
         self.ends = end_tokens(generation_config(target.base), self.tokenizer)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from eval.record import differences
 from eval.stats import majority, mean_interval, paired_difference, pass_at
-from onecard.card.gpu import GIB
+from onecard.card.gpu import GIB, find_cards
 from onecard.card.memory import plan_memory
 from onecard.card.models import load_shape
 from onecard.card.use import CardUse
@@ -111,13 +111,11 @@ def memory_of(card: CardUse | None, recipe: Recipe) -> dict[str, Any] | None:
     """What the phases of a step took of the card at most, beside what was planned for each, in GiB; None without a card."""
     if card is None:
         return None
-    import torch
-
-    shape = load_shape(recipe.model.name)
+    first, shape = find_cards()[0], load_shape(recipe.model.name)
     planned = plan_memory(recipe, shape).phases if shape else None
     return {
-        "name": torch.cuda.get_device_name(),
-        "total_gib": round(torch.cuda.get_device_properties(0).total_memory / GIB, 2),
+        "name": first.name,
+        "total_gib": round(first.memory / GIB, 2),
         "measured_gib": in_gib(card.peaks),
         "planned_gib": planned and in_gib(planned),
     }

@@ -4,7 +4,7 @@ import yaml
 
 from eval.benchmarks import BENCHMARKS
 from onecard.card.gpu import GIB
-from onecard.card.memory import CARDS, changed, cheapest_knob, fit, plan_memory
+from onecard.card.memory import CARDS, changed, cheapest_knob, fit, plan_memory, vllm_share
 from onecard.card.models import ModelShape, load_shape
 from onecard.card.pace import SPEEDS, estimate_seconds
 from onecard.recipe import Recipe
@@ -50,6 +50,9 @@ def card_lines(recipe: Recipe, shape: ModelShape) -> list[str]:
         lines.append(f"{phase:<11}{memory.phases[phase] / GIB:5.1f} GiB, of it {listed}")
     held = ", ".join(f"{name} {size / GIB:.2f}" for name, size in memory.always.items())
     lines.append(f"{'':<11}and in both {held}")
+    if recipe.model.fast_inference:
+        shares = ", ".join(f"{vllm_share(0.98 * card * GIB):.0%} ({card} GB)" for card in CARDS)
+        lines.append(f"{'':<11}vLLM reserves more, whatever is needed, and gives it back for training: of what is free {shares}")
     for card in CARDS:
         seconds = estimate_seconds(recipe, shape, card)
         hours = f"{sum(seconds.values()) / 3600:.1f} h on an {SPEEDS[card].name}"

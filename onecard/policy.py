@@ -10,11 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from onecard.vllm_generation import completion_of, sampling_params, set_environment
+
 os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")  # no call home
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # one progress display is enough: ours
 os.environ.setdefault("UNSLOTH_VLLM_STANDBY", "1")  # read at import; lets vLLM's memory be reused by the backward pass
 os.environ.setdefault("UNSLOTH_VLLM_NO_FLASHINFER", "1")  # it compiles its kernels on the spot, with CUDA's compiler and a C++ one
-os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # it says every step that it falls asleep and wakes up
+os.environ.setdefault("UNSLOTH_VLLM_MERGED_ROLLOUT", "0")  # in 16 bit it would sample from the adapter rounded into the weights
+set_environment()
 # Code that Unsloth writes for CUDA: of this version alone, and not in the folder where somebody happens to be.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onecard"
 os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(CACHE / f"unsloth-{version('unsloth')}"))
@@ -26,7 +29,7 @@ import torch
 import transformers
 
 from onecard.card.gpu import check_built_for, check_card, find_cards, has_bf16
-from onecard.card.memory import how_to_save, vllm_share
+from onecard.card.memory import how_to_save
 from onecard.data.hub import check_code, foreign_code
 from onecard.disk import whole_folder
 from onecard.generation import end_tokens, generate
@@ -69,7 +72,7 @@ class Policy:
             "engine": "the policy in training, " + ("Unsloth with vLLM" if self.adapter_folder else "Unsloth"),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": self.model.device.type,
-            "load_in_4bit": bool(getattr(self.model, "is_loaded_in_4bit", False)),
+            "load_in_4bit": any(type(part).__name__ == "Linear4bit" for part in self.model.modules()),
             "base": identity(self.base),
             "adapter": {"name": "the one in training", "sha256": adapter.hexdigest()},
             "versions": versions("unsloth", "transformers", "torch", "vllm"),
@@ -81,8 +84,6 @@ class Policy:
             # On CUDA Unsloth's generation keeps a cache of its own kind, from which rows cannot leave.
             yield from generate(self.model, self.tokenizer, prompts, sampling, done, leave=not torch.cuda.is_available())
             return
-        from onecard.vllm_generation import completion_of, sampling_params
-
         adapter = self.live_adapter()
         todo = [index for index in range(len(prompts)) if index not in done]
         for first in range(0, len(todo), PROMPTS_PER_CALL):
@@ -177,7 +178,9 @@ def load_policy(recipe: Recipe, weights: str, folder: Path) -> Policy:
     check_card(cards, needed=recipe.model.fast_inference)
     if cards:
         check_built_for(cards[0], torch.cuda.get_arch_list())
-    vllm = {"max_lora_rank": recipe.lora.rank, "gpu_memory_utilization": vllm_share(recipe)} if recipe.model.fast_inference else {}
+    # Else Unsloth takes 8 to 16 at a time on a small card, however many the cache holds. The cache's share it decides by itself.
+    at_once = max(32, min(64, recipe.grpo.completions_per_step))
+    vllm = {"max_lora_rank": recipe.lora.rank, "max_num_seqs": at_once} if recipe.model.fast_inference else {}
     with printed_to(folder / "loading.log"), memory_told(recipe):
         model, tokenizer = load_model(
             recipe,

@@ -1,5 +1,6 @@
 """Random-weight models and their tokenizer, built on the spot: every part of the pipeline runs, nothing is downloaded."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+ROOM = 64  # ids without a word, as real models have some: a tokenizer's class may add tokens of its own when it is loaded
 SPECIAL_TOKENS = ("<|pad|>", "<|im_start|>", "<|im_end|>")
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
@@ -33,6 +35,17 @@ def stored(name: str) -> dict[str, Any]:
     shape = stored_shape(name)
     assert shape is not None  # the recipe was checked
     return asdict(shape)
+
+
+def with_fillers(bpe: Any, size: int) -> Any:
+    """The tokenizer with a word of its own for each further id below `size`, that no text is split into: so that what a model of random
+    weights writes, which is any of them, can be told apart as text."""
+    from tokenizers import Tokenizer
+
+    content = json.loads(bpe.to_str())
+    vocabulary = content["model"]["vocab"]
+    vocabulary |= {f"Ġw{number}": number for number in range(len(vocabulary), size)}  # Ġ is a space, in bytes' clothing
+    return Tokenizer.from_str(json.dumps(content))
 
 
 def build_random_model(recipe: Recipe, samples: list[Sample], folder: Path) -> str:
@@ -59,12 +72,17 @@ def build_random_model(recipe: Recipe, samples: list[Sample], folder: Path) -> s
     )
     conversations = [prompt_for(sample, recipe.data.system_prompt) + target_for(sample, recipe) for sample in samples]
     bpe.train_from_iterator((f"{m['role']}\n{m['content']}" for messages in conversations for m in messages), trainer)
+    named = recipe.model.name != "tiny"
+    shape: dict[str, Any] = stored(recipe.model.name) if named else TINY | {"vocab_size": -(-bpe.get_vocab_size() // 64) * 64}
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe, pad_token="<|pad|>", eos_token="<|im_end|>", padding_side="left", chat_template=CHAT_TEMPLATE
+        tokenizer_object=with_fillers(bpe, shape["vocab_size"] - ROOM) if named else bpe,
+        pad_token="<|pad|>",
+        eos_token="<|im_end|>",
+        padding_side="left",
+        chat_template=CHAT_TEMPLATE,
     )
     tokenizer.add_tokens(list(TAGS))  # ordinary added tokens: decoding with skip_special_tokens keeps them
     torch.manual_seed(recipe.seed)
-    shape = TINY | {"vocab_size": -(-len(tokenizer) // 64) * 64} if recipe.model.name == "tiny" else stored(recipe.model.name)
     config = AutoConfig.for_model(
         **shape,
         max_position_embeddings=recipe.model.max_seq_length,
@@ -73,7 +91,7 @@ def build_random_model(recipe: Recipe, samples: list[Sample], folder: Path) -> s
         bos_token_id=None,
     )
     model = AutoModelForCausalLM.from_config(config)
-    if recipe.model.name != "tiny":
+    if named:
         model = model.to(torch.bfloat16)  # as such models are published; half the disk
     with whole_folder(folder) as unfinished:
         model.save_pretrained(unfinished)

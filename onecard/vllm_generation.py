@@ -1,10 +1,24 @@
 """What a vLLM engine is told and what it answers, for the engine in training and the one that stands alone."""
 
+import os
 import zlib
 from collections.abc import Callable
 from typing import Any
 
 from onecard.types import Completion, Sampling
+
+# What vLLM and Unsloth read at import, or when an engine is made; what the user's own environment says goes first.
+ENVIRONMENT = {
+    "VLLM_LOGGING_LEVEL": "ERROR",  # it says every step that it falls asleep and wakes up
+    "VLLM_NO_USAGE_STATS": "1",  # no call home
+    "VLLM_USE_FLASHINFER_SAMPLER": "0",  # it compiles its kernels on the spot, with CUDA's compiler
+    "VLLM_WSL2_ENABLE_PIN_MEMORY": "1",  # without it vLLM's engine does not start in WSL2 (vLLM's issue 47387); it means nothing elsewhere
+}
+
+
+def set_environment() -> None:
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 def sampling_params(sampling: Sampling, index: int, ends: set[int]) -> Any:

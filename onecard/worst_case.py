@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 class TryWorstCase(TrainerCallback):
-    """One forward and backward pass over prompts and completions of full length; training goes on as if it had not been."""
+    """What a step does with the completions it was given, with prompts and completions of full length: all of them scored, as many as
+    are trained at once forward and backward. Training goes on as if it had not been."""
 
     trainer: "ResumableTrainer"  # set by build_trainer
 
@@ -32,8 +33,10 @@ class TryWorstCase(TrainerCallback):
         self.trainer.step_time.tell_card("training")
         try:
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-                loss = self.trainer.compute_loss(self.trainer.model, largest_batch(self.recipe, self.trainer))
-                self.trainer.accelerator.backward(loss)
+                if self.trainer.beta or self.trainer.use_vllm:  # for the KL term's reference, and to compare with vLLM's own
+                    score(self.trainer, largest_batch(self.recipe, self.trainer, self.recipe.grpo.completions_per_step))
+                batch = largest_batch(self.recipe, self.trainer, self.recipe.grpo.per_device_train_batch_size)
+                self.trainer.accelerator.backward(self.trainer.compute_loss(self.trainer.model, batch))
         except (RuntimeError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):  # on a card, or on a CPU
                 raise UserError(self.advice()) from None
@@ -55,9 +58,18 @@ class TryWorstCase(TrainerCallback):
         )
 
 
-def largest_batch(recipe: Recipe, trainer: "ResumableTrainer") -> dict[str, torch.Tensor]:
-    """What TRL makes of a generation, with every prompt and completion as long as the recipe allows, and nothing to learn from."""
-    rows, device = recipe.grpo.per_device_train_batch_size, trainer.model.device
+def score(trainer: "ResumableTrainer", batch: dict[str, torch.Tensor]) -> None:
+    """The log-probabilities that TRL asks for before it trains, in passes as large as the trainer makes them."""
+    ids, mask = (torch.cat([batch[f"prompt_{kind}"], batch[f"completion_{kind}"]], dim=1) for kind in ("ids", "mask"))
+    with torch.no_grad():
+        trainer._get_per_token_logps_and_entropies(
+            trainer.model, ids, mask, batch["completion_ids"].size(1), batch_size=trainer.args.per_device_train_batch_size
+        )
+
+
+def largest_batch(recipe: Recipe, trainer: "ResumableTrainer", rows: int) -> dict[str, torch.Tensor]:
+    """What TRL makes of a generation: `rows` prompts and completions as long as the recipe allows, and nothing to learn from."""
+    device = trainer.model.device
     prompt, completion = recipe.data.max_prompt_length, recipe.grpo.max_completion_length
     token = trainer.processing_class.eos_token_id
     batch = {

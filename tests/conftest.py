@@ -3,10 +3,14 @@
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_hub import Hub
 
 from eval.record import open_record
 from eval.results import scores
@@ -54,6 +58,24 @@ def run_eval(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "eval", *arguments]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[tuple[type[Hub], dict[str, str]]]:
+    """The hub and the environment in which it is found, with a token that it knows."""
+
+    class Fresh(Hub):
+        known = {}  # noqa: RUF012
+        seen = []  # noqa: RUF012
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Fresh)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    environment = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_TOKEN": "hf_secret", "HF_HUB_OFFLINE": "0"}
+    yield Fresh, environment | {"HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "hf-home")}
+    server.shutdown()
+    server.server_close()
+    thread.join(timeout=10)
 
 
 def completions(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The few of the Hugging Face hub's answers that a push needs, on this machine; and what was pushed."""
+"""The few of the Hugging Face hub's answers that a look and a push need, on this machine; and what was pushed."""
 
 import base64
 import json
@@ -18,6 +18,9 @@ class Hub(BaseHTTPRequestHandler):
         if self.path.startswith("/api/whoami"):
             known = self.headers["Authorization"] == "Bearer hf_secret"
             self.answer({"name": "me", "type": "user", "orgs": []} if known else {"error": "no"}, 200 if known else 401)
+        elif name.endswith("/auth-check") and name.removesuffix("/auth-check") in self.known:
+            gated = self.known[name.removesuffix("/auth-check")].get("gated")
+            self.answer({}, 403 if gated else 200, {"X-Error-Code": "GatedRepo"} if gated else None)
         elif name in self.known:
             self.answer({"id": name, "siblings": [], "private": True} | self.known[name])
         else:

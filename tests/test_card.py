@@ -232,7 +232,7 @@ def test_the_doctor_on_machines_that_are_not_this_one(monkeypatch: pytest.Monkey
 
 def test_a_card_s_use_is_told_by_phase_without_what_others_hold() -> None:
     now = [3 * GIB]
-    use = CardUse(lambda: now[0])
+    use = CardUse(lambda: now[0], others=now[0])
     for phase, in_use in ((None, 9 * GIB), ("generation", 8 * GIB), ("training", 5 * GIB), ("training", 4 * GIB), (None, 9 * GIB)):
         use.phase = None
         now[0] = in_use

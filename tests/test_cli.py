@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from small_hub import Hub
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parent.parent
@@ -108,4 +109,22 @@ def test_code_that_a_model_brings_along_is_not_run(tmp_path: Path) -> None:
     assert "model.name: model brings Python code of its own along" in done.stderr
     assert "`model.trust_remote_code: true` runs it" in done.stderr
     assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("owner/gated", "model.name: owner/gated is gated: accept its licence on its page of the hub, then set HF_TOKEN"),
+        ("owner/none", "model.name: the hub knows no model 'owner/none'; if it is private or gated, set HF_TOKEN"),
+    ],
+)
+def test_a_model_that_the_hub_does_not_give_is_refused_at_once(
+    tmp_path: Path, hub: tuple[type[Hub], dict[str, str]], model: str, told: str
+) -> None:
+    answers, environment = hub
+    answers.known["owner/gated"] = {"gated": "manual"}
+    done = train(str(ROOT / "recipes/tiny.yaml"), "--set", f"model.name={model}", "--set", "warmup=null", cwd=tmp_path, **environment)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert told in done.stderr
     assert not (tmp_path / "runs").exists()

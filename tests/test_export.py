@@ -7,9 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -478,24 +475,6 @@ def test_a_begin_token_that_ollama_puts_itself_is_not_in_its_template() -> None:
     words.post_processor = processors.TemplateProcessing("$A", special_tokens=[])
     plain = PreTrainedTokenizerFast(tokenizer_object=words, chat_template=chat_template, **special)
     assert without_bos(plain, messages) == "<|begin_of_text|><user>a<|eot_id|><assistant>"
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[tuple[type[Hub], dict[str, str]]]:
-    """The hub and the environment in which it is found, with a token that it knows."""
-
-    class Fresh(Hub):
-        known = {}  # noqa: RUF012
-        seen = []  # noqa: RUF012
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Fresh)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    environment = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_TOKEN": "hf_secret", "HF_HUB_OFFLINE": "0"}
-    yield Fresh, environment | {"HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "hf-home")}
-    server.shutdown()
-    server.server_close()
-    thread.join(timeout=10)
 
 
 @pytest.mark.e2e

@@ -10,6 +10,7 @@ import pytest
 from onecard.data.prompts import prompt_for, target_for
 from onecard.data.samples import Source, load_samples, read_rows
 from onecard.disk import read_jsonl
+from onecard.random_model import with_fillers
 from onecard.recipe import load_recipe
 from onecard.types import UserError
 
@@ -151,3 +152,17 @@ def test_prompt_and_target_are_chat_messages() -> None:
     sample = read_rows([{"question": "q", "answer": "1 + 1 = 2\n#### 2"}], "rows")[0]
     assert prompt_for(sample, recipe.data.system_prompt) == [{"role": "system", "content": "Think."}, {"role": "user", "content": "q"}]
     assert target_for(sample, recipe) == [{"role": "assistant", "content": "<think>1 + 1 = 2</think><answer>2</answer>"}]
+
+
+def test_a_random_model_of_a_real_shape_has_a_word_for_every_token() -> None:
+    """Else what it writes is mostly no text, and no two evaluations of it could be told apart."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    bpe.train_from_iterator(["Ann has 7 apples."] * 9, trainers.BpeTrainer(vocab_size=60, special_tokens=["<|pad|>"], show_progress=False))
+    filled = with_fillers(bpe, 3000)
+    assert filled.get_vocab_size() == 3000
+    assert len({filled.decode([number]) for number in range(1, 3000)}) == 2999
+    text = "Ann has 7 apples. w2000"
+    assert filled.encode(text).ids == bpe.encode(text).ids

@@ -1,4 +1,4 @@
-"""The NVIDIA cards of this machine, asked of the driver's own library: neither torch nor nvidia-smi is needed."""
+"""The NVIDIA cards of this machine, asked of the driver's own libraries: neither torch nor nvidia-smi is needed."""
 
 import ctypes
 from collections.abc import Iterable
@@ -47,6 +47,23 @@ def read_card(driver: ctypes.CDLL, number: int) -> Card:
         driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
         capability.append(value.value)
     return Card(name.value.decode(), memory.value, (capability[0], capability[1]))
+
+
+def memory_in_use() -> int | None:
+    """Bytes of the first visible card that anybody holds; None without one, and where the driver does not say, as for MIG."""
+    driver, device, bus = load_driver(), ctypes.c_int(), ctypes.create_string_buffer(32)
+    if driver is None or driver.cuDeviceGet(ctypes.byref(device), 0) != 0 or driver.cuDeviceGetPCIBusId(bus, len(bus), device) != 0:
+        return None
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        # By its place on the bus: CUDA and NVML number the cards of a machine differently.
+        return int(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByPciBusId(bus.value)).used)
+    except pynvml.NVMLError:
+        return None
 
 
 def driver_cuda_version() -> str | None:

@@ -6,7 +6,7 @@ A run writes the measured peak beside this plan into results.json, so that the a
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onecard.card.gpu import GIB, find_cards
+from onecard.card.gpu import GIB
 from onecard.card.models import ModelShape, load_shape
 from onecard.types import UserError
 
@@ -25,6 +25,9 @@ LAYER_COPIES = 14  # tensors of hidden size that one block keeps for its backwar
 MLP_COPIES = 6  # the same of the MLP's inner size
 LOGIT_COPIES = 3  # logits, their log-softmax and gradient, in 32 bit; Unsloth makes them for one completion at a time
 OPTIMIZER_BYTES = {"adamw_8bit": 2, "paged_adamw_8bit": 2}  # per trained parameter; every other optimizer 8: two moments in 32 bit
+
+# What unsloth_zoo 2026.10.9's load_vllm reserves for vLLM on a card of so many GiB or more, of what is free, whatever it is asked for.
+STANDBY, STANDBY_SHARES = 0.95, ((40, 0.925), (25, 0.9), (20, 0.825), (14, 0.8), (10, 0.775), (0, 0.75))
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,9 @@ def plan_memory(recipe: "Recipe", shape: ModelShape) -> MemoryPlan:
     """What a recipe takes with a model of that shape.
 
     With vLLM the weights are shared with training and the cache is given back while training (Unsloth's standby), so that only
-    the larger of the two phases counts. The cache is counted for one group of completions at full length; vLLM takes what is left
-    over for more at a time.
+    the larger of the two phases counts. Of generation this is the least that it needs, a cache for one group of completions at full
+    length: vLLM reserves more (vllm_share). Before it trains, Unsloth scores the completions of a step, as many in one pass as it expects
+    free memory to hold; that is not counted, so that the measured peak of training may stand above this.
     """
     grpo = recipe.grpo
     longest = recipe.data.max_prompt_length + grpo.max_completion_length
@@ -83,18 +87,9 @@ def plan_memory(recipe: "Recipe", shape: ModelShape) -> MemoryPlan:
     return MemoryPlan(always, generation, training)
 
 
-def vllm_share(recipe: "Recipe") -> float:
-    """The share of a card that vLLM may take, for weights, cache and graphs: all but what training keeps beside it and 15 % of reserve.
-
-    0.5, Unsloth's own default, where the model's shape is not known. With UNSLOTH_VLLM_STANDBY=1, as here, Unsloth takes
-    another, by the card's size alone: 71 % of 8 GB, 74 % of 12, 76 % of 16, 78 % of 24 (unsloth_zoo 2026.10.9, load_vllm).
-    """
-    shape, cards = load_shape(recipe.model.name), find_cards()
-    if shape is None or not cards:
-        return 0.5
-    always = plan_memory(recipe, shape).always
-    beside = sum(always.values()) - always["weights"]
-    return round(min(0.9, max(0.2, 0.85 - beside / cards[0].memory)), 2)
+def vllm_share(card_bytes: float) -> float:
+    """The share of a card's free memory that Unsloth has vLLM reserve, for weights, cache and graphs, where it sleeps while training."""
+    return round(STANDBY * next(share for least, share in STANDBY_SHARES if card_bytes >= least * GIB), 3)
 
 
 def knobs(recipe: "Recipe") -> list[list[str]]:

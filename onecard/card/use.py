@@ -4,18 +4,20 @@ import threading
 import time
 from collections.abc import Callable
 
+from onecard.card import gpu
+
 SECONDS_BETWEEN_LOOKS = 0.05
 
 
 class CardUse:
     """Looks at `in_use`, bytes of the card, from a thread until the process ends; `peaks`: the most that was taken in each `phase`.
 
-    What others, and a screen, held of the card when this was made does not count. torch's own counts would not do: vLLM's cache is still in
+    What `others`, and a screen, held of it before does not count. torch's own counts would not do: vLLM's cache is still in
     them while it sleeps and its memory is training's.
     """
 
-    def __init__(self, in_use: Callable[[], int]) -> None:
-        self.in_use, self.others = in_use, in_use()
+    def __init__(self, in_use: Callable[[], int | None], others: int) -> None:
+        self.in_use, self.others = in_use, others
         self.phase: str | None = None  # nothing that is to be told
         self.peaks: dict[str, int] = {}
         threading.Thread(target=self.look, name="card use", daemon=True).start()
@@ -23,15 +25,13 @@ class CardUse:
     def look(self) -> None:
         while True:
             phase = self.phase
-            if phase is not None:
-                taken = self.in_use() - self.others
-                if phase == self.phase:  # else it could be the next one's
-                    self.peaks[phase] = max(self.peaks.get(phase, 0), taken)
+            in_use = self.in_use() if phase is not None else None
+            if phase is not None and in_use is not None and phase == self.phase:  # else it could be the next one's
+                self.peaks[phase] = max(self.peaks.get(phase, 0), in_use - self.others)
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def watch_card() -> CardUse | None:
-    """The use of the first visible card from now on; None without one. Imports torch."""
-    import torch
-
-    return CardUse(lambda: torch.cuda.device_memory_used(0)) if torch.cuda.is_available() else None
+    """The use of the first visible card from now on; None without one. To be called before anything of ours is on the card."""
+    others = gpu.memory_in_use()
+    return None if others is None else CardUse(gpu.memory_in_use, others)

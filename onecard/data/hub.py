@@ -28,7 +28,7 @@ def check_available(name: str, kind: Literal["model", "dataset"], key: str) -> N
             raise UserError(f"{key}: the folder {name} has no config.json, so it is not a model; save_pretrained writes one")
         return
     import huggingface_hub
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
     remedy = "go online once to fetch it, or name a folder on this disk"
     try:
@@ -38,6 +38,11 @@ def check_available(name: str, kind: Literal["model", "dataset"], key: str) -> N
         pass  # nothing was ever fetched on this machine
     try:
         huggingface_hub.HfApi().repo_info(name, repo_type=kind, timeout=10)
+        huggingface_hub.HfApi().auth_check(name, repo_type=kind)  # anybody may see that a gated one is there
+    except GatedRepoError:
+        raise UserError(
+            f"{key}: {name} is gated: accept its licence on its page of the hub, then set HF_TOKEN to a token of that account"
+        ) from None
     except HFValidationError:
         raise UserError(f"{key}: no folder {name!r}, and that is no hub id (owner/name) either") from None
     except RepositoryNotFoundError:

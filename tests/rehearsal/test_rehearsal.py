@@ -6,6 +6,7 @@ pretend_card.py says what is real here and what is not.
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from typing import Any
 import pytest
 from conftest import ROOT, agreement, completions, run_eval, run_train
 
+from onecard.card.gpu import GIB
+from onecard.card.memory import vllm_share
 from onecard.disk import read_jsonl
 
 try:
@@ -99,6 +102,20 @@ def test_a_person_sees_our_lines_alone(whole: tuple[Path, str]) -> None:
     for noise in ("vLLM loading", "it/s", "Executor is", "fall asleep"):
         assert noise not in printed
     assert [path.name for path in run.parent.parent.iterdir()] == ["runs"]
+
+
+def test_vllm_reserves_what_the_plan_says_and_takes_a_step_at_once(whole: tuple[Path, str]) -> None:
+    log = (whole[0] / "loading.log").read_text(encoding="utf-8")
+    found = re.search(r"Changing `gpu_memory_utilization` to ([0-9.]+[0-9])", log)
+    assert found, log
+    assert float(found[1]) == pytest.approx(vllm_share(8 * GIB), abs=1e-3)
+    assert "Num Sequences = 32." in log
+
+
+def test_an_evaluation_says_what_answered(whole: tuple[Path, str]) -> None:
+    model = json.loads((whole[0] / "eval/tiny-after/result.json").read_text())["model"]
+    assert model["load_in_4bit"] is True
+    assert set(model["versions"]) == {"unsloth", "transformers", "torch", "vllm"}
 
 
 def test_other_code_hears_the_same_model(whole: tuple[Path, str], tmp_path: Path) -> None:
