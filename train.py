@@ -130,7 +130,8 @@ def run_phases(
     with run.phase("evaluation before"):
         before = [evaluate(policy, task, run.evaluation(task.benchmark, "before"), display, f"{task.benchmark} before") for task in tasks]
         if checkpoint is None:
-            journal.evaluation(0, before)
+            start = [evaluate(policy, dev, run.evaluation(dev.benchmark, "step-0"), display, f"{dev.benchmark} before")] if dev else []
+            journal.evaluation(0, [*before, *start])
 
     done = checkpoint.step if checkpoint else 0
     with run.phase("GRPO"), display.phase("GRPO", recipe.grpo.max_steps, begun=done) as tick:

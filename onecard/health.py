@@ -192,9 +192,9 @@ def grad_spikes(history: History, settings: "Health") -> Alarm | None:
 
 
 def accuracy_falls(history: History, settings: "Health") -> Alarm | None:
-    """Dev accuracy falls; a reward that rises meanwhile is reward_hacking."""
+    """Dev accuracy falls, and the reward does not rise."""
     fall = dev_fall(history, settings)
-    if fall is None or fall.reward_rise > fall.reward_noise:
+    if fall is None or fall.reward_rises:
         return None
     advice = (
         f"{fall.of} was {fall.best:.2f} at step {fall.best_step}, and the reward has not risen: training undoes what the model could do. "
@@ -203,13 +203,26 @@ def accuracy_falls(history: History, settings: "Health") -> Alarm | None:
     return alarm("accuracy_falls", "alarm", history, fall.metric, fall.now, fall.limit, advice)
 
 
-def reward_hacking(history: History, settings: "Health") -> Alarm | None:
+def overfitting(history: History, settings: "Health") -> Alarm | None:
+    """Dev accuracy falls, while the reward and the accuracy on training problems rise."""
     fall = dev_fall(history, settings)
-    if fall is None or fall.reward_rise <= fall.reward_noise:
+    if fall is None or not (fall.reward_rises and fall.training_accuracy_rises):
         return None
     advice = (
-        f"{fall.of} was {fall.best:.2f} at step {fall.best_step}; since then the reward has risen by {fall.reward_rise:.3g}: it pays for "
-        "something else than right answers. Read the completions that earn most, change the reward that they exploit, begin again."
+        f"{fall.of} was {fall.best:.2f} at step {fall.best_step}; since then answers to training problems have become better: it learns "
+        "those by heart. More training problems, fewer steps, a lower learning_rate, or the checkpoint of that step."
+    )
+    return alarm("overfitting", "alarm", history, fall.metric, fall.now, fall.limit, advice)
+
+
+def reward_hacking(history: History, settings: "Health") -> Alarm | None:
+    """Dev accuracy falls, the reward rises, and right answers to training problems do not become more."""
+    fall = dev_fall(history, settings)
+    if fall is None or not fall.reward_rises or fall.training_accuracy_rises:
+        return None
+    advice = (
+        f"{fall.of} was {fall.best:.2f} at step {fall.best_step}; since then the reward has risen, and right answers have not: it pays for "
+        "something else. Read the completions that earn most, change the reward that they exploit, begin again."
     )
     return alarm("reward_hacking", "alarm", history, fall.metric, fall.now, fall.limit, advice)
 
@@ -287,6 +300,7 @@ CHECKS: dict[str, Callable[[History, "Health"], Alarm | None]] = {
     "adapter_unchanged": adapter_unchanged,
     "grad_spikes": grad_spikes,
     "accuracy_falls": accuracy_falls,
+    "overfitting": overfitting,
     "reward_hacking": reward_hacking,
     "pass_at_g_flat": pass_at_g_flat,
     "memory_climbs": memory_climbs,
@@ -346,15 +360,15 @@ def is_format(key: str) -> bool:
 
 @dataclass(frozen=True)
 class Fall:
-    """Dev accuracy, the mean of the two latest evaluations, below the best one before; and what the reward did since that one."""
+    """Dev accuracy, the mean of the two latest evaluations, below the best one before; and what rose in training since that one."""
 
     of: str
     best: float
     best_step: int
     now: float
     limit: float
-    reward_rise: float
-    reward_noise: float
+    reward_rises: bool
+    training_accuracy_rises: bool
 
     @property
     def metric(self) -> str:
@@ -370,10 +384,18 @@ def dev_fall(history: History, settings: "Health") -> Fall | None:
         now = mean([value for _, value in found[-2:]])
         if best - now <= settings.accuracy_fall:
             continue
-        rewards = points(history, "reward")
-        before = [reward for step, reward in rewards if step <= best_step][-settings.window_steps :]
-        # Until the last evaluation, so that what it is called does not change between two.
-        since = [reward for step, reward in rewards if best_step < step <= found[-1][0]][-settings.window_steps :]
-        rise, noise = risen(before, since, settings)
-        return Fall(key, best, best_step, now, best - settings.accuracy_fall, rise, noise)
+        rises = [rises_since(history, of, best_step, found[-1][0], settings) for of in ("reward", "rewards/correct_answer/mean")]
+        return Fall(key, best, best_step, now, best - settings.accuracy_fall, *rises)
     return None
+
+
+def rises_since(history: History, key: str, best_step: int, last_step: int, settings: "Health") -> bool:
+    """Whether `key` is higher after `best_step` than up to it, by more than noise; until the last evaluation, so that it does not change
+    between two what a fall is called."""
+    found = [(step, value) for step, value in points(history, key) if step <= last_step]
+    since = [value for step, value in found if step > best_step][-settings.window_steps :]
+    before = [value for step, value in found if step <= best_step][-settings.window_steps :]
+    if best_step == 0:  # the best was before training: its first steps stand for it
+        before = [value for _, value in found][: settings.window_steps]
+    rise, noise = risen(before, since, settings)
+    return rise > noise

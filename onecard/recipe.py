@@ -174,7 +174,7 @@ class Grpo(Section):
 class Eval(Section):
     """Greedy accuracy on the same problems before and after. `limit`: problems per benchmark, None for all.
 
-    With `every_steps`, the first `dev_problems` of the data set's dev split are put to the policy during training too.
+    With `every_steps`, the first `dev_problems` of the data set's dev split are put to the policy before step 1 and during training too.
     """
 
     benchmarks: Annotated[list[Annotated[str, AfterValidator(known_benchmark)]], Field(min_length=1)]

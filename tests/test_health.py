@@ -49,9 +49,9 @@ def wobble(step: int) -> float:
     return (step * 7919 % 13 - 6) / 6
 
 
-def dev(lines: list[dict[str, Any]], every: int, *accuracies: float) -> list[dict[str, Any]]:
-    """The same, with dev evaluations every so many steps, each before its step's own line, as a run writes them."""
-    found = []
+def dev(lines: list[dict[str, Any]], every: int, *accuracies: float, start: float | None = None) -> list[dict[str, Any]]:
+    """The same, with dev evaluations before step 1 (`start`) and every so many steps, each before its step's own line, as in a run."""
+    found: list[dict[str, Any]] = [] if start is None else [{"step": 0, "eval/tiny-dev/accuracy": start}]
     for line in lines:
         number, rest = divmod(line["step"], every)
         if rest == 0 and number <= len(accuracies):
@@ -72,6 +72,7 @@ def test_a_run_that_learns_is_well() -> None:
 
 
 FLAT: Curve = lambda step: 0.2 + wobble(step) / 20  # noqa: E731
+HACKED = history(40, rewards__correct_answer__mean=0.3)  # the reward rises, right answers do not
 CASES: list[tuple[str, str, list[dict[str, Any]], list[dict[str, Any]]]] = [
     # name, level, a history that raises it, a near miss
     ("reward_flat", "warn", history(40, reward=FLAT), history(39, reward=FLAT)),
@@ -101,7 +102,12 @@ CASES: list[tuple[str, str, list[dict[str, Any]], list[dict[str, Any]]]] = [
     ("accuracy_falls", "alarm", dev(history(40, reward=FLAT), 10, 0.6, 0.6, 0.45, 0.45),
      dev(history(40, reward=FLAT), 10, 0.6, 0.6, 0.52, 0.5)),
     ("accuracy_falls", "alarm", dev(history(30, reward=FLAT), 10, 0.6, 0.5, 0.4), dev(history(29, reward=FLAT), 10, 0.6, 0.5, 0.4)),
-    ("reward_hacking", "alarm", dev(history(40), 10, 0.6, 0.6, 0.45, 0.45), dev(history(40), 10, 0.6, 0.6, 0.7, 0.4)),
+    # As where the first steps undo what the model could do before them.
+    ("accuracy_falls", "alarm", dev(history(20, reward=FLAT), 10, 0.3, 0.3, start=0.6), dev(history(20, reward=FLAT), 10, 0.3, 0.3)),
+    ("reward_hacking", "alarm", dev(HACKED, 10, 0.3, 0.3, 0.3, 0.3, start=0.6), dev(HACKED, 10, 0.6, 0.6, 0.6, 0.6, start=0.6)),
+    ("reward_hacking", "alarm", dev(HACKED, 10, 0.6, 0.6, 0.45, 0.45), dev(HACKED, 10, 0.6, 0.6, 0.7, 0.4)),
+    ("overfitting", "alarm", dev(history(40), 10, 0.3, 0.3, 0.3, 0.3, start=0.6), dev(HACKED, 10, 0.3, 0.3, 0.3, 0.3, start=0.6)),
+    ("overfitting", "alarm", dev(history(40), 10, 0.6, 0.6, 0.45, 0.45), dev(history(40), 10, 0.6, 0.6, 0.7, 0.4)),
     ("pass_at_g_flat", "warn", history(40, **{"rewards/pass@G": FLAT}), history(40, **{"rewards/pass@G": 0.95})),
     ("pass_at_g_flat", "alarm", history(80, **{"rewards/pass@G": FLAT}), history(39, **{"rewards/pass@G": FLAT})),
     ("memory_climbs", "alarm", history(80, memory__gib=lambda step: 2 + 0.003 * step),
@@ -164,10 +170,12 @@ def test_pass_at_g_says_whether_single_answers_got_better() -> None:
     assert "Neither" in one(neither, "pass_at_g_flat").advice
 
 
-def test_hacking_and_falling_are_told_apart_by_the_reward() -> None:
+def test_what_rises_says_why_dev_accuracy_falls() -> None:
     falls = (0.6, 0.6, 0.45, 0.4)
-    assert {"reward_hacking"} == set(said(dev(history(40), 10, *falls))) & {"reward_hacking", "accuracy_falls"}
-    assert {"accuracy_falls"} == set(said(dev(history(40, reward=FLAT), 10, *falls))) & {"reward_hacking", "accuracy_falls"}
+    names = {"reward_hacking", "accuracy_falls", "overfitting"}
+    assert {"overfitting"} == set(said(dev(history(40), 10, *falls))) & names
+    assert {"reward_hacking"} == set(said(dev(HACKED, 10, *falls))) & names
+    assert {"accuracy_falls"} == set(said(dev(history(40, reward=FLAT), 10, *falls))) & names
 
 
 def test_an_alarm_has_its_numbers_in_one_line() -> None:

@@ -326,7 +326,7 @@ def test_evaluation_during_training_changes_nothing(short_run: ShortRun, tmp_pat
     adapters = {(tmp_path / f"runs/{name}/adapter/adapter_model.safetensors").read_bytes() for name in ("without", "with", "untried")}
     assert len(adapters) == 1
     dev = [(line["step"], line["eval/tiny-dev/accuracy"]) for line in lines["with"] if "eval/tiny-dev/accuracy" in line]
-    assert [step for step, _ in dev] == [1, 2]
+    assert [step for step, _ in dev] == [0, 1, 2]
     items = read_jsonl(tmp_path / "runs/with/eval/tiny-dev-step-2/items.jsonl")
     assert dev[-1][1] == sum(item["verdict"] == "correct" for item in items) / 16
 
