@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 SET ?=
 BIN := .venv/bin
 
-.PHONY: demo test faults unit lint types seeds controls lock test-vllm bench-eval extractions recipes-table gpu-check bench-gpu rehearse
+.PHONY: demo test faults unit lint types seeds controls alarms lock test-vllm bench-eval extractions recipes-table gpu-check bench-gpu rehearse
 
 demo: .venv/installed
 	$(BIN)/python train.py recipes/tiny.yaml $(SET)
@@ -27,7 +27,11 @@ types: .venv/installed
 
 # The README's table of three seeds; and the same recipe paid at random, and for the format alone, which must not learn.
 seeds controls: .venv/installed
-	$(BIN)/python bench/demo.py $@
+	$(BIN)/python -m bench.demo $@
+
+# Runs with one thing wrong each: what health says of them, in docs/alarms.md. About 20 minutes.
+alarms: .venv/installed
+	$(BIN)/python -m bench.alarms
 
 # torch first, with what its build on this machine's index needs; then the lock, which names everything else.
 .venv/installed: requirements-cpu.txt
@@ -37,13 +41,14 @@ seeds controls: .venv/installed
 	touch $@
 
 # On a machine with a card, in the Python that has the GPU stack: GPU_PYTHON=python make gpu-check
+# Without vLLM: ARGS='--set model.fast_inference=false'.
 GPU_PYTHON ?= python
 gpu-check:
-	$(GPU_PYTHON) bench/gpu_check.py
+	$(GPU_PYTHON) -m bench.gpu_check $(ARGS)
 
 # There too: Onecard, a plain Unsloth notebook's loop and stock TRL, side by side. ARGS='RECIPE --set KEY=VALUE' for others than the smoke recipe.
 bench-gpu:
-	$(GPU_PYTHON) bench/gpu.py $(ARGS)
+	$(GPU_PYTHON) -m bench.gpu $(ARGS)
 
 # The code for a card, on a machine without one: the GPU stack as locked, but for vLLM's CPU build of the same version. About 10 GB.
 rehearse: .venv-rehearsal/installed
@@ -72,7 +77,7 @@ test-vllm: .venv/installed .venv-vllm/installed
 # lm-evaluation-harness, in a third: how fast is our evaluation beside it, and what does it extract?
 MODEL ?= runs/tiny/base-model
 bench-eval: .venv-lm-eval/installed
-	.venv-lm-eval/bin/python bench/evaluation.py $(MODEL)
+	.venv-lm-eval/bin/python -m bench.evaluation $(MODEL)
 
 extractions: .venv-lm-eval/installed
 	.venv-lm-eval/bin/python tests/cases/make_extractions.py

@@ -1,12 +1,12 @@
 """Train a reasoning model with GRPO on one GPU, and say whether it got better.
 
     python train.py recipes/tiny.yaml                     the whole run, on a laptop
-    python train.py RECIPE --plan                         what it would do; nothing is imported, downloaded or written
+    python train.py RECIPE --plan                         what it would do; torch is not imported, nothing is downloaded or written
     python train.py RECIPE --fit 8GB                      what to change so that it fits a card
     python train.py RECIPE --set grpo.max_steps=20        with one value changed
     python train.py RECIPE --resume                       go on with a run that was interrupted
 
-Everything a run makes is in runs/<name>/; the recipe is the only other input.
+The recipe is the only input; everything that a run makes is in runs/<name>/.
 """
 
 import argparse
@@ -22,8 +22,10 @@ from onecard.cli import RUNS, run_command
 from onecard.data.hub import check_available, check_code
 from onecard.data.samples import drop_long_prompts, load_samples
 from onecard.display import Display
+from onecard.packages import check_vllm
 from onecard.plan import fit_text, plan_text
-from onecard.recipe import Recipe, load_recipe
+from onecard.recipe import Recipe
+from onecard.recipe_file import load_recipe
 from onecard.resume import facts_of, resume_run
 from onecard.runs import Run, open_run
 from onecard.stopping import Stopping
@@ -58,6 +60,8 @@ def train(recipe: Recipe, args: argparse.Namespace, display: Display) -> None:
     # All that can be wrong with the input is found before anything is written.
     check_functions(recipe.rewards)
     check_card(find_cards(), needed=recipe.model.fast_inference)
+    if recipe.model.fast_inference:
+        check_vllm()
     if not recipe.model.made_here:
         check_available(recipe.model.name, "model", key="model.name")
         check_code(recipe.model.name, recipe.model.trust_remote_code)
@@ -103,7 +107,7 @@ def run_phases(
         from onecard.grading import check_rewards
         from onecard.journal import Journal
         from onecard.keeper import Keeper
-        from onecard.pilot import fly_pilot
+        from onecard.pilot import run_pilot
         from onecard.random_model import build_random_model
         from onecard.trainer import build_config, build_trainer
         from onecard.warmup import warm_up
@@ -125,7 +129,7 @@ def run_phases(
             check_adapter(checkpoint.folder / ADAPTER, policy.base)
 
     with run.phase("pilot"):
-        fly_pilot(recipe, policy, usable, run, display)
+        run_pilot(recipe, policy, usable, run, display)
 
     with run.phase("evaluation before"):
         before = [evaluate(policy, task, run.evaluation(task.benchmark, "before"), display, f"{task.benchmark} before") for task in tasks]
@@ -157,7 +161,7 @@ def run_phases(
         after = [evaluate(policy, task, run.evaluation(task.benchmark, "after"), display, f"{task.benchmark} after") for task in tasks]
         journal.evaluation(last_step, after)
 
-    write_results(run, recipe, before, after, len(samples), len(usable), keeper.best(), card)
+    write_results(run, recipe, before, after, problems_read=len(samples), problems_used=len(usable), best_on_dev=keeper.best(), card=card)
     write_report(run.folder)
     display.console.print(summary(run.folder), soft_wrap=True)
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent))  # it is started in a folder of its own
 
 from bench.gpu import fixed_length, stock_uses_vllm
 from onecard.batch import DRIFT
@@ -24,7 +24,8 @@ from onecard.card.memory import vllm_share
 from onecard.data.prompts import prompt_for
 from onecard.data.samples import drop_long_prompts, load_samples
 from onecard.disk import read_jsonl, write_json, write_jsonl
-from onecard.recipe import Recipe, load_recipe
+from onecard.recipe import Recipe
+from onecard.recipe_file import load_recipe
 from onecard.types import Sample
 
 ROOT = Path(__file__).parent.parent
@@ -88,7 +89,7 @@ def onecard(job: Job) -> Any:
 
 
 def notebook(job: Job) -> Any:
-    os.environ["UNSLOTH_VLLM_STANDBY"] = "1"
+    os.environ["UNSLOTH_VLLM_STANDBY"] = "1" if job.recipe.model.fast_inference else "0"
     from unsloth import FastLanguageModel  # isort: skip  (before all others)
 
     from datasets import Dataset

@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM

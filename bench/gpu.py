@@ -1,7 +1,7 @@
 """Onecard, a plain Unsloth notebook's loop, and stock TRL without Unsloth, side by side on one card: seconds, tokens, memory.
 
 make bench-gpu                                   recipes/gpu-smoke.yaml; on a machine without a card recipes/tiny.yaml, cut small
-python bench/gpu.py [RECIPE] [--set KEY=VALUE]   another recipe, or other values
+python -m bench.gpu [RECIPE] [--set KEY=VALUE]   another recipe, or other values
 
 The three train the same model on the same prompts with the same batch, LoRA, loss and number of steps, one after the other, each in
 a process of its own; every completion is exactly grpo.max_completion_length tokens long, which is checked afterwards. Of the steps
@@ -18,14 +18,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from eval.steps import PARTS
 from onecard.card.gpu import GIB, Card, check_card, find_cards
 from onecard.cli import run_command
-from onecard.disk import write_whole, write_yaml
+from onecard.disk import write_atomic, write_yaml
 from onecard.packages import versions
-from onecard.recipe import Recipe, load_recipe
+from onecard.recipe import Recipe
+from onecard.recipe_file import load_recipe
 from onecard.types import RunFailed, UserError
 
 ROOT = Path(__file__).parent.parent
@@ -158,7 +157,7 @@ def compare(args: argparse.Namespace) -> int:
     lines = ["<!-- made by `make bench-gpu` -->", "", *table(found, tokens_per_step), "", *notes(recipe, found, cards)]
     print("\n" + "\n".join(lines[2:]))
     if cards:
-        write_whole(ROOT / "docs/bench-gpu.md", "\n".join(lines) + "\n")
+        write_atomic(ROOT / "docs/bench-gpu.md", "\n".join(lines) + "\n")
         print("\nwritten to docs/bench-gpu.md")
     return 1 if "error" in found["onecard"] else 0
 

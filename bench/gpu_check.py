@@ -1,15 +1,16 @@
 """Does everything that needs a card work on this one? The doctor, recipes/gpu-smoke.yaml and tests/gpu; then one screen. make gpu-check
 
+python -m bench.gpu_check [--set KEY=VALUE]     with values of the recipe changed: --set model.fast_inference=false needs no vLLM
+
 Exit code 0 where all of it passed.
 """
 
+import argparse
 import json
 import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from eval.report import card_text
 from eval.steps import split_steps
@@ -53,6 +54,9 @@ def read_outcomes(file: Path) -> dict[str, str]:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the recipe; may be repeated")
+    args = parser.parse_args()
     if not find_cards():
         print("no NVIDIA card is visible here, so there is nothing to check; `python -m onecard.doctor` says what is missing")
         return 1
@@ -61,6 +65,7 @@ def main() -> int:
     outcomes.parent.mkdir(exist_ok=True)
     outcomes.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "tests/gpu", "-s", f"--basetemp={FOLDER}", f"--junitxml={outcomes}"]
+    command += [f"--gpu-set={setting}" for setting in args.set]
     subprocess.run(command, cwd=ROOT, check=False)
     tests = read_outcomes(outcomes)
     print(screen(doctor, tests, SMOKE_RUN))

@@ -1,14 +1,12 @@
 """How fast is the grader? Side by side with math-verify on the same GSM8K rows, and on hostile text. Prints both.
 
-python bench/grader.py [FOLDER with GSM8K's test.jsonl]
+python -m bench.grader [FOLDER with GSM8K's test.jsonl]
 """
 
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from math_verify import parse, verify
 

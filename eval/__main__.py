@@ -22,7 +22,8 @@ from eval.task import FEW_SHOT_STOP, Task, load_task
 from onecard.cli import positive, run_command
 from onecard.disk import FULL
 from onecard.display import Display
-from onecard.recipe import known_benchmark, load_recipe
+from onecard.recipe import known_benchmark
+from onecard.recipe_file import load_recipe
 from onecard.types import Sampling, UserError
 
 

@@ -39,7 +39,7 @@ BENCHMARKS = {
     "gsm8k-dev": Benchmark(
         1, "gsm8k", "dev", 494, "problems carved from GSM8K's train split by a hash, and never trained on", sha256="13ae010e9b2a"
     ),
-    "svamp": Benchmark(1, "svamp", "all", 1000, "problems of SVAMP: does it transfer to other word problems?", sha256="aa4d70f3a83f"),
+    "svamp": Benchmark(1, "svamp", "all", 1000, "problems of SVAMP, word problems of another kind", sha256="aa4d70f3a83f"),
     "test": Benchmark(1, "recipe", "test", None, "problems of the test split of the recipe's data set"),
     "dev": Benchmark(1, "recipe", "dev", None, "problems of the dev split of the recipe's data set"),
 }

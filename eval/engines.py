@@ -12,7 +12,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 
 from eval.target import Target
-from onecard.card.gpu import find_cards, has_bf16
+from onecard.card.gpu import find_cards, has_bf16, memory_reader
 from onecard.generation import end_tokens, generate
 from onecard.packages import versions
 from onecard.types import Completion, Sampling, UserError
@@ -134,10 +134,11 @@ def free_share() -> float:
 
     vLLM's CPU build takes its share of the machine's memory: less of that.
     """
-    if not torch.cuda.is_available():
+    cards, in_use = find_cards(), memory_reader()  # torch would take memory to count it
+    if not cards:
         return 0.3
-    free, total = torch.cuda.mem_get_info(0)
-    return round(min(0.85, max(0.1, free / total - 0.08)), 2)  # 0.08: CUDA graphs, which it does not count; assumed
+    taken = in_use() / cards[0].memory if in_use else 0.0
+    return round(min(0.85, max(0.1, 1 - taken - 0.08)), 2)  # 0.08: CUDA graphs, which it does not count; assumed
 
 
 class VllmEngine:

@@ -130,6 +130,7 @@ def write_results(
     recipe: Recipe,
     before: list[EvalResult],
     after: list[EvalResult],
+    *,
     problems_read: int,
     problems_used: int,
     best_on_dev: dict[str, Any] | None,

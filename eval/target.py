@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from onecard.data.hub import check_available
-from onecard.recipe import Recipe, load_recipe
+from onecard.recipe import Recipe
+from onecard.recipe_file import load_recipe
 from onecard.types import UserError
 from onecard.weights import identity, read_base
 
@@ -81,7 +82,7 @@ def named_base(adapter: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         base = None
     if not base:
-        raise UserError(f"{adapter}/adapter_config.json names no base model (base_model_name_or_path), so it is no LoRA adapter")
+        raise UserError(f"{adapter}/adapter_config.json names no base model (base_model_name_or_path), so it is not a LoRA adapter")
     return str(base)
 
 
@@ -91,7 +92,7 @@ def check_adapter(adapter: Path, base: str) -> None:
     By the hash of the base's weights that was noted when it was saved, if there is one on both sides; else by the names alone.
     """
     if not (adapter / ADAPTER_WEIGHTS).is_file() or not (adapter / "adapter_config.json").is_file():
-        raise UserError(f"{adapter} has no {ADAPTER_WEIGHTS} and adapter_config.json, so it is no adapter")
+        raise UserError(f"{adapter} has no {ADAPTER_WEIGHTS} and adapter_config.json, so it is not an adapter")
     noted, here = read_base(adapter) or {"name": named_base(adapter), "sha256": None}, identity(base)
     if noted["sha256"] and here["sha256"]:
         if noted["sha256"] != here["sha256"]:

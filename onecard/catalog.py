@@ -6,7 +6,7 @@ from onecard.card.gpu import GIB
 from onecard.card.memory import plan_memory
 from onecard.card.models import load_shape
 from onecard.card.pace import SPEEDS, estimate_seconds
-from onecard.recipe import load_recipe
+from onecard.recipe_file import load_recipe
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 BEGIN, END = "<!-- made by `make recipes-table` -->", "<!-- end of what `make recipes-table` makes -->"

@@ -32,7 +32,7 @@ def talk(run: str, questions: Iterable[str], max_completion_length: int | None, 
     """Answer each question on its own, without memory of the ones before: as the model was trained."""
     target = find_target(run, adapter=None, base_only=False)
     if target.adapter is None or target.recipe is None:
-        raise UserError(f"{run} is no run folder with an adapter; `python -m onecard.chat runs/NAME`")
+        raise UserError(f"{run} is not a run folder with an adapter; try `python -m onecard.chat runs/NAME`")
     console.print(Text(f"loading {target.base} and {target.adapter}"))
     from eval.engines import TransformersEngine
 

@@ -1,4 +1,4 @@
-"""Checkpoints on the disk: there whole or not at all, and believed only where every byte is as it was written.
+"""Checkpoints on the disk: written atomically, and loaded only if every file has the hash that it was written with.
 
 checkpoints/checkpoint-50/
     adapter/                 the LoRA adapter, as PEFT reads it
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onecard.disk import clear_unfinished, whole_folder, write_json
+from onecard.disk import atomic_folder, clear_unfinished, write_json
 from onecard.types import UserError
 
 FORMAT = 1
@@ -48,7 +48,7 @@ class Checkpoint:
 @contextmanager
 def new_checkpoint(root: Path, step: int, facts: dict[str, Any]) -> Iterator[Path]:
     """A folder to fill with the files of a checkpoint; it gets its manifest and its name when the block has ended well."""
-    with whole_folder(root / f"checkpoint-{step}") as folder:
+    with atomic_folder(root / f"checkpoint-{step}") as folder:
         yield folder
         files = {str(file.relative_to(folder)): describe(file) for file in sorted(folder.rglob("*")) if file.is_file()}
         manifest = {"format": FORMAT, "step": step, "facts": json.loads(json.dumps(facts)), "files": files}

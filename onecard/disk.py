@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, also after a kill or a power cut; and JSON lines, read and written."""
+"""Atomic writes: files and folders that are there whole or not at all, also after a kill or a power cut. And JSON lines."""
 
 import errno
 import json
@@ -34,18 +34,18 @@ def read_jsonl(file: Path) -> list[Any]:
 
 
 def write_json(file: Path, content: Any) -> None:
-    write_whole(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_jsonl(file: Path, rows: Iterable[Any]) -> None:
-    write_whole(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_atomic(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def write_yaml(file: Path, content: Any) -> None:
-    write_whole(file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    write_atomic(file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
-def write_whole(file: Path, content: str | bytes) -> None:
+def write_atomic(file: Path, content: str | bytes) -> None:
     """Replace a file's content in one step."""
     unfinished = file.with_name(f"{file.name}{UNFINISHED}")
     unfinished.write_bytes(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
@@ -55,7 +55,7 @@ def write_whole(file: Path, content: str | bytes) -> None:
 
 
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """A new folder to fill. It takes its name when the block has ended well and all in it is on the disk; else nothing is left of it."""
     unfinished = folder.with_name(f"{folder.name}{UNFINISHED}")
     shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process left

@@ -16,7 +16,8 @@ from onecard.card.gpu import GIB, Card, check_card, driver_cuda_version, find_ca
 from onecard.card.memory import plan_memory
 from onecard.card.models import load_shape
 from onecard.cli import run_command
-from onecard.recipe import Recipe, load_recipe
+from onecard.recipe import Recipe
+from onecard.recipe_file import load_recipe
 from onecard.types import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -40,7 +41,7 @@ def examine(recipe: Recipe | None) -> Iterator[Finding]:
     cards = find_cards()
     yield check_python()
     yield from check_cards(cards, recipe)
-    yield from check_packages(bool(cards))
+    yield from check_packages(bool(cards), with_vllm=bool(cards) and recipe is not None and recipe.model.fast_inference)
     if cards:
         yield from check_torch_build(cards)
         yield from check_compiler()
@@ -85,10 +86,10 @@ def check_cards(cards: list[Card], recipe: Recipe | None) -> Iterator[Finding]:
         yield Finding("cards", None, f"{len(cards)} are visible; Onecard uses the first", "CUDA_VISIBLE_DEVICES=1 chooses another")
 
 
-def check_packages(on_card: bool) -> Iterator[Finding]:
+def check_packages(on_card: bool, with_vllm: bool) -> Iterator[Finding]:
     """The installed versions against the lock that this machine's kind of installation comes from."""
     lock = "requirements.txt" if on_card or is_installed("vllm") else "requirements-cpu.txt"
-    missing = [name for name in ESSENTIAL if not is_installed(name)]
+    missing = [name for name in (*ESSENTIAL, *(["vllm"] if with_vllm else [])) if not is_installed(name)]
     remedy = f"pip install --no-deps {'--require-hashes ' if lock == 'requirements.txt' else ''}-r {lock}"
     if missing:
         yield Finding("packages", False, f"missing: {', '.join(missing)}", remedy)

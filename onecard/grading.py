@@ -1,4 +1,4 @@
-"""The rewards of a recipe as TRL calls them: one function each, whole batches, and a fault is never a zero."""
+"""A recipe's rewards as TRL's reward functions: one each, scored in whole batches; a reward that fails is never counted as 0."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from rewards.selftest import check_cases, run_cases
 THREADS = 4
 
 
-class Grader:
+class BatchScorer:
     """Scores a batch once and hands each reward's column to TRL.
 
     A reward that raises, overruns the batch's deadline, or gives something that is no finite number is a fault: with
@@ -31,7 +31,7 @@ class Grader:
         self.group_size = recipe.grpo.num_generations
         self.end_tokens = end_tokens
         self.think_opened = think_opened
-        self.graded: tuple[object, list[list[float | None]]] = (None, [])
+        self.scored: tuple[object, list[list[float | None]]] = (None, [])
         self.faults = 0
 
     def reward_functions(self) -> list[Callable[..., list[float | None]]]:
@@ -42,13 +42,13 @@ class Grader:
         def score_batch(
             completions: list[list[dict[str, str]]], completion_ids: list[list[int]], sample_id: list[str], **others: Any
         ) -> list[float | None]:
-            if self.graded[0] is not completions:  # TRL passes the same list to each reward in turn
+            if self.scored[0] is not completions:  # TRL passes the same list to each reward in turn
                 first = others["trainer_state"].global_step * len(completions)
                 rows = zip(completions, completion_ids, sample_id, strict=True)
                 rollouts = [self.rollout(*row, place) for place, row in enumerate(rows, start=first)]
-                self.graded = (completions, self.grade(rollouts))
+                self.scored = (completions, self.score(rollouts))
                 others["log_metric"]("rewards/faults", float(self.faults))
-            return [row[index] for row in self.graded[1]]
+            return [row[index] for row in self.scored[1]]
 
         score_batch.__name__ = label
         return score_batch
@@ -57,7 +57,7 @@ class Grader:
         truncated = not ids or ids[-1] not in self.end_tokens
         return Rollout(self.samples[sample_id], messages[-1]["content"], len(ids), truncated, self.think_opened, place)
 
-    def grade(self, rollouts: list[Rollout]) -> list[list[float | None]]:
+    def score(self, rollouts: list[Rollout]) -> list[list[float | None]]:
         """Every rollout's value under every reward, rows in order."""
         width = len(self.rewards)
         cells = in_parallel([(reward, rollout) for rollout in rollouts for reward in self.rewards], self.grading.deadline_seconds)

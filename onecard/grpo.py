@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from onecard.recipe import Recipe
 
 # What the run itself decides, whatever the recipe says.
-OWNED = {
+SET_BY_ONECARD = {
     "output_dir": "the run folder is --name",
     "report_to": "TensorBoard is always on",
     "resume_from_checkpoint": "not a recipe's matter",
@@ -78,7 +78,7 @@ def grpo_settings(recipe: "Recipe", folder: Path, cuda: bool, bf16: bool = False
 
 
 @cache
-def stock_fields() -> frozenset[str]:
+def trl_fields() -> frozenset[str]:
     """The field names of TRL's GRPOConfig, read from the installed sources: importing them takes 10 s and torch."""
     trl, transformers = (Path(str(find_spec(name).submodule_search_locations[0])) for name in ("trl", "transformers"))  # type: ignore[union-attr, index]
     names = set()

@@ -1,4 +1,4 @@
-"""Is it learning? What metrics.jsonl so far says, in plain words. Every limit is a key of the recipe's `health:`, with its source there."""
+"""Is it learning? Checks of metrics.jsonl so far, told in plain words. Every limit is a key of the recipe's `health:`, with its source."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -69,7 +69,7 @@ def reward_flat(history: History, settings: "Health") -> Alarm | None:
         return None
     advice = (
         f"In {len(rewards)} steps the reward has not risen by more than its own noise. Read completions (TensorBoard, Text): does "
-        "what they earn depend on what they say? Then a higher learning_rate, more prompts a step, or easier problems."
+        "what they earn depend on what they say? If so: a higher learning_rate, more prompts a step, or easier problems."
     )
     return alarm("reward_flat", level, history, f"reward, last {settings.window_steps} steps less the first", rise, noise, advice)
 
@@ -283,7 +283,7 @@ def skipped_steps(history: History, settings: "Health") -> Alarm | None:
     if not row or row[0] < settings.skipped_steps:
         return None
     advice = (
-        "So many steps in a row had a gradient that is no number, or no signal at all, and were left out: lower learning_rate, look at "
+        "So many steps in a row had a NaN or infinite gradient, or no signal at all, and were left out: lower learning_rate, look at "
         "grad_norm and rewards/signal_share, and at what the rewards return."
     )
     return alarm("skipped_steps", "alarm", history, "steps/skipped_in_a_row", row[0], settings.skipped_steps, advice)

@@ -1,4 +1,4 @@
-"""metrics.jsonl and TensorBoard, written together so that each is the other's twin."""
+"""Writes every metric to metrics.jsonl and to TensorBoard alike."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Keeps a run: a copy of the last whole step in memory after every step, on the disk by plan, and at once when told to stop."""
+"""Saves a run: copies the state to memory after every whole step, writes it to the disk on schedule, and at once when told to stop."""
 
 import threading
 import time

@@ -13,7 +13,7 @@ from onecard.batch import pass_at_g, share_of_unequal
 from onecard.data.prompts import prompt_for, render, tokenize
 from onecard.disk import write_json
 from onecard.display import Display
-from onecard.grading import Grader, opens_think
+from onecard.grading import BatchScorer, opens_think
 from onecard.policy import Policy
 from onecard.recipe import Recipe
 from onecard.runs import Run
@@ -26,7 +26,7 @@ FEW_SIGNALS = 0.2  # assumed: below this share of groups four fifths of the gene
 MANY_CUT = 0.3  # as onecard/health.py warns of it
 
 
-def fly_pilot(recipe: Recipe, policy: Policy, samples: list[Sample], run: Run, display: Display) -> None:
+def run_pilot(recipe: Recipe, policy: Policy, samples: list[Sample], run: Run, display: Display) -> None:
     """Answer `recipe.pilot` problems, num_generations times each; write pilot.json, and tell it.
 
     Raises RunFailed where no group has a signal. What an interrupted run found is not asked again, and refuses again.
@@ -45,7 +45,7 @@ def fly_pilot(recipe: Recipe, policy: Policy, samples: list[Sample], run: Run, d
         display.say(f"pilot: {line}")
     if not facts["signal_share"]:
         raise RunFailed(
-            f"pilot: in not one of {facts['prompts']} groups were completions paid differently, so there is nothing to learn from; "
+            f"pilot: for each of {facts['prompts']} problems all completions got the same reward, so there is nothing to learn from; "
             "`--resume-anyway --set pilot=0` trains nevertheless"
         )
 
@@ -54,8 +54,8 @@ def ask(recipe: Recipe, policy: Policy, samples: list[Sample], display: Display)
     chosen = random.Random(recipe.seed).sample(samples, min(recipe.pilot, len(samples)))
     rollouts, seconds = roll_out(recipe, policy, chosen, display)
     weights = [reward.weight for reward in expand(recipe.rewards)]
-    grader = Grader(recipe, chosen, policy.end_tokens, rollouts[0].think_opened)
-    totals = [weighted_sum(weights, row) for row in grader.grade(rollouts)]
+    scorer = BatchScorer(recipe, chosen, policy.end_tokens, rollouts[0].think_opened)
+    totals = [weighted_sum(weights, row) for row in scorer.score(rollouts)]
     verdicts = [grade(r.text, r.sample.gold, recipe.answer_format, r.truncated).verdict for r in rollouts]
     return summarize(recipe, rollouts, totals, [verdict == Verdict.CORRECT for verdict in verdicts], seconds)
 

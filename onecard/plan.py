@@ -71,8 +71,10 @@ def fit_text(recipe: Recipe, card: str) -> str:
     if not digits.isdigit() or not int(digits):
         raise UserError(f"--fit {card}: wanted a card's memory, such as 8GB")
     shape = load_shape(recipe.model.name)
+    if recipe.model.name == "tiny":
+        raise UserError("--fit: the tiny model needs no card")
     if shape is None:
-        raise UserError(f"--fit: the config.json of {recipe.model.name} is not on this disk, so there is nothing to reckon with")
+        raise UserError(f"--fit: the config.json of {recipe.model.name} is not on this disk, so its memory cannot be estimated")
     changes = fit(recipe, shape, int(digits))
     peak = plan_memory(changed(recipe, changes), shape).peak / GIB
     if not changes:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from onecard.vllm_generation import completion_of, sampling_params, set_environm
 
 os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")  # no call home
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # one progress display is enough: ours
-os.environ.setdefault("UNSLOTH_VLLM_STANDBY", "1")  # read at import; lets vLLM's memory be reused by the backward pass
+# Read at import; lets vLLM's memory be reused by the backward pass. Without vLLM it would only keep torch from growing its segments.
+os.environ.setdefault("UNSLOTH_VLLM_STANDBY", "1" if find_spec("vllm") else "0")
 os.environ.setdefault("UNSLOTH_VLLM_NO_FLASHINFER", "1")  # it compiles its kernels on the spot, with CUDA's compiler and a C++ one
 os.environ.setdefault("UNSLOTH_VLLM_MERGED_ROLLOUT", "0")  # in 16 bit it would sample from the adapter rounded into the weights
 set_environment()
@@ -31,7 +33,7 @@ import transformers
 from onecard.card.gpu import check_built_for, check_card, find_cards, has_bf16
 from onecard.card.memory import how_to_save
 from onecard.data.hub import check_code, foreign_code
-from onecard.disk import whole_folder
+from onecard.disk import atomic_folder
 from onecard.generation import end_tokens, generate
 from onecard.packages import versions
 from onecard.recipe import Recipe
@@ -109,7 +111,7 @@ class Policy:
     def save(self, folder: Path) -> None:
         """Write the model, or of a LoRA model the trained adapter alone and what its base is, and the tokenizer; readable by every user."""
         adapters = {"selected_adapters": ["default"]} if hasattr(self.model, "peft_config") else {}
-        with whole_folder(folder) as unfinished:
+        with atomic_folder(folder) as unfinished:
             self.model.save_pretrained(unfinished, **adapters)  # without a choice, TRL's frozen "ref" adapter is written too
             self.tokenizer.save_pretrained(unfinished)
             if adapters:
@@ -119,14 +121,14 @@ class Policy:
 
 def load_tokenizer(weights: str, trusted: bool = False) -> Any:
     """The tokenizer of a folder or hub id. Raises UserError for one whose own code is not trusted."""
-    with trust_told(weights, trusted):
+    with explain_untrusted_code(weights, trusted):
         return transformers.AutoTokenizer.from_pretrained(weights, trust_remote_code=trusted)
 
 
 def load_model(recipe: Recipe, weights: str, **options: Any) -> tuple[Any, Any]:
     """Unsloth's model and tokenizer. Raises UserError for a model whose own code the recipe does not trust."""
     trusted = recipe.model.trust_remote_code
-    with trust_told(weights, trusted):
+    with explain_untrusted_code(weights, trusted):
         model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
             weights,
             max_seq_length=recipe.model.max_seq_length,
@@ -139,14 +141,14 @@ def load_model(recipe: Recipe, weights: str, **options: Any) -> tuple[Any, Any]:
 
 
 @contextmanager
-def printed_to(file: Path) -> Iterator[None]:
+def redirect_output(file: Path) -> Iterator[None]:
     """Unsloth and vLLM print a hundred lines and bars while they load a model: they are there for whom they help."""
     with file.open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
         yield
 
 
 @contextmanager
-def memory_told(recipe: Recipe) -> Iterator[None]:
+def explain_out_of_memory(recipe: Recipe) -> Iterator[None]:
     """Turns the errors of torch, vLLM and Unsloth over a card's memory into a UserError with advice."""
     try:
         yield
@@ -155,13 +157,13 @@ def memory_told(recipe: Recipe) -> Iterator[None]:
         if not any(words in reason.lower() for words in OUT_OF_MEMORY):
             raise
         raise UserError(
-            f"memory does not hold {recipe.model.name} and its engine: {reason.splitlines()[0]} "
+            f"out of memory while loading {recipe.model.name}: {reason.splitlines()[0]} "
             f"`python -m onecard.doctor` says what else is on the card. {how_to_save(recipe)}"
         ) from error
 
 
 @contextmanager
-def trust_told(weights: str, trusted: bool) -> Iterator[None]:
+def explain_untrusted_code(weights: str, trusted: bool) -> Iterator[None]:
     """Turns the errors of transformers, and of Unsloth, over code that a model brings along into a UserError."""
     check_code(weights, trusted)
     try:
@@ -181,7 +183,7 @@ def load_policy(recipe: Recipe, weights: str, folder: Path) -> Policy:
     # Else Unsloth takes 8 to 16 at a time on a small card, however many the cache holds. The cache's share it decides by itself.
     at_once = max(32, min(64, recipe.grpo.completions_per_step))
     vllm = {"max_lora_rank": recipe.lora.rank, "max_num_seqs": at_once} if recipe.model.fast_inference else {}
-    with printed_to(folder / "loading.log"), memory_told(recipe):
+    with redirect_output(folder / "loading.log"), explain_out_of_memory(recipe):
         model, tokenizer = load_model(
             recipe,
             weights,

@@ -7,7 +7,7 @@ from typing import Any
 
 from onecard.card.models import stored_shape
 from onecard.data.prompts import prompt_for, target_for
-from onecard.disk import whole_folder
+from onecard.disk import atomic_folder
 from onecard.recipe import Recipe
 from onecard.types import Sample
 
@@ -93,7 +93,7 @@ def build_random_model(recipe: Recipe, samples: list[Sample], folder: Path) -> s
     model = AutoModelForCausalLM.from_config(config)
     if named:
         model = model.to(torch.bfloat16)  # as such models are published; half the disk
-    with whole_folder(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
     return str(folder)

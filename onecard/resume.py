@@ -1,4 +1,4 @@
-"""Going on with a run that was interrupted: the newest checkpoint that verifies, and nothing that came after it."""
+"""Goes on with an interrupted run from its newest checkpoint that verifies; what was written after that one is taken back."""
 
 import json
 import re
@@ -10,9 +10,10 @@ from typing import Any
 
 from eval.record import differences
 from onecard.checkpoint import DAMAGED, METRICS, Checkpoint, newest_checkpoint
-from onecard.disk import clear_unfinished, write_json, write_whole, write_yaml
+from onecard.disk import clear_unfinished, write_atomic, write_json, write_yaml
 from onecard.packages import versions
-from onecard.recipe import Recipe, load_recipe
+from onecard.recipe import Recipe
+from onecard.recipe_file import load_recipe
 from onecard.runs import Run, environment, folder_of, lock_folder
 from onecard.types import UserError
 
@@ -62,8 +63,8 @@ def resume_run(
     forget_after(run, checkpoint)
     write_yaml(run.recipe, facts["recipe"])
     write_json(run.environment, environment() | {"resumed": resumptions(run, checkpoint)})
-    if run.phases.is_file():
-        run.seconds = json.loads(run.phases.read_text(encoding="utf-8"))
+    if run.seconds_file.is_file():
+        run.seconds = json.loads(run.seconds_file.read_text(encoding="utf-8"))
     return run, checkpoint
 
 
@@ -101,7 +102,7 @@ def forget_after(run: Run, checkpoint: Checkpoint | None) -> None:
         shutil.rmtree(folder)
     clear_unfinished(run.folder)
     if checkpoint:
-        write_whole(run.metrics, (checkpoint.folder / METRICS).read_bytes())
+        write_atomic(run.metrics, (checkpoint.folder / METRICS).read_bytes())
         clear_unfinished(run.checkpoints)
 
 

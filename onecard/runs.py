@@ -62,7 +62,7 @@ class Run:
         return self.folder / "pilot.json"
 
     @property
-    def phases(self) -> Path:
+    def seconds_file(self) -> Path:
         return self.folder / "seconds.json"
 
     def evaluation(self, benchmark: str, when: str) -> Path:
@@ -84,7 +84,7 @@ class Run:
                 name, since = self.begun
                 self.begun = (name, time.monotonic())
                 self.seconds[name] = round(self.seconds.get(name, 0.0) + self.begun[1] - since, 2)
-            write_json(self.phases, self.seconds)
+            write_json(self.seconds_file, self.seconds)
 
     def discard(self) -> None:
         """Remove the folder of a new run that stopped over bad input before its first metric."""

@@ -1,4 +1,4 @@
-"""What all parts of a recipe share."""
+"""The base class of all sections of a recipe."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT, SIGHUP: what is done is kept within seconds, whatever the process is at, and the exit code says which signal it was.
+"""On SIGTERM, SIGINT or SIGHUP: save within seconds, whatever the process is doing, and exit with 128 + the signal's number.
 
 Python runs signal handlers in the main thread, between two of its own instructions: not while that thread is inside a long
 call of torch or vLLM. So the handlers do nothing, and a thread of its own reads the numbers of the signals from a socket that

@@ -15,7 +15,7 @@ from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 from onecard.card.use import CardUse
 from onecard.checkpoint import ADAPTER, Checkpoint
 from onecard.data.prompts import prompt_for, target_for
-from onecard.grading import Grader, opens_think
+from onecard.grading import BatchScorer, opens_think
 from onecard.grpo import grpo_settings
 from onecard.recipe import Recipe
 from onecard.step_time import StepTime
@@ -41,7 +41,7 @@ def build_config(recipe: Recipe, folder: Path) -> GRPOConfig:
 class ResumableTrainer(GRPOTrainer):
     """TRL's trainer, and where transformers would unpickle a checkpoint, ours is read. Our Keeper writes them."""
 
-    grader: Grader
+    scorer: BatchScorer
     step_time: StepTime
     state_read: dict[str, Any]
 
@@ -65,7 +65,7 @@ class ResumableTrainer(GRPOTrainer):
             put_state(self, self.state_read)
 
     def _load_scaler(self, checkpoint: str | None) -> None:
-        """put_state has."""
+        """Done in put_state."""
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
@@ -103,17 +103,17 @@ def build_trainer(
 ) -> ResumableTrainer:
     """GRPO on `samples`, watched by `callbacks`; `card` learns which phase takes what."""
     config.use_vllm = policy.adapter_folder is not None  # not so where a recipe allows to do without it
-    grader = Grader(recipe, samples, policy.end_tokens, opens_think(recipe, policy.tokenizer))
+    scorer = BatchScorer(recipe, samples, policy.end_tokens, opens_think(recipe, policy.tokenizer))
     trainer = ResumableTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,
-        reward_funcs=grader.reward_functions(),
+        reward_funcs=scorer.reward_functions(),
         args=config,
         train_dataset=Dataset.from_list([{"prompt": prompt_for(s, recipe.data.system_prompt), "sample_id": s.id} for s in samples]),
         callbacks=callbacks,
     )
     trainer.step_time = StepTime(trainer, card)
-    trainer.grader = grader
+    trainer.scorer = scorer
     if config.use_vllm:
         # Unsloth's own hand-over writes the adapter's config to the working directory.
         trainer.vllm_generation._unsloth_load_lora = lambda *_, **__: policy.live_adapter()

@@ -1,4 +1,4 @@
-"""All that a GRPO step changes, as a copy in memory that can be written, read and put back: a resumed run is the same run."""
+"""Everything that a GRPO step changes: copied to memory, written, read and put back exactly, so that a resumed run is the same run."""
 
 import json
 import random
@@ -12,7 +12,7 @@ from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import torch as safetensors
 
 from onecard.checkpoint import ADAPTER, METRICS, STATE, TENSORS, TRAINER_STATE
-from onecard.disk import write_whole
+from onecard.disk import write_atomic
 from onecard.weights import write_base
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def take_state(trainer: "GRPOTrainer", metrics: bytes, ended_early: bool) -> Tra
             "scaler": scaler.state_dict() if scaler else None,
             "random": random_states(),
             "micro_steps": trainer._step,  # by which TRL tells when to generate anew
-            "faults": trainer.grader.faults,
+            "faults": trainer.scorer.faults,
         },
         tensors,
     )
@@ -63,17 +63,17 @@ def take_state(trainer: "GRPOTrainer", metrics: bytes, ended_early: bool) -> Tra
 def write_state(state: TrainingState, folder: Path, policy: "Policy") -> None:
     """The files of a checkpoint, but for its manifest. No pickle: safetensors and JSON."""
     write_adapter(state.adapter, folder / ADAPTER, policy)
-    write_whole(folder / STATE, json.dumps(state.tree) + "\n")
-    write_whole(folder / TENSORS, safetensors.save(state.tensors))
-    write_whole(folder / TRAINER_STATE, state.trainer_state)
-    write_whole(folder / METRICS, state.metrics)
+    write_atomic(folder / STATE, json.dumps(state.tree) + "\n")
+    write_atomic(folder / TENSORS, safetensors.save(state.tensors))
+    write_atomic(folder / TRAINER_STATE, state.trainer_state)
+    write_atomic(folder / METRICS, state.metrics)
 
 
 def write_adapter(adapter: dict[str, torch.Tensor], folder: Path, policy: "Policy") -> None:
     """A LoRA adapter as PEFT's save_pretrained writes it, with a note of the base that it was trained on."""
     folder.mkdir()
     policy.model.peft_config["default"].save_pretrained(folder)
-    write_whole(folder / "adapter_model.safetensors", safetensors.save(adapter, metadata={"format": "pt"}))
+    write_atomic(folder / "adapter_model.safetensors", safetensors.save(adapter, metadata={"format": "pt"}))
     write_base(folder, policy.base)
 
 
@@ -99,7 +99,7 @@ def put_state(trainer: "GRPOTrainer", tree: dict[str, Any]) -> None:
     if trainer.accelerator.scaler:
         trainer.accelerator.scaler.load_state_dict(tree["scaler"])
     trainer._step = tree["micro_steps"]
-    trainer.grader.faults = tree["faults"]
+    trainer.scorer.faults = tree["faults"]
 
 
 def random_states() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The largest step that a recipe admits, tried before the first of a process: memory runs out in the first minute or not at all."""
+"""Tries the largest step that a recipe admits before the first one, so that memory runs out in the first minute or not at all."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from onecard.cli import run_command
-from onecard.recipe import Recipe, load_recipe
+from onecard.recipe import Recipe
+from onecard.recipe_file import load_recipe
 from onecard.types import Rollout, Sample, UserError
 from rewards import expand
 from rewards.answer import grade

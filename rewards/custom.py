@@ -112,7 +112,7 @@ def load_function(name: str) -> Callable[..., Any]:
             module = importlib.import_module(where)
         function: Callable[..., Any] = getattr(module, attribute)
         if not callable(function):
-            raise TypeError(f"{attribute} is no function")
+            raise TypeError(f"{attribute} is not a function")
     except Exception as error:  # the file is the user's own and may raise anything
         raise UserError(f"rewards: custom function {name!r}: {error}; {WANTED}") from None
     return function

@@ -1,4 +1,4 @@
-"""Rewards that stand for several, with weights. The weights are those of tutorials; nobody has shown them to be the best."""
+"""Named sets of rewards with weights. The weights are those of tutorials; nobody has shown them to be the best."""
 
 from typing import Literal
 

@@ -125,6 +125,9 @@ def write_evaluation(folder: Path, items: list[EvalItem], **changes: Any) -> Non
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--gpu-set", action="append", default=[], help="change one value of the recipe that tests/gpu runs, as train.py's --set"
+    )
     parser.addoption("--reliability", type=Path, help="write a table of the faults that were tested, and what came of each, to this file")
 
 

@@ -12,7 +12,7 @@ from bench.gpu import fixed_length, for_bench, middle, notes, stock_uses_vllm, t
 from bench.gpu_check import passed, read_outcomes, screen
 from onecard.card.gpu import Card, find_cards
 from onecard.disk import write_json, write_jsonl
-from onecard.recipe import load_recipe
+from onecard.recipe_file import load_recipe
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit
@@ -120,7 +120,7 @@ def test_what_is_not_seen_to_pass_has_not_passed(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(bool(find_cards()), reason="there is a card here")
 def test_without_a_card_the_check_says_so_in_one_sentence() -> None:
-    done = subprocess.run([sys.executable, "bench/gpu_check.py"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "bench.gpu_check"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stdout.startswith("no NVIDIA card is visible here")
     assert done.stdout.count("\n") == 1

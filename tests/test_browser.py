@@ -12,7 +12,7 @@ from eval.record import read_result
 from eval.report import write_report
 from eval.results import compare
 from onecard.disk import write_json, write_jsonl
-from onecard.recipe import load_recipe
+from onecard.recipe_file import load_recipe
 from onecard.runs import open_run
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from onecard.card.memory import CARDS, cheapest_knob, fit, plan_memory
 from onecard.card.models import STORED, ModelShape, load_shape, read_shape
 from onecard.card.pace import SPEEDS, estimate_seconds
 from onecard.card.use import SECONDS_BETWEEN_LOOKS, CardUse
+from onecard.packages import check_vllm
 from onecard.plan import fit_text, plan_text
-from onecard.recipe import Recipe, load_recipe
+from onecard.recipe import Recipe
+from onecard.recipe_file import load_recipe
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit
@@ -224,15 +227,20 @@ def test_the_doctor_on_machines_that_are_not_this_one(monkeypatch: pytest.Monkey
     for lock in ("requirements-cpu.txt", "requirements.txt"):
         (tmp_path / lock).write_text("torch==1.0\nnot-a-package==2\n")
     monkeypatch.setattr(doctor, "ROOT", tmp_path)
-    (packages,) = doctor.check_packages(on_card=False)
+    (packages,) = doctor.check_packages(on_card=False, with_vllm=False)
     assert packages.ok is None
     assert "(1.0 in the lock)" in packages.text
     assert "not installed: not-a-package" in packages.text
+    if find_spec("vllm") is None:
+        (packages,) = doctor.check_packages(on_card=True, with_vllm=True)
+        assert (packages.ok, packages.text) == (False, "missing: vllm")
+        with pytest.raises(UserError, match=r"vLLM is not installed here; .*--set model\.fast_inference=false"):
+            check_vllm()
 
 
 def test_a_card_s_use_is_told_by_phase_without_what_others_hold() -> None:
     now = [3 * GIB]
-    use = CardUse(lambda: now[0], others=now[0])
+    use = CardUse(lambda: now[0])
     for phase, in_use in ((None, 9 * GIB), ("generation", 8 * GIB), ("training", 5 * GIB), ("training", 4 * GIB), (None, 9 * GIB)):
         use.phase = None
         now[0] = in_use

@@ -21,8 +21,8 @@ from onecard.checkpoint import (
     prune,
     read_checkpoint,
 )
-from onecard.disk import UNFINISHED, disk_trouble, whole_folder, write_whole
-from onecard.recipe import load_recipe
+from onecard.disk import UNFINISHED, atomic_folder, disk_trouble, write_atomic
+from onecard.recipe_file import load_recipe
 from onecard.resume import facts_of, forget_after, resume_run
 from onecard.runs import Run, lock_folder, open_run
 from onecard.types import UserError
@@ -132,7 +132,7 @@ def test_pruning_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
 
 
 def kill_in_the_middle(folder: Path) -> None:
-    with whole_folder(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         (unfinished / "file").write_text("x")
         os._exit(9)
 
@@ -144,16 +144,16 @@ def test_a_kill_in_the_middle_leaves_no_folder_of_that_name(tmp_path: Path) -> N
     process.join()
     assert process.exitcode == 9
     assert [place.name for place in tmp_path.iterdir()] == [f"whole{UNFINISHED}"]
-    with whole_folder(tmp_path / "whole") as unfinished:
+    with atomic_folder(tmp_path / "whole") as unfinished:
         assert list(unfinished.iterdir()) == []  # what the killed one left is gone
     assert [place.name for place in tmp_path.iterdir()] == ["whole"]
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     file = tmp_path / "file"
-    write_whole(file, "one")
+    write_atomic(file, "one")
     reader = file.open()
-    write_whole(file, "two")
+    write_atomic(file, "two")
     assert reader.read() == "one"
     assert file.read_text() == "two"
     assert list(tmp_path.iterdir()) == [file]
@@ -333,7 +333,7 @@ def test_seconds_add_up_over_interruptions(tmp_path: Path) -> None:
     again, _ = resume(tmp_path)
     with again.phase("GRPO"):
         pass
-    assert 10.0 <= json.loads(again.phases.read_text())["GRPO"] < 11.0
+    assert 10.0 <= json.loads(again.seconds_file.read_text())["GRPO"] < 11.0
 
 
 def test_a_token_in_the_command_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

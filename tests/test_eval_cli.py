@@ -13,7 +13,7 @@ from conftest import ROOT, item, run_eval, write_evaluation
 from eval.__main__ import main
 from eval.record import open_record, read_result
 from onecard.disk import write_json
-from onecard.recipe import load_recipe
+from onecard.recipe_file import load_recipe
 from onecard.runs import open_run
 from onecard.types import UserError
 from onecard.weights import write_base
@@ -105,7 +105,7 @@ def test_bad_rows_are_named(cli: Cli, run_folder: Path, tmp_path: Path, rows: st
         (["{run}", "--base", "--samples", "4"], "greedy decoding gives the same completion every time; add --temperature 0.7"),
         (["{run}", "--base", "--temperature", "nan"], "--temperature nan"),
         (["{base}", "--benchmark", "test"], "benchmark test: it is a split of a recipe's data set; name the recipe with --recipe"),
-        (["{run}", "--adapter", "nowhere"], "nowhere has no adapter_model.safetensors and adapter_config.json, so it is no adapter"),
+        (["{run}", "--adapter", "nowhere"], "nowhere has no adapter_model.safetensors and adapter_config.json, so it is not an adapter"),
         (["."], "the folder . has no config.json"),
         (["compare", "{run}", "{run}"], "is no evaluation: it has no result.json"),
         (["show", "{run}"], "has no finished before and after of any benchmark"),
@@ -114,7 +114,7 @@ def test_bad_rows_are_named(cli: Cli, run_folder: Path, tmp_path: Path, rows: st
         (["{base}", "--data", "nowhere", "--benchmark", "gsm8k"], "--data nowhere: there is no folder gsm8k/ in it"),
         (["{base}", "--benchmark", "a/t.jsonl", "--benchmark", "b/t.jsonl"], "have one name, and their results would have one folder"),
         (["x" * 300], "File name too long"),
-        (["{run}", "--adapter", "nameless"], "names no base model (base_model_name_or_path), so it is no LoRA adapter"),
+        (["{run}", "--adapter", "nameless"], "names no base model (base_model_name_or_path), so it is not a LoRA adapter"),
         (["{run}", "--adapter", "foreign"], "foreign was trained on another base model by its name: on nobody/nothing"),
         (["{run}", "--adapter", "noted"], "base.json is damaged"),
     ],

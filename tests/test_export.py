@@ -19,7 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from small_hub import Hub, created, pushed
 
 from eval.target import Target
-from onecard.disk import whole_folder
+from onecard.disk import atomic_folder
 from onecard.display import Display
 from onecard.export import merged
 from onecard.export.__main__ import main
@@ -28,7 +28,7 @@ from onecard.export.merged import Drift, write_merged
 from onecard.export.model_card import model_card
 from onecard.export.modelfile import CONTENTS, Render, conversations, derive_template, modelfile
 from onecard.random_model import CHAT_TEMPLATE
-from onecard.recipe import load_recipe
+from onecard.recipe_file import load_recipe
 from onecard.types import UserError
 
 ShortRun = tuple[Path, str]
@@ -332,7 +332,7 @@ def test_a_merge_that_drifts_is_taken_back(short_run: ShortRun, tmp_path: Path, 
     monkeypatch.setattr(merged, "make_readable", spoil)  # the last that is done to them
     with (
         pytest.raises(UserError, match=r"drifts from base and adapter by .* nothing was kept"),
-        whole_folder(tmp_path / "merged") as folder,
+        atomic_folder(tmp_path / "merged") as folder,
     ):
         write_merged(target_of(short_run[0]), folder, Display())
     assert list(tmp_path.iterdir()) == []
@@ -348,7 +348,7 @@ def test_an_adapter_that_rounding_hides_is_not_merged(short_run: ShortRun, tmp_p
     file = tmp_path / "adapter/adapter_model.safetensors"
     save_file({name: weights * (0.001 if "lora_B" in name else 1) for name, weights in load_file(file).items()}, file)
     target = Target(str(run / "base-model"), tmp_path / "adapter", None, tmp_path)
-    with pytest.raises(UserError, match="so that would be lost; nothing was kept"), whole_folder(tmp_path / "out") as folder:
+    with pytest.raises(UserError, match="so that would be lost; nothing was kept"), atomic_folder(tmp_path / "out") as folder:
         write_merged(target, folder, Display())
     assert not (tmp_path / "out").exists()
 

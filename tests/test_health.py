@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from onecard.batch import measure, most_paid, pass_at_g, signal_share
 from onecard.health import CHECKS, LEVELS, MAY_STOP, Alarm, Watch, check_health
-from onecard.recipe import Health, load_recipe
+from onecard.recipe import Health
+from onecard.recipe_file import load_recipe
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit

@@ -8,7 +8,7 @@ import pytest
 
 from onecard.disk import write_jsonl
 from onecard.display import Display
-from onecard.recipe import load_recipe
+from onecard.recipe_file import load_recipe
 from onecard.runs import open_run
 from onecard.types import Rollout, Sample
 

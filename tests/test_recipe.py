@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from onecard.recipe import load_recipe
+from onecard.recipe_file import load_recipe
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit

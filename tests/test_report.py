@@ -13,7 +13,7 @@ from eval.report import CURVES, draw, fenced, summary, write_report
 from eval.results import compare
 from onecard.disk import write_json, write_jsonl
 from onecard.display import Display
-from onecard.recipe import load_recipe
+from onecard.recipe_file import load_recipe
 from onecard.runs import open_run
 
 pytestmark = pytest.mark.unit

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.hostile import HOSTILE
-from onecard.recipe import load_recipe
+from onecard.recipe_file import load_recipe
 from onecard.types import Rollout, Sample, UserError
 from rewards import REWARDS, expand
 from rewards.base import Reward

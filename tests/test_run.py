@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, run_train
 
 from onecard.disk import read_jsonl
-from onecard.recipe import load_recipe
+from onecard.recipe_file import load_recipe
 from onecard.types import UserError
 
 pytestmark = pytest.mark.e2e
@@ -155,7 +155,7 @@ def test_checkpoints_are_where_the_recipe_says(short_run: ShortRun) -> None:
 
 
 def test_environment_and_resolved_recipe_are_kept(short_run: ShortRun) -> None:
-    from onecard.recipe import load_recipe
+    from onecard.recipe_file import load_recipe
 
     assert load_recipe(short_run[0] / "recipe.resolved.yaml").grpo.max_steps == 4
     environment = json.loads((short_run[0] / "environment.json").read_text())
@@ -194,15 +194,15 @@ def test_the_saved_adapter_is_the_one_that_was_evaluated(short_run: ShortRun) ->
 
 
 def test_every_setting_survives_in_the_stock_config(tmp_path: Path) -> None:
-    from onecard.grpo import grpo_settings, stock_fields
+    from onecard.grpo import grpo_settings, trl_fields
     import unsloth  # noqa: F401  isort: skip
     import dataclasses
 
     from trl import GRPOConfig
 
-    from onecard.recipe import load_recipe
+    from onecard.recipe_file import load_recipe
 
-    assert stock_fields() == {field.name for field in dataclasses.fields(GRPOConfig)}
+    assert trl_fields() == {field.name for field in dataclasses.fields(GRPOConfig)}
     for file in (ROOT / "recipes").glob("*.yaml"):
         settings = grpo_settings(load_recipe(file), tmp_path, cuda=False)
         config = GRPOConfig(**settings)
@@ -367,17 +367,17 @@ def test_memory_that_does_not_hold_the_largest_step_is_told_before_step_1(short_
     done = run_train(tmp_path, "tiny", *no_warm_up(short_run), *longest, "grpo.max_steps=1", address_space_gib=16)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "memory does not hold this recipe's largest step: 128 completions of 400000 tokens after prompts of 112" in done.stderr
-    assert "Cheapest to save: " in done.stderr
+    assert "To save memory: " in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_card_that_does_not_hold_model_and_engine_is_told_with_advice() -> None:
     """As Unsloth raises it where vLLM finds no room; other errors stay what they are."""
-    from onecard.policy import memory_told
+    from onecard.policy import explain_out_of_memory
 
     recipe = load_recipe(ROOT / "recipes/gsm8k-qwen2.5-7b.yaml")
-    told = r"memory does not hold .*7B.*: Unsloth: Your GPU ran out of memory .* Cheapest to save: --set "
-    with pytest.raises(UserError, match=told), memory_told(recipe):
+    told = r"out of memory while loading .*7B.*: Unsloth: Your GPU ran out of memory .* To save memory: --set "
+    with pytest.raises(UserError, match=told), explain_out_of_memory(recipe):
         raise MemoryError("Unsloth: Your GPU ran out of memory loading vLLM.\nTry one of these fixes")
-    with pytest.raises(RuntimeError, match="illegal memory access"), memory_told(recipe):
+    with pytest.raises(RuntimeError, match="illegal memory access"), explain_out_of_memory(recipe):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")

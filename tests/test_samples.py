@@ -11,7 +11,7 @@ from onecard.data.prompts import prompt_for, target_for
 from onecard.data.samples import Source, load_samples, read_rows
 from onecard.disk import read_jsonl
 from onecard.random_model import with_fillers
-from onecard.recipe import load_recipe
+from onecard.recipe_file import load_recipe
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit
@@ -76,7 +76,7 @@ def test_golds_with_commas_and_signs(answer: str, gold: str) -> None:
     assert read_rows([{"question": "q", "answer": answer}], "rows")[0].gold == gold
 
 
-@pytest.mark.fault("a row whose answer is no number", "refused with the row's number")
+@pytest.mark.fault("a row whose answer is not a number", "refused with the row's number")
 @pytest.mark.parametrize(
     "answer", ["seven", "so 7", "#### seven", "#### 3,5", "#### \u0661\u0668", "####", "#### 1 2", "#### --1", "#### 1e5"]
 )

@@ -325,7 +325,7 @@ def test_every_setting_survives_in_the_config_that_unsloth_generates_for_cuda(tm
 import dataclasses
 from pathlib import Path
 from onecard.grpo import grpo_settings
-from onecard.recipe import load_recipe
+from onecard.recipe_file import load_recipe
 known = {field.name for field in dataclasses.fields(trl.GRPOConfig)}
 files = sorted(Path(sys.argv[2]).glob("*.yaml"))
 assert len(files) >= 9
@@ -352,7 +352,7 @@ def test_a_run_states_every_value_whose_default_unsloth_changes(tmp_path: Path) 
 import dataclasses, inspect
 from pathlib import Path
 from onecard.grpo import grpo_settings
-from onecard.recipe import load_recipe
+from onecard.recipe_file import load_recipe
 def default(field):
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 generated = inspect.signature(trl.GRPOConfig.__init__).parameters

@@ -1,7 +1,7 @@
 """The NVIDIA cards of this machine, asked of the driver's own libraries: neither torch nor nvidia-smi is needed."""
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from onecard.types import UserError
@@ -49,8 +49,8 @@ def read_card(driver: ctypes.CDLL, number: int) -> Card:
     return Card(name.value.decode(), memory.value, (capability[0], capability[1]))
 
 
-def memory_in_use() -> int | None:
-    """Bytes of the first visible card that anybody holds; None without one, and where the driver does not say, as for MIG."""
+def memory_reader() -> Callable[[], int] | None:
+    """Reads how many bytes of the first visible card anybody holds; None without one, and where the driver does not say, as for MIG."""
     driver, device, bus = load_driver(), ctypes.c_int(), ctypes.create_string_buffer(32)
     if driver is None or driver.cuDeviceGet(ctypes.byref(device), 0) != 0 or driver.cuDeviceGetPCIBusId(bus, len(bus), device) != 0:
         return None
@@ -58,12 +58,17 @@ def memory_in_use() -> int | None:
         import pynvml
     except ImportError:
         return None
+
+    def read() -> int:
+        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
+
     try:
         pynvml.nvmlInit()
-        # By its place on the bus: CUDA and NVML number the cards of a machine differently.
-        return int(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByPciBusId(bus.value)).used)
+        handle = pynvml.nvmlDeviceGetHandleByPciBusId(bus.value)  # CUDA and NVML number the cards of a machine differently
+        read()
     except pynvml.NVMLError:
         return None
+    return read
 
 
 def driver_cuda_version() -> str | None:

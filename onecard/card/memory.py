@@ -126,7 +126,7 @@ def how_to_save(recipe: "Recipe") -> str:
     shape = load_shape(recipe.model.name)
     knob = cheapest_knob(recipe, shape) if shape else []
     remedy = " ".join(f"--set {change}" for change in knob) or "a smaller grpo.per_device_train_batch_size"
-    return f"Cheapest to save: {remedy}, in a run with a --name of its own"
+    return f"To save memory: {remedy}, under a new --name"
 
 
 def fit(recipe: "Recipe", shape: ModelShape, card_gb: float) -> list[str]:
@@ -138,7 +138,7 @@ def fit(recipe: "Recipe", shape: ModelShape, card_gb: float) -> list[str]:
             peak = plan_memory(recipe, shape).peak / GIB
             raise UserError(
                 f"--fit {card_gb:g}GB: {recipe.model.name} does not fit; with everything turned down it still takes {peak:.1f} GiB. "
-                "A smaller model does"
+                "Take a smaller model"
             )
         recipe = changed(recipe, knob)
         changes |= dict(change.split("=", 1) for change in knob)
@@ -147,7 +147,8 @@ def fit(recipe: "Recipe", shape: ModelShape, card_gb: float) -> list[str]:
 
 def changed(recipe: "Recipe", changes: list[str]) -> "Recipe":
     """The recipe with "section.key=value" changes; checked again as a whole."""
-    from onecard.recipe import Recipe, apply_override
+    from onecard.recipe import Recipe
+    from onecard.recipe_file import apply_override
 
     content = recipe.model_dump(mode="json")
     for change in changes:

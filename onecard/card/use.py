@@ -1,4 +1,4 @@
-"""How much of a card's memory a run takes, by what it is doing: as the driver counts it, which is what runs out."""
+"""Peak memory of the card while generating and while training, as the driver counts it: that is what runs out."""
 
 import threading
 import time
@@ -12,12 +12,12 @@ SECONDS_BETWEEN_LOOKS = 0.05
 class CardUse:
     """Looks at `in_use`, bytes of the card, from a thread until the process ends; `peaks`: the most that was taken in each `phase`.
 
-    What `others`, and a screen, held of it before does not count. torch's own counts would not do: vLLM's cache is still in
+    What others, and a screen, held of it when this was made does not count. torch's own counts would not do: vLLM's cache is still in
     them while it sleeps and its memory is training's.
     """
 
-    def __init__(self, in_use: Callable[[], int | None], others: int) -> None:
-        self.in_use, self.others = in_use, others
+    def __init__(self, in_use: Callable[[], int]) -> None:
+        self.in_use, self.others = in_use, in_use()
         self.phase: str | None = None  # nothing that is to be told
         self.peaks: dict[str, int] = {}
         threading.Thread(target=self.look, name="card use", daemon=True).start()
@@ -25,13 +25,14 @@ class CardUse:
     def look(self) -> None:
         while True:
             phase = self.phase
-            in_use = self.in_use() if phase is not None else None
-            if phase is not None and in_use is not None and phase == self.phase:  # else it could be the next one's
-                self.peaks[phase] = max(self.peaks.get(phase, 0), in_use - self.others)
+            if phase is not None:
+                taken = self.in_use() - self.others
+                if phase == self.phase:  # else it could be the next one's
+                    self.peaks[phase] = max(self.peaks.get(phase, 0), taken)
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def watch_card() -> CardUse | None:
     """The use of the first visible card from now on; None without one. To be called before anything of ours is on the card."""
-    others = gpu.memory_in_use()
-    return None if others is None else CardUse(gpu.memory_in_use, others)
+    in_use = gpu.memory_reader()
+    return CardUse(in_use) if in_use else None

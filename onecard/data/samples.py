@@ -89,7 +89,7 @@ def read_row(row: Any, where: str, number: int) -> Sample:
             found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
             raise UserError(f"{where}: no text in column {column!r} (the row has: {found}); wanted question and answer")
         if any("\ud800" <= character <= "\udfff" for character in row[column]):
-            raise UserError(f"{where}: half of a surrogate pair in column {column!r}; that is no text that can be written as UTF-8")
+            raise UserError(f"{where}: half of a surrogate pair in column {column!r}; such text cannot be written as UTF-8")
         if len(row[column]) > LONGEST_TEXT:
             length = len(row[column])
             raise UserError(f"{where}: {length:,} characters in column {column!r}, and {LONGEST_TEXT:,} are taken; is it one problem?")

@@ -16,7 +16,7 @@ from typing import Any
 from eval.target import Target, find_target
 from onecard.cli import run_command
 from onecard.data.prompts import render
-from onecard.disk import whole_folder
+from onecard.disk import atomic_folder
 from onecard.display import Display
 from onecard.export.gguf import QUANTIZATIONS, find_llama_cpp, write_gguf
 from onecard.export.hub import Place, check_place, push
@@ -67,7 +67,7 @@ def export(args: argparse.Namespace, display: Display) -> None:
         check_place(place, target)
         display.say(push(Path(args.run), target, place, display))
     elif args.to == "merged":
-        with whole_folder(folder) as unfinished:
+        with atomic_folder(folder) as unfinished:
             drift = write_merged(target, unfinished, display)
         display.say(f"{folder}: {drift.merged:.4f} nats a token from base and adapter, which is {drift.base:.4f} from the base alone")
         if target.recipe:
@@ -98,7 +98,7 @@ def export_gguf(args: argparse.Namespace, target: Target, folder: Path, display:
     file = f"{name}.{quantization.upper()}.gguf"
     text = ollama_text(target, file, display) if args.to == "ollama" else None
     llama_cpp = find_llama_cpp()
-    with whole_folder(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         drift = write_gguf(target, unfinished / file, quantization, llama_cpp, display)
         if text is not None:
             (unfinished / "Modelfile").write_text(text, encoding="utf-8")

@@ -47,5 +47,5 @@ def write_gguf(target: Target, file: Path, quantization: str, llama_cpp: Path, d
         convert_to_gguf(merged, file, quantization, llama_cpp)
     with file.open("rb") as content:
         if content.read(4) != b"GGUF":
-            raise UserError(f"what llama.cpp wrote, {file.name}, is no GGUF file; nothing was kept")
+            raise UserError(f"what llama.cpp wrote, {file.name}, is not a GGUF file; nothing was kept")
     return drift

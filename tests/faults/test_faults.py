@@ -124,7 +124,7 @@ sys.exit(train.main())
 """
 
 
-@pytest.mark.fault("a gradient that is no number", "the step is skipped and counted, the weights stay, the run goes on")
+@pytest.mark.fault("a gradient that is NaN", "the step is skipped and counted, the weights stay, the run goes on")
 def test_a_nan_gradient_changes_nothing(bench: Bench) -> None:
     process = bench.start("nan", "save.every_steps=100", "save.every_minutes=0.0005", "save.keep=20", code=f"exec({NAN!r})")
     told, _ = process.communicate(timeout=300)
@@ -186,7 +186,7 @@ def test_the_pilot_refuses_where_there_is_nothing_to_learn(bench: Bench, tmp_pat
     for resume in (False, True):
         done = bench.run("nothing", rewards, resume=resume)
         assert done.returncode == 1, done.stdout + done.stderr
-        assert "error: pilot: in not one of 4 groups were completions paid differently" in done.stderr
+        assert "error: pilot: for each of 4 problems all completions got the same reward" in done.stderr
         assert "0% of the groups have a signal" in done.stdout
     pilot = json.loads((bench.folder("nothing") / "pilot.json").read_text())
     assert (pilot["signal_share"], pilot["prompts"], pilot["num_generations"]) == (0, 4, 8)

@@ -10,15 +10,16 @@ import pytest
 from conftest import ROOT, agreement, completions, run_eval, run_train
 
 from onecard.card.gpu import find_cards
+from onecard.recipe_file import load_recipe
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not find_cards(), reason="no NVIDIA card is visible here")]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """recipes/gpu-smoke.yaml, run as a person would."""
     cwd = tmp_path_factory.mktemp("gpu")
-    done = run_train(cwd, "gpu-smoke")
+    done = run_train(cwd, "gpu-smoke", *request.config.getoption("--gpu-set"))
     print(done.stdout)
     assert done.returncode == 0, done.stderr[-4000:]
     return cwd / "runs/gpu-smoke"
@@ -29,14 +30,16 @@ def test_the_smoke_recipe_trains_and_its_memory_stands_beside_the_plan(run: Path
     card = results["card"]
     print(f"{card['name']}: measured {card['measured_gib']} GiB, planned {card['planned_gib']} GiB; seconds {results['seconds']}")
     assert set(card["measured_gib"]) == {"generation", "training"}
-    # vLLM's cache was given back: training takes less than generation, which takes vLLM's whole share.
-    assert 0 < card["measured_gib"]["training"] < card["measured_gib"]["generation"] < card["total_gib"]
+    assert all(0 < gib < card["total_gib"] for gib in card["measured_gib"].values())
+    if load_recipe(run / "recipe.resolved.yaml").model.fast_inference:
+        # vLLM's cache was given back: training takes less than generation, which takes vLLM's whole share.
+        assert card["measured_gib"]["training"] < card["measured_gib"]["generation"]
     steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert sum("reward" in step for step in steps) == 10
 
 
 def test_the_engine_answers_with_the_adapter_and_not_the_base(run: Path) -> None:
-    """Before and after are asked through vLLM. The adapter was trained until it visibly changes what is written."""
+    """Before and after are asked through vLLM, where the recipe has it. The adapter was trained until what is written is visibly other."""
     before, after = completions(run / "eval/tiny-before"), completions(run / "eval/tiny-after")
     assert agreement(before, after) < 0.5
 

@@ -124,7 +124,7 @@ import onecard.card.models as models
 
 gpu.find_cards = lambda: [gpu.Card("pretended", 8 * GIB, CAPABILITY)]
 gpu.check_built_for = lambda *_: None
-gpu.memory_in_use = lambda: GIB
+gpu.memory_reader = lambda: lambda: GIB
 stored_shape = models.stored_shape
 
 
