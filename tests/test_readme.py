@@ -1,0 +1,47 @@
+"""What the documents say, held against the files that it comes from."""
+
+import re
+
+import pytest
+from conftest import ROOT
+
+from onecard.recipe_file import load_recipe
+
+pytestmark = pytest.mark.unit
+DOCUMENTS = [
+    file for file in ROOT.rglob("*.md") if not any(part.startswith(".") or part == "runs" for part in file.relative_to(ROOT).parts)
+]
+
+
+def rows(file: str) -> list[list[str]]:
+    """The cells of every line of a document that belongs to a table."""
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+
+
+def test_the_accuracies_of_the_readme_are_those_of_the_bench() -> None:
+    shown = {tuple(row[:2]): row[2:] for row in rows("README.md")}
+    for run, benchmark, n, before, after, difference, p, _, *others in rows("docs/demo-seeds.md")[2:]:
+        steps_before, steps_after, tokens_before, tokens_after, *_ = others
+        told = "< 0.001" if float(p.strip("< ")) <= 0.001 else p
+        steps, tokens = f"{steps_before} -> {steps_after} %", f"{tokens_before} -> {tokens_after}"
+        assert shown[run, benchmark] == [n, f"{before} %", f"{after} %", difference, told, steps, tokens]
+    for run, benchmark, _, before, after, difference, *_ in rows("docs/demo-controls.md")[2:]:
+        if benchmark == "tiny":
+            assert shown[run, benchmark] == [f"{before} %", f"{after} %", difference]
+
+
+def test_the_readme_lists_every_recipe_for_a_card_by_its_card() -> None:
+    listed = {name: row[0] for row in rows("README.md") if re.fullmatch(r"\d+ GB", row[0]) for name in row[1].split(", ")}
+    recipes = {file.stem: load_recipe(file).card_gb for file in (ROOT / "recipes").glob("*.yaml")}
+    assert listed == {name: f"{card} GB" for name, card in recipes.items() if card and name != "gpu-smoke"}
+
+
+def test_what_the_documents_name_is_there() -> None:
+    targets = set(re.findall(r"^([a-z][\w-]*(?: [a-z][\w-]*)*):", (ROOT / "Makefile").read_text(), re.M))
+    targets = {name for line in targets for name in line.split()}
+    for file in DOCUMENTS:
+        text = file.read_text(encoding="utf-8")
+        assert set(re.findall(r"`make ([a-z][a-z-]*)", text)) <= targets, file
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert (file.parent / link).exists(), (file, link)
