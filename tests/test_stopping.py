@@ -1,5 +1,6 @@
 """Signals, in a process of their own and without torch: heard at once, twice, and not where they are a child's."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -96,7 +97,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
             lock_folder(tmp_path).close()
         finally:
-            subprocess.run(["kill", "-9", str(orphan)], check=True)
+            os.kill(orphan, signal.SIGKILL)
 
 
 def test_nohup_is_heeded() -> None:
