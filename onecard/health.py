@@ -197,8 +197,8 @@ def accuracy_falls(history: History, settings: "Health") -> Alarm | None:
     if fall is None or fall.reward_rises:
         return None
     advice = (
-        f"{fall.of} was {fall.best:.2f} at step {fall.best_step}, and the reward has not risen: training undoes what the model could do. "
-        "Do the rewards pay for right answers? Lower learning_rate, raise beta, or go back to the checkpoint of that step."
+        f"{fall.told}, and the reward has not risen: training undoes what the model could do. Do the rewards pay for right answers? Lower "
+        f"learning_rate, raise beta, or go back to {fall.checkpoint}."
     )
     return alarm("accuracy_falls", "alarm", history, fall.metric, fall.now, fall.limit, advice)
 
@@ -209,8 +209,8 @@ def overfitting(history: History, settings: "Health") -> Alarm | None:
     if fall is None or not (fall.reward_rises and fall.training_accuracy_rises):
         return None
     advice = (
-        f"{fall.of} was {fall.best:.2f} at step {fall.best_step}; since then answers to training problems have become better: it learns "
-        "those by heart. More training problems, fewer steps, a lower learning_rate, or the checkpoint of that step."
+        f"{fall.told}; since then answers to training problems have become better: it learns those by heart. More training problems, fewer "
+        f"steps, a lower learning_rate, or go back to {fall.checkpoint}."
     )
     return alarm("overfitting", "alarm", history, fall.metric, fall.now, fall.limit, advice)
 
@@ -221,8 +221,8 @@ def reward_hacking(history: History, settings: "Health") -> Alarm | None:
     if fall is None or not fall.reward_rises or fall.training_accuracy_rises:
         return None
     advice = (
-        f"{fall.of} was {fall.best:.2f} at step {fall.best_step}; since then the reward has risen, and right answers have not: it pays for "
-        "something else. Read the completions that earn most, change the reward that they exploit, begin again."
+        f"{fall.told}; since then the reward has risen, and right answers have not: it pays for something else. Read the completions that "
+        "earn most, change the reward that they exploit, begin again."
     )
     return alarm("reward_hacking", "alarm", history, fall.metric, fall.now, fall.limit, advice)
 
@@ -374,6 +374,14 @@ class Fall:
     def metric(self) -> str:
         return f"{self.of}, mean of the last two evaluations"
 
+    @property
+    def told(self) -> str:
+        return f"{self.of} was {self.best:.2f} " + (f"at step {self.best_step}" if self.best_step else "before step 1")
+
+    @property
+    def checkpoint(self) -> str:
+        return f"the checkpoint of step {self.best_step}" if self.best_step else "the model as it was"
+
 
 def dev_fall(history: History, settings: "Health") -> Fall | None:
     for key in dict.fromkeys(key for line in history for key in line if key.startswith("eval/") and key.endswith("dev/accuracy")):
@@ -393,9 +401,9 @@ def rises_since(history: History, key: str, best_step: int, last_step: int, sett
     """Whether `key` is higher after `best_step` than up to it, by more than noise; until the last evaluation, so that it does not change
     between two what a fall is called."""
     found = [(step, value) for step, value in points(history, key) if step <= last_step]
-    since = [value for step, value in found if step > best_step][-settings.window_steps :]
-    before = [value for step, value in found if step <= best_step][-settings.window_steps :]
-    if best_step == 0:  # the best was before training: its first steps stand for it
-        before = [value for _, value in found][: settings.window_steps]
-    rise, noise = risen(before, since, settings)
+    if best_step == 0:  # before training: whether it has risen in training
+        rise, noise = change([value for _, value in found], settings)
+    else:
+        before = [value for step, value in found if step <= best_step][-settings.window_steps :]
+        rise, noise = risen(before, [value for step, value in found if step > best_step][-settings.window_steps :], settings)
     return rise > noise

@@ -52,9 +52,8 @@ class Keeper(TrainerCallback):
         return best["step"] if best else None
 
     def best(self) -> dict[str, Any] | None:
-        """Of the steps that are kept, or about to be, the first with the highest accuracy on the dev split, and where its adapter is.
-
-        None where that was not measured.
+        """Of the steps that are kept, or about to be, the first with the highest accuracy on the dev split, where its adapter is, and what
+        the accuracy was before training. None where that was not measured.
         """
         measured = {line["step"]: line[self.dev_accuracy] for line in self.journal.history if line.get(self.dev_accuracy) is not None}
         ready = self.ready.step if self.ready else None
@@ -62,7 +61,8 @@ class Keeper(TrainerCallback):
         if not kept:
             return None
         step = max(kept, key=lambda step: measured[step])
-        return {"step": step, "accuracy": measured[step], "adapter": f"{self.run.checkpoints.name}/checkpoint-{step}/{ADAPTER}"}
+        adapter = f"{self.run.checkpoints.name}/checkpoint-{step}/{ADAPTER}"
+        return {"step": step, "accuracy": measured[step], "before": measured.get(0), "adapter": adapter}
 
     def keep(self) -> int:
         """Put the last whole step on the disk, if it is not there yet; return its number, 0 where there is none."""

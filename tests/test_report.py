@@ -82,7 +82,7 @@ def test_the_pilot_and_the_best_on_dev_stand_in_both_reports(folder: Path) -> No
     }  # fmt: skip
     write_json(folder / "pilot.json", pilot)
     results = json.loads((folder / "results.json").read_text())
-    best = {"step": 40, "accuracy": 0.8125, "adapter": "checkpoints/checkpoint-40/adapter"}
+    best = {"step": 40, "accuracy": 0.8125, "before": 0.5, "adapter": "checkpoints/checkpoint-40/adapter"}
     write_json(folder / "results.json", results | {"best_on_dev": best})
     write_report(folder)
     for name in ("report.html", "report.md"):
@@ -94,7 +94,7 @@ def test_the_pilot_and_the_best_on_dev_stand_in_both_reports(folder: Path) -> No
             "about 0.5 s.",
         ):
             assert told in text
-        assert "81.2 % at step 40" in text
+        assert "81.2 % at step 40 (50.0 % before training)" in text
         assert "checkpoints/checkpoint-40/adapter" in text
     assert "<img" not in (folder / "report.html").read_text(encoding="utf-8")
 
