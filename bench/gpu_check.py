@@ -60,7 +60,9 @@ def main() -> int:
     if not find_cards():
         print("no NVIDIA card is visible here, so there is nothing to check; `python -m onecard.doctor` says what is missing")
         return 1
-    doctor = subprocess.run([sys.executable, "-m", "onecard.doctor", "recipes/gpu-smoke.yaml"], cwd=ROOT, check=False).returncode
+    settings = [part for setting in args.set for part in ("--set", setting)]
+    command = [sys.executable, "-m", "onecard.doctor", "recipes/gpu-smoke.yaml", *settings]
+    doctor = subprocess.run(command, cwd=ROOT, check=False).returncode
     outcomes = ROOT / "runs/gpu-check.xml"
     outcomes.parent.mkdir(exist_ok=True)
     outcomes.unlink(missing_ok=True)

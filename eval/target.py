@@ -36,6 +36,9 @@ class Target:
 def find_target(name: str, adapter: str | None, base_only: bool) -> Target:
     """What MODEL_OR_RUN names, with `adapter` put on it, or without the adapter it has. Raises UserError, before any heavy import."""
     folder = Path(name)
+    if folder.parts[:1] == ("runs",) and not folder.is_dir():
+        there = sorted(file.parent.name for file in Path("runs").glob("*/recipe.resolved.yaml"))
+        raise UserError(f"there is no run {name}; there are: {', '.join(there) or 'none'}")
     if (folder / "recipe.resolved.yaml").is_file():
         recipe = load_recipe(folder / "recipe.resolved.yaml")
         base = base_of(folder, recipe)

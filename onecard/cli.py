@@ -28,7 +28,7 @@ def run_command(body: Callable[[], int | None], stopped: str | None = None, agai
         trouble = disk_trouble(error, RUNS)
         if trouble is None:
             raise
-        return say(f"error: {RUNS}/ cannot be written: {trouble}. Make room there, then {again}", 1)
+        return say(f"error: cannot write: {trouble}. Make room there, then {again}", 1)
 
 
 def say(text: str | None, code: int) -> int:

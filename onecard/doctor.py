@@ -226,8 +226,9 @@ def read(file: Path) -> str:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m onecard.doctor", description=__doc__)
     parser.add_argument("recipe", nargs="?", help="also say whether this recipe can train here")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the recipe; may be repeated")
     args = parser.parse_args(arguments)
-    return run_command(lambda: tell(load_recipe(args.recipe) if args.recipe else None))
+    return run_command(lambda: tell(load_recipe(args.recipe, args.set) if args.recipe else None))
 
 
 def tell(recipe: Recipe | None) -> int:

@@ -14,6 +14,7 @@ Level = Literal["note", "warn", "alarm"]
 LEVELS: tuple[Level, ...] = ("note", "warn", "alarm")
 History = Sequence[dict[str, Any]]  # the lines of metrics.jsonl
 ABSURD = 1e100  # what is larger is no measurement, and its square no float
+RIGHT = "rewards/correct_answer/mean"
 DRIFT_OF_ROUNDING = 0.05  # nats; less is taken for the rounding of 16 bit, however little there was at first; assumed
 
 
@@ -79,7 +80,7 @@ def no_signal(history: History, settings: "Health") -> Alarm | None:
     if len(shares) < settings.window_steps or mean(shares) < settings.no_signal_warn:
         return None
     level: Level = "alarm" if mean(shares) >= settings.no_signal_alarm else "warn"
-    right = values(history, "rewards/correct_answer/mean")[-settings.window_steps :]
+    right = values(history, RIGHT)[-settings.window_steps :]
     if right:
         place, told = mean(right), f"correct_answer is {mean(right):.2f}"
     else:  # where the reward stands between the worst and the best completion so far
@@ -137,7 +138,7 @@ def completions_cut(history: History, settings: "Health") -> Alarm | None:
 
 
 def format_unpaid(history: History, settings: "Health") -> Alarm | None:
-    right = values(history, "rewards/correct_answer/mean")[-settings.window_steps :]
+    right = values(history, RIGHT)[-settings.window_steps :]
     labels = dict.fromkeys(key for line in history for key in line if is_format(key))
     paid = {key: values(history, key)[-settings.window_steps :] for key in labels}
     never = [key for key, found in paid.items() if len(found) == settings.window_steps and not any(found)]
@@ -220,9 +221,10 @@ def reward_hacking(history: History, settings: "Health") -> Alarm | None:
     fall = dev_fall(history, settings)
     if fall is None or not fall.reward_rises or fall.training_accuracy_rises:
         return None
+    measured = "right answers have not" if values(history, RIGHT) else "without correct_answer nobody knows whether right answers have"
     advice = (
-        f"{fall.told}; since then the reward has risen, and right answers have not: it pays for something else. Read the completions that "
-        "earn most, change the reward that they exploit, begin again."
+        f"{fall.told}; since then the reward has risen, and {measured}: it may pay for something else. Read the completions that earn "
+        "most, change the reward that they exploit, begin again."
     )
     return alarm("reward_hacking", "alarm", history, fall.metric, fall.now, fall.limit, advice)
 
@@ -234,7 +236,7 @@ def pass_at_g_flat(history: History, settings: "Health") -> Alarm | None:
     recent = shares[-settings.window_steps :]
     if level is None or rise > noise or mean(recent) >= settings.pass_at_g_enough:
         return None
-    better, luck = change(values(history, "rewards/correct_answer/mean"), settings)
+    better, luck = change(values(history, RIGHT), settings)
     advice = (
         "Single answers get better, the best of a group does not: training makes it surer of what it could solve already. More than that "
         "needs problems at the edge of what it can do, more num_generations, or a higher temperature."
@@ -392,7 +394,7 @@ def dev_fall(history: History, settings: "Health") -> Fall | None:
         now = mean([value for _, value in found[-2:]])
         if best - now <= settings.accuracy_fall:
             continue
-        rises = [rises_since(history, of, best_step, found[-1][0], settings) for of in ("reward", "rewards/correct_answer/mean")]
+        rises = [rises_since(history, of, best_step, found[-1][0], settings) for of in ("reward", RIGHT)]
         return Fall(key, best, best_step, now, best - settings.accuracy_fall, *rises)
     return None
 

@@ -36,7 +36,7 @@ def plan_text(recipe: Recipe) -> str:
         lines.append(f"           {recipe.dev_benchmark}, every {recipe.eval.every_steps} steps: {recipe.eval.dev_problems} problems")
     if recipe.model.name != "tiny":  # which takes less than any card has
         shape = load_shape(recipe.model.name)
-        lines += card_lines(recipe, shape) if shape else [f"memory     no plan: the config.json of {recipe.model.name} is not on this disk"]
+        lines += card_lines(recipe, shape) if shape else [f"memory     no plan: {no_shape(recipe)}"]
     lines.append(f"kept       a checkpoint every {recipe.save.every_steps} steps, the adapter, report.md, report.html, results.json")
     return "\n".join(lines)
 
@@ -52,17 +52,22 @@ def card_lines(recipe: Recipe, shape: ModelShape) -> list[str]:
     lines.append(f"{'':<11}and in both {held}")
     if recipe.model.fast_inference:
         shares = ", ".join(f"{vllm_share(0.98 * card * GIB):.0%} ({card} GB)" for card in CARDS)
-        lines.append(f"{'':<11}vLLM reserves more, whatever is needed, and gives it back for training: of what is free {shares}")
+        lines.append(f"{'':<11}generating, vLLM reserves more than it needs, and frees it for training; of the free memory {shares}")
     for card in CARDS:
         seconds = estimate_seconds(recipe, shape, card)
-        hours = f"{sum(seconds.values()) / 3600:.1f} h on an {SPEEDS[card].name}"
-        share = f"generation {seconds['generation'] / sum(seconds.values()):.0%}"
+        hours = f"{sum(seconds.values()) / 3600:.1f} h of GRPO on an {SPEEDS[card].name}"
+        share = f"{seconds['generation'] / sum(seconds.values()):.0%} of it generation"
         lines.append(f"{f'{card} GB card':<11}{memory.verdict(card):<14}about {hours}, {share}")
     if knob := cheapest_knob(recipe, shape):
         saved = (memory.peak - plan_memory(changed(recipe, knob), shape).peak) / GIB
         lines.append(f"{'':<11}cheapest to save: {' '.join(f'--set {change}' for change in knob)} ({saved:.1f} GiB less)")
     lines.append(f"{'':<11}arithmetic, not measured; times within a factor of two or so, replaced by the measured pace from step 1 on")
     return lines
+
+
+def no_shape(recipe: Recipe) -> str:
+    name = recipe.model.name
+    return f"the config.json of {name} is not on this disk; `hf download {name} config.json` fetches it alone"
 
 
 def fit_text(recipe: Recipe, card: str) -> str:
@@ -74,7 +79,7 @@ def fit_text(recipe: Recipe, card: str) -> str:
     if recipe.model.name == "tiny":
         raise UserError("--fit: the tiny model needs no card")
     if shape is None:
-        raise UserError(f"--fit: the config.json of {recipe.model.name} is not on this disk, so its memory cannot be estimated")
+        raise UserError(f"--fit: {no_shape(recipe)}")
     changes = fit(recipe, shape, int(digits))
     peak = plan_memory(changed(recipe, changes), shape).peak / GIB
     if not changes:

@@ -269,6 +269,8 @@ class Recipe(Section):
             raise ValueError("rewards: every weight is 0, so nothing would be learned; give one a weight")
         if len({Path(name).name.removesuffix(".jsonl") for name in self.eval.benchmarks}) < len(self.eval.benchmarks):
             raise ValueError(f"eval.benchmarks: {', '.join(self.eval.benchmarks)}: one name of them stands twice")
+        if self.eval.every_steps and self.dev_benchmark in self.eval.benchmarks:
+            raise ValueError(f"eval.benchmarks: {self.dev_benchmark} is what eval.every_steps asks during training; leave it out of them")
         if self.data.path == SYNTHETIC and self.data.train_problems < self.grpo.prompts_per_step:
             raise ValueError(
                 f"data.train_problems {self.data.train_problems} is fewer than the {self.grpo.prompts_per_step} prompts of a step"

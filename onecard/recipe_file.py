@@ -6,11 +6,31 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from onecard.grpo import SET_BY_ONECARD, trl_fields
 from onecard.recipe import Recipe, did_you_mean
 from onecard.section import Section
 from onecard.types import UserError
 from onecard.yaml_lines import Loc, parse_value, read_yaml
 from rewards import REWARDS
+
+# Names that notebooks and `trl grpo` use, and what a recipe has for them.
+ELSEWHERE = {
+    "r": "lora.rank",
+    "lora_r": "lora.rank",
+    "max_lora_rank": "lora.rank",
+    "lora_alpha": "lora.alpha",
+    "lora_dropout": "lora.dropout",
+    "model_name": "model.name",
+    "dataset_name": "data.hub_id",
+    "max_prompt_length": "data.max_prompt_length",
+    "max_new_tokens": "grpo.max_completion_length",
+    "kl_coef": "grpo.beta",
+    "num_train_epochs": "grpo.max_steps",
+    "use_gradient_checkpointing": "grpo.gradient_checkpointing",
+    "reward_funcs": "rewards",
+    "random_state": "seed",
+    "gpu_memory_utilization": "chosen by Unsloth from the card's size",
+}
 
 
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
@@ -38,6 +58,11 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         loc = apply_override(content, override)
         sources = {place: line for place, line in sources.items() if place[: len(loc)] != loc}
         overridden[loc] = sources[loc] = f"--set {override}"
+    if ("data", "path") in overridden and ("data", "hub_id") not in overridden:
+        # A folder that somebody typed is meant: where it is not there, the recipe's own data set on the hub would be trained on instead.
+        content["data"]["hub_id"] = None
+    if {("data", "path"), ("data", "hub_id")} & overridden.keys() and ("data", "hub_config") not in overridden:
+        content["data"]["hub_config"] = None
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -93,6 +118,19 @@ def is_section(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
+def instead_of(name: str, section: type[Section] | None) -> str:
+    """What to write for a key that a section has not, as the end of a sentence."""
+    if name in ELSEWHERE:
+        return f"; here it is {ELSEWHERE[name]}"
+    if name in SET_BY_ONECARD:
+        return f", which is not taken here: {SET_BY_ONECARD[name]}"
+    if homes := [f"{key}.{name}" for key in Recipe.model_fields if (other := section_at((key,))) and name in other.model_fields]:
+        return f" (did you mean {homes[0]}?)"
+    if name in trl_fields():
+        return "; it is a field of TRL's GRPOConfig: write it below grpo.extra"
+    return did_you_mean(name, section.model_fields if section else ())
+
+
 def explain(fault: Any, sources: dict[Loc, str], overridden: dict[Loc, str], path: Path) -> str:
     """One of pydantic's faults in the words of the recipe: where, which key, what was wrong, what to write."""
     loc = fault["loc"]
@@ -104,7 +142,7 @@ def explain(fault: Any, sources: dict[Loc, str], overridden: dict[Loc, str], pat
         where = next((label for place, label in reversed(overridden.items()) if place[: len(loc)] == loc), where)
     key = ".".join(map(str, loc))
     if fault["type"] == "extra_forbidden":
-        return f"{where}: unknown key {key}{did_you_mean(str(loc[-1]), section.model_fields if section else ())}"
+        return f"{where}: unknown key {key}{instead_of(str(loc[-1]), section)}"
     if fault["type"] == "union_tag_invalid":
         tag, where = fault["ctx"]["tag"], sources.get((*loc, "name"), where)
         return f"{where}: no reward {tag!r}{did_you_mean(tag, REWARDS)}; there are: {', '.join(REWARDS)}"

@@ -73,11 +73,16 @@ def check_belongs(checkpoint: Checkpoint, facts: dict[str, Any], anyway: bool, s
     check_same(checkpoint.facts["recipe"], facts["recipe"], anyway, checkpoint.folder)
     if other := differences(checkpoint.facts["data"], facts["data"]):
         raise UserError(f"--resume: the training problems are not those that {checkpoint.folder} was trained on: {'; '.join(other)}")
-    if other := differences(checkpoint.facts["versions"], facts["versions"]):
+    if other := differences(*of_both(checkpoint.facts["versions"], facts["versions"])):
         say(f"other packages than before, so the rest may not be what it would have been: {'; '.join(other)}")
     before, now = checkpoint.facts["recipe"]["grpo"], facts["recipe"]["grpo"]
     if before["max_steps"] != now["max_steps"] and not now["lr_scheduler_type"].startswith("constant"):
         say(f"grpo.max_steps was {before['max_steps']}; the learning rate goes on as if it had been {now['max_steps']} from the start")
+
+
+def of_both(before: dict[str, Any], now: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What both sides name: an earlier Onecard kept the versions of fewer packages."""
+    return {name: before[name] for name in before if name in now}, {name: now[name] for name in now if name in before}
 
 
 def check_same(before: dict[str, Any], now: dict[str, Any], anyway: bool, where: Path) -> None:
@@ -91,10 +96,11 @@ def check_same(before: dict[str, Any], now: dict[str, Any], anyway: bool, where:
 
 def forget_after(run: Run, checkpoint: Checkpoint | None) -> None:
     """Take back what was written after the checkpoint, and what a killed process left half-written."""
-    step = checkpoint.step if checkpoint else 0
+    step = checkpoint.step if checkpoint else -1  # that of step 0 too, since a harmless change may be one of `eval`
     evaluations = list((run.folder / "eval").glob("*"))
     later = [folder for folder in evaluations if (match := re.search(r"-step-(\d+)$", folder.name)) and int(match[1]) > step]
-    if run.environment.is_file() and json.loads(run.environment.read_text(encoding="utf-8"))["packages"] != versions():
+    noted = json.loads(run.environment.read_text(encoding="utf-8"))["packages"] if run.environment.is_file() else {}
+    if differences(*of_both(noted, versions())):
         later += [folder for folder in evaluations if not (folder / "result.json").is_file()]  # nobody mixes two engines in one evaluation
     if not (checkpoint and checkpoint.last):
         later += [folder for folder in evaluations if folder.name.endswith("-after")]

@@ -9,6 +9,7 @@ from onecard.types import Completion, Sampling
 
 # What vLLM and Unsloth read at import, or when an engine is made; what the user's own environment says goes first.
 ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # its engine in this process: a forked one finds no card once this one has asked the driver
     "VLLM_LOGGING_LEVEL": "ERROR",  # it says every step that it falls asleep and wakes up
     "VLLM_NO_USAGE_STATS": "1",  # no call home
     "VLLM_USE_FLASHINFER_SAMPLER": "0",  # it compiles its kernels on the spot, with CUDA's compiler

@@ -33,7 +33,8 @@ class TryWorstCase(TrainerCallback):
         self.trainer.step_time.tell_card("training")
         try:
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-                if self.trainer.beta or self.trainer.use_vllm:  # for the KL term's reference, and to compare with vLLM's own
+                # For the KL term's reference, to compare with vLLM's own, and where completions serve several steps.
+                if self.trainer.beta or self.trainer.use_vllm or self.trainer.num_iterations > 1:
                     score(self.trainer, largest_batch(self.recipe, self.trainer, self.recipe.grpo.completions_per_step))
                 batch = largest_batch(self.recipe, self.trainer, self.recipe.grpo.per_device_train_batch_size)
                 self.trainer.accelerator.backward(self.trainer.compute_loss(self.trainer.model, batch))

@@ -20,6 +20,7 @@ from onecard.types import Rollout, Sample, UserError
 from rewards import expand
 from rewards.answer import grade
 from rewards.base import weighted_sum
+from rewards.custom import Custom, check_functions
 from rewards.selftest import check_cases, checked, run_cases
 
 
@@ -36,6 +37,7 @@ def main() -> int:
 
 def act(args: argparse.Namespace) -> int:
     recipe = load_recipe(args.recipe, args.set)
+    check_functions(recipe.rewards)
     if args.self_test:
         return self_test(recipe)
     if args.completion_file is None:
@@ -84,12 +86,15 @@ def show(recipe: Recipe, rollouts: list[Rollout]) -> None:
 def self_test(recipe: Recipe) -> int:
     rewards = expand(recipe.rewards)
     cases = run_cases(rewards)
-    table = Table(Column("reward", no_wrap=True), "weight", *(case.name for case in cases))
-    for reward in rewards:
-        paid = (case.values.get(reward.label) for case in cases)
-        table.add_row(reward.label, f"{reward.weight:g}", *("-" if value is None else f"{value:.3g}" for value in paid))
-    table.add_row("total", "", *(f"{case.total:.3g}" for case in cases))
+    table = Table(Column("completion", no_wrap=True), Column("earns", justify="right", no_wrap=True), "of it, weight x value")
+    for case in cases:
+        paid = {reward.label: (reward.weight, case.values.get(reward.label)) for reward in rewards}
+        parts = [f"{label} {weight:g} x {value:.3g}" for label, (weight, value) in paid.items() if value]
+        table.add_row(case.name, f"{case.total:.3g}", ", ".join(parts))
     Console().print(table)
+    for reward in rewards:
+        if isinstance(reward, Custom) and not any(case.values.get(reward.label) for case in cases):
+            print(f"note: {reward.label} pays none of them: does it look for other tags than data.system_prompt asks for?")
     faults = check_cases(cases)
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)

@@ -71,16 +71,18 @@ def check_functions(rewards: list[Reward]) -> None:
 
 def missing_from(where: str, attribute: str) -> str | None:
     """What keeps `attribute` from being found in a file or a package, without running either; None where nothing does."""
+    if not where or attribute == "py":
+        return "it names no function"
     if not where.endswith(".py"):
         package = where.partition(".")[0]
-        return None if package and find_spec(package) else f"no package {package!r}"
+        return None if package in sys.modules or find_spec(package) else f"no package {package!r}"
     if not Path(where).is_file():
         return f"no file {where}"
     try:
         tree = ast.parse(Path(where).read_bytes(), where)
-    except (OSError, SyntaxError, ValueError) as error:
-        return str(error)
-    return None if attribute in names_in(tree) else f"no {attribute!r} in {where}"
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the last two for brackets without end
+        return str(error) or type(error).__name__
+    return None if {attribute, "*", "globals", "exec", "setattr"} & names_in(tree) else f"no {attribute!r} in {where}"
 
 
 def names_in(tree: ast.AST) -> set[str]:
@@ -113,7 +115,7 @@ def load_function(name: str) -> Callable[..., Any]:
         function: Callable[..., Any] = getattr(module, attribute)
         if not callable(function):
             raise TypeError(f"{attribute} is not a function")
-    except Exception as error:  # the file is the user's own and may raise anything
+    except (Exception, SystemExit) as error:  # the file is the user's own and may raise anything
         raise UserError(f"rewards: custom function {name!r}: {error}; {WANTED}") from None
     return function
 

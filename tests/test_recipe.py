@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from onecard.data.samples import Source
 from onecard.recipe_file import load_recipe
 from onecard.types import UserError
 
@@ -250,3 +251,29 @@ def test_text_is_taken_as_it_is_where_the_schema_wants_text() -> None:
 )
 def test_nonsense_is_not_accepted(override: str, told: str) -> None:
     assert told in fault(TINY, override)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("lora.r=8", "unknown key lora.r; here it is lora.rank"),
+        ("num_generations=4", "unknown key num_generations (did you mean grpo.num_generations?)"),
+        ("grpo.max_prompt_length=64", "unknown key grpo.max_prompt_length; here it is data.max_prompt_length"),
+        ("grpo.use_vllm=true", "unknown key grpo.use_vllm, which is not taken here: write `model.fast_inference:`"),
+        ("grpo.top_p=0.9", "unknown key grpo.top_p; it is a field of TRL's GRPOConfig: write it below grpo.extra"),
+    ],
+)
+def test_a_notebook_s_name_is_told_what_it_is_here(override: str, told: str) -> None:
+    assert told in fault(TINY, override)
+
+
+def test_a_folder_that_somebody_typed_is_never_replaced_by_the_recipe_s_data_on_the_hub() -> None:
+    recipe = "recipes/gsm8k-qwen2.5-1.5b.yaml"
+    assert load_recipe(recipe).data.hub_id == "openai/gsm8k"
+    assert load_recipe(recipe, ["data.path=mine"]).data.source == Source("mine")
+    assert load_recipe(recipe, ["data.path=mine", "data.hub_id=me/mine"]).data.source == Source("mine", "me/mine")
+
+
+def test_what_is_asked_during_training_is_not_a_benchmark_too() -> None:
+    told = fault(TINY, "eval.benchmarks=[tiny, tiny-dev]", "eval.every_steps=10")
+    assert "tiny-dev is what eval.every_steps asks during training" in told

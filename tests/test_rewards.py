@@ -18,7 +18,7 @@ from onecard.recipe_file import load_recipe
 from onecard.types import Rollout, Sample, UserError
 from rewards import REWARDS, expand
 from rewards.base import Reward
-from rewards.custom import check_functions
+from rewards.custom import check_functions, load_function
 from rewards.selftest import check_cases, run_cases
 
 pytestmark = pytest.mark.unit
@@ -257,6 +257,14 @@ def test_custom_functions_are_found_before_their_file_is_run(tmp_path: Path) -> 
     file.write_text("raise SystemError('this file was run')\n\ndef pay(rollout):\n    return 1.0\n")
     check_functions([build("custom", function=f"{file}:pay")])
     with pytest.raises(UserError, match="this file was run"):
+        paid("custom", "18", function=f"{file}:pay")
+    file.write_text("from os.path import *\n")
+    check_functions([build("custom", function=f"{file}:basename")])
+    with pytest.raises(UserError, match=r"it names no function; wanted path/to/file.py:function"):
+        check_functions([build("custom", function=str(file))])
+    file.write_text("raise SystemExit('enough')\n\ndef pay(rollout):\n    return 1.0\n")
+    load_function.cache_clear()
+    with pytest.raises(UserError, match="enough"):
         paid("custom", "18", function=f"{file}:pay")
     file.write_text("def pay(rollout:\n")
     with pytest.raises(UserError, match=r"custom function .*: '\(' was never closed .*line 1"):

@@ -68,7 +68,10 @@ def memory_reader() -> Callable[[], int] | None:
         read()
     except pynvml.NVMLError:
         return None
-    return read
+    try:
+        return None if pynvml.nvmlDeviceGetMigMode(handle)[0] else read
+    except pynvml.NVMLError:  # a card that cannot be cut up
+        return read
 
 
 def driver_cuda_version() -> str | None:

@@ -38,17 +38,20 @@ def check_available(name: str, kind: Literal["model", "dataset"], key: str) -> N
         pass  # nothing was ever fetched on this machine
     try:
         huggingface_hub.HfApi().repo_info(name, repo_type=kind, timeout=10)
-        huggingface_hub.HfApi().auth_check(name, repo_type=kind)  # anybody may see that a gated one is there
-    except GatedRepoError:
-        raise UserError(
-            f"{key}: {name} is gated: accept its licence on its page of the hub, then set HF_TOKEN to a token of that account"
-        ) from None
     except HFValidationError:
         raise UserError(f"{key}: no folder {name!r}, and that is no hub id (owner/name) either") from None
     except RepositoryNotFoundError:
         raise UserError(f"{key}: the hub knows no {kind} {name!r}; if it is private or gated, set HF_TOKEN") from None
     except Exception as error:  # every way of being offline, from DNS to HF_HUB_OFFLINE=1, has its own class
         raise UserError(f"{key}: {name} is not on this disk and the hub does not answer ({type(error).__name__}); {remedy}") from None
+    try:
+        huggingface_hub.HfApi().auth_check(name, repo_type=kind)  # anybody may see that a gated one is there
+    except GatedRepoError:
+        raise UserError(
+            f"{key}: {name} is gated: accept its licence on its page of the hub, then set HF_TOKEN to a token of that account"
+        ) from None
+    except Exception:
+        return  # a mirror that cannot be asked this may give the files all the same
 
 
 def load_rows(hub_id: str, config: str | None, split: str) -> Iterable[Any]:

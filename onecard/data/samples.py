@@ -49,6 +49,8 @@ def load_samples(source: Source, split: str, count: int = 0) -> list[Sample]:
         if not file.is_file():
             raise UserError(f"data.path: no file {file}; the folder must hold train.jsonl and test.jsonl")
         samples = read_rows(read_jsonl(file), str(file))
+    elif folder.is_file():
+        raise UserError(f"data.path: {source.path!r} is a file; give the folder that holds train.jsonl and test.jsonl")
     elif source.hub_id is None:
         raise UserError(f"data.path: no folder {source.path!r}; give a folder with train.jsonl and test.jsonl, or set data.hub_id")
     else:

@@ -15,7 +15,6 @@ from typing import Any
 
 from eval.target import Target, find_target
 from onecard.cli import run_command
-from onecard.data.prompts import render
 from onecard.disk import atomic_folder
 from onecard.display import Display
 from onecard.export.gguf import QUANTIZATIONS, find_llama_cpp, write_gguf
@@ -56,12 +55,12 @@ def export(args: argparse.Namespace, display: Display) -> None:
             raise UserError(f"--{option} is for --to {' and --to '.join(kinds)}, not for --to {args.to}")
     if args.to == "hub" and args.repo is None:
         raise UserError("--to hub wants --repo OWNER/NAME: where to")
-    folder = args.out or Path(args.run) / args.to
-    if args.to != "hub":
-        check_new(folder)
     target = find_target(args.run, adapter=None, base_only=False)
     if target.adapter is None:
         raise UserError(f"{args.run} has no adapter to export: it is a model already")
+    folder = args.out or Path(args.run) / args.to
+    if args.to != "hub":
+        check_new(folder)
     if args.to == "hub":
         place = Place(args.repo, args.weights or "adapter", bool(args.public))
         check_place(place, target)
@@ -128,7 +127,7 @@ def ollama_text(target: Target, file: str, display: Display) -> str:
 
 def without_bos(tokenizer: Any, messages: list[dict[str, str]]) -> str:
     """The prompt's text, without the begin token that a GGUF's tokenizer, Ollama's therefore too, puts before any text by itself."""
-    text = render(tokenizer, messages)
+    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)  # what it refuses is told by its caller
     puts_bos = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
     if puts_bos and not text.startswith(tokenizer.bos_token):
         raise UserError(

@@ -233,7 +233,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(bench: Bench, whole: tuple[bytes,
     done = bench.run("full", resume=True, file_size_kib=400)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    assert re.search(r"error: runs/ cannot be written: File too large.*Make room there, then add --resume to go on", done.stderr)
+    assert re.search(r"error: cannot write: File too large.*Make room there, then add --resume to go on", done.stderr)
     assert read_checkpoint(find_checkpoints(bench.folder("full") / "checkpoints")[0]).step == kept
     done = bench.run("full", resume=True)
     assert done.returncode == 0, done.stdout + done.stderr

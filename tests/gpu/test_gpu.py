@@ -58,10 +58,10 @@ def test_other_code_hears_the_same_adapter(run: Path) -> None:
         assert agreement([text[:8] for text in again], [text[:8] for text in during]) >= 0.7, when
 
 
-def test_the_doctor_finds_nothing_missing(run: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "onecard.doctor", "recipes/gpu-smoke.yaml"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+def test_the_doctor_finds_nothing_missing(request: pytest.FixtureRequest) -> None:
+    settings = [part for setting in request.config.getoption("--gpu-set") for part in ("--set", setting)]
+    command = [sys.executable, "-m", "onecard.doctor", "recipes/gpu-smoke.yaml", *settings]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     print(done.stdout)
     assert done.returncode == 0
     assert shutil.which("nvidia-smi") is None or "GiB free" in done.stdout
