@@ -273,7 +273,7 @@ def pay(rollout):
 PHASES = {
     "import": "importing Unsloth",
     "warm-up": "warm-up   ",
-    "evaluation before": "Unsloth (CPU): Qwen3ForCausalLM",
+    "evaluation before": "pilot: ",
     "training": "GRPO   ",
     "evaluation after": None,
 }
