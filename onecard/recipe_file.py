@@ -125,7 +125,7 @@ def instead_of(name: str, section: type[Section] | None) -> str:
     if name in SET_BY_ONECARD:
         return f", which is not taken here: {SET_BY_ONECARD[name]}"
     if homes := [f"{key}.{name}" for key in Recipe.model_fields if (other := section_at((key,))) and name in other.model_fields]:
-        return f" (did you mean {homes[0]}?)"
+        return f" (did you mean {' or '.join(homes)}?)"
     if name in trl_fields():
         return "; it is a field of TRL's GRPOConfig: write it below grpo.extra"
     return did_you_mean(name, section.model_fields if section else ())

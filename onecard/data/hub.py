@@ -51,7 +51,7 @@ def check_available(name: str, kind: Literal["model", "dataset"], key: str) -> N
             f"{key}: {name} is gated: accept its licence on its page of the hub, then set HF_TOKEN to a token of that account"
         ) from None
     except Exception:
-        return  # a mirror that cannot be asked this may give the files all the same
+        pass  # a mirror that cannot be asked this may give the files all the same
 
 
 def load_rows(hub_id: str, config: str | None, split: str) -> Iterable[Any]:
