@@ -13,7 +13,7 @@ test: lint types
 
 # Every fault that is tested, the slow ones too, and docs/reliability.md from their outcomes. About 20 minutes.
 faults: .venv/installed
-	$(BIN)/python -m pytest -m fault --reliability docs/reliability.md
+	$(BIN)/python -m pytest -m fault --reliability=docs/reliability.md
 
 unit: lint types
 	$(BIN)/python -m pytest -m unit
