@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 SET ?=
 BIN := .venv/bin
 
-.PHONY: demo test faults unit lint types seeds controls alarms lock test-vllm bench-eval extractions recipes-table gpu-check bench-gpu rehearse
+.PHONY: demo test faults unit lint types seeds controls alarms lock test-vllm bench-eval extractions recipes-table gpu-check bench-gpu rehearse memory
 
 demo: .venv/installed
 	$(BIN)/python train.py recipes/tiny.yaml $(SET)
@@ -53,6 +53,10 @@ bench-gpu:
 # The code for a card, on a machine without one: the GPU stack as locked, but for vLLM's CPU build of the same version. About 10 GB.
 rehearse: .venv-rehearsal/installed
 	.venv-rehearsal/bin/python -m pytest tests/rehearsal
+
+# There too: what the largest step of each recipe takes, counted tensor by tensor, in docs/memory.md. About 10 minutes.
+memory: .venv-rehearsal/installed
+	.venv-rehearsal/bin/python -m bench.memory
 
 .venv-rehearsal/installed: requirements.txt
 	$(PYTHON) -m venv .venv-rehearsal

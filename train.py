@@ -141,7 +141,7 @@ def run_phases(
     with run.phase("GRPO"), display.phase("GRPO", recipe.grpo.max_steps, begun=done) as tick:
         keeper = Keeper(recipe, run, policy, journal, facts, kept=done)
         callbacks = [
-            TryWorstCase(recipe, display),
+            TryWorstCase(recipe, display, run.folder),
             SkipUseless(journal.history),
             EvaluateDev(policy, dev, recipe.eval.every_steps, run, journal),
             RecordGrpo(journal, tick),

@@ -85,7 +85,7 @@ def onecard(job: Job) -> Any:
 
     config = build_config(job.recipe, job.folder / "checkpoints")
     policy = load_policy(job.recipe, job.weights, job.folder)
-    return build_trainer(job.recipe, config, policy, job.samples, [TryWorstCase(job.recipe, Display())])
+    return build_trainer(job.recipe, config, policy, job.samples, [TryWorstCase(job.recipe, Display(), job.folder)])
 
 
 def notebook(job: Job) -> Any:

@@ -1,6 +1,7 @@
 """The model that is trained and asked. The only place that imports unsloth; import this before torch's other users."""
 
 import hashlib
+import inspect
 import logging
 import os
 from collections.abc import Collection, Iterator
@@ -43,6 +44,7 @@ from onecard.weights import identity, make_readable, write_base
 transformers.utils.logging.disable_progress_bar()  # one progress display is enough: ours
 
 OUT_OF_MEMORY = ("out of memory", "no available memory", "free memory on device")  # torch and Unsloth, vLLM, vLLM
+RETURNS_HIDDEN_STATES = "__UNSLOTH_SUPPORTS_RETURN_HIDDEN_STATES__"  # Unsloth's own mark of such a forward
 PROMPTS_PER_CALL = 256  # to vLLM: between calls the progress display moves on, and finished rows are kept
 
 
@@ -141,9 +143,9 @@ def load_model(recipe: Recipe, weights: str, **options: Any) -> tuple[Any, Any]:
 
 
 @contextmanager
-def redirect_output(file: Path) -> Iterator[None]:
-    """Unsloth and vLLM print a hundred lines and bars while they load a model: they are there for whom they help."""
-    with file.open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+def redirect_output(folder: Path) -> Iterator[None]:
+    """Unsloth and vLLM print a hundred lines and bars while they load a model, and some in the first step: loading.log has them."""
+    with (folder / "loading.log").open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
         yield
 
 
@@ -183,7 +185,7 @@ def load_policy(recipe: Recipe, weights: str, folder: Path) -> Policy:
     # Else Unsloth takes 8 to 16 at a time on a small card, however many the cache holds. The cache's share it decides by itself.
     at_once = max(32, min(64, recipe.grpo.completions_per_step))
     vllm = {"max_lora_rank": recipe.lora.rank, "max_num_seqs": at_once} if recipe.model.fast_inference else {}
-    with redirect_output(folder / "loading.log"), explain_out_of_memory(recipe):
+    with redirect_output(folder), explain_out_of_memory(recipe):
         model, tokenizer = load_model(
             recipe,
             weights,
@@ -207,10 +209,20 @@ def load_policy(recipe: Recipe, weights: str, folder: Path) -> Policy:
             use_gradient_checkpointing="unsloth" if recipe.grpo.gradient_checkpointing else False,
             random_state=recipe.seed,
         )
+    mark_forward(model.get_base_model())
     tokenizer.padding_side = "left"
     policy = Policy(model, tokenizer, weights, longest(model, recipe), folder / "live-adapter" if engine else None)
     policy.rest()  # a warm-up needs the memory too
     return policy
+
+
+def mark_forward(model: Any) -> None:
+    """Tells Unsloth's trainer that its own forward returns the last hidden states when asked, as it does in Llama and Qwen.
+
+    Unmarked (2026.10.9), the trainer asks for those of all layers and uses the last: docs/memory.md has what that takes.
+    """
+    if "UNSLOTH_RETURN_HIDDEN_STATES" in inspect.unwrap(type(model).forward).__code__.co_consts:
+        setattr(model, RETURNS_HIDDEN_STATES, True)
 
 
 def load_full_model(recipe: Recipe, weights: str) -> Policy:

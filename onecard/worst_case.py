@@ -1,5 +1,6 @@
 """Tries the largest step that a recipe admits before the first one, so that memory runs out in the first minute or not at all."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -7,6 +8,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from onecard.card.memory import how_to_save
 from onecard.display import Display
+from onecard.policy import redirect_output
 from onecard.recipe import Recipe
 from onecard.types import UserError
 
@@ -20,8 +22,8 @@ class TryWorstCase(TrainerCallback):
 
     trainer: "ResumableTrainer"  # set by build_trainer
 
-    def __init__(self, recipe: Recipe, display: Display) -> None:
-        self.recipe, self.display = recipe, display
+    def __init__(self, recipe: Recipe, display: Display, folder: Path) -> None:
+        self.recipe, self.display, self.folder = recipe, display, folder
         self.tried = False
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -32,7 +34,7 @@ class TryWorstCase(TrainerCallback):
         device = self.trainer.model.device
         self.trainer.step_time.tell_card("training")
         try:
-            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            with redirect_output(self.folder), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                 # For the KL term's reference, to compare with vLLM's own, and where completions serve several steps.
                 if self.trainer.beta or self.trainer.use_vllm or self.trainer.num_iterations > 1:
                     score(self.trainer, largest_batch(self.recipe, self.trainer, self.recipe.grpo.completions_per_step))
@@ -72,7 +74,7 @@ def largest_batch(recipe: Recipe, trainer: "ResumableTrainer", rows: int) -> dic
     """What TRL makes of a generation: `rows` prompts and completions as long as the recipe allows, and nothing to learn from."""
     device = trainer.model.device
     prompt, completion = recipe.data.max_prompt_length, recipe.grpo.max_completion_length
-    token = trainer.processing_class.eos_token_id
+    token = 1 if trainer.processing_class.pad_token_id == 0 else 0  # any but padding, which Unsloth leaves out
     batch = {
         "prompt_ids": torch.full((rows, prompt), token, device=device),
         "prompt_mask": torch.ones((rows, prompt), dtype=torch.long, device=device),

@@ -5,6 +5,9 @@ import re
 import pytest
 from conftest import ROOT
 
+from onecard.card.gpu import GIB
+from onecard.card.memory import plan_memory
+from onecard.card.models import stored_shape
 from onecard.recipe_file import load_recipe
 
 pytestmark = pytest.mark.unit
@@ -29,6 +32,18 @@ def test_the_accuracies_of_the_readme_are_those_of_the_bench() -> None:
     for run, benchmark, _, before, after, difference, *_ in rows("docs/demo-controls.md")[2:]:
         if benchmark == "tiny":
             assert shown[run, benchmark] == [f"{before} %", f"{after} %", difference]
+
+
+def test_the_memory_in_the_documents_is_what_was_counted_and_planned() -> None:
+    (sizes,) = ([float(size) for size in row[2:]] for row in rows("docs/memory.md") if row[0] == "gsm8k-qwen3-4b")
+    ours, unsloth = max(sizes[1:3]), max(sizes[3:])
+    assert f"{ours:.1f} GiB of activations in place of {unsloth:.1f}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    published = (ROOT / "docs/gpu.md").read_text(encoding="utf-8")
+    for name, told in (("1.5b", "gsm8k-qwen2.5-1.5b: {:.1f} GiB"), ("3b", ": {:.1f} and "), ("7b", " and {:.1f} GiB")):
+        recipe = load_recipe(ROOT / f"recipes/gsm8k-qwen2.5-{name}.yaml")
+        shape = stored_shape(recipe.model.name)
+        assert shape
+        assert told.format(plan_memory(recipe, shape).peak / GIB) in published
 
 
 def test_the_readme_lists_every_recipe_for_a_card_by_its_card() -> None:

@@ -19,11 +19,15 @@ FITS, TIGHT = 0.85, 0.97  # shares of what is left
 
 # Assumed; to be corrected by what runs measure.
 CONTEXT = 0.6 * GIB  # the CUDA context of one process with its libraries
-CUDA_GRAPHS = 0.5 * GIB  # what vLLM captures, and its own workspace
+CUDA_GRAPHS = 0.5 * GIB  # what vLLM captures, and its own workspace; its sleep does not free them
+LOST = 0.15  # of the activations: what the allocator cannot use between tensors
+# Counted in the code that a card runs: docs/memory.md.
 NF4_BYTES = 0.516  # a weight: 4 bits, 8 bits a block of 64 for its scale, 32 bits for 256 of those (QLoRA, Dettmers et al. 2023)
-LAYER_COPIES = 14  # tensors of hidden size that one block keeps for its backward pass, their gradients counted
-MLP_COPIES = 6  # the same of the MLP's inner size
-LOGIT_COPIES = 3  # logits, their log-softmax and gradient, in 32 bit; Unsloth makes them for one completion at a time
+# Tensors in 16 bit of one block, by what they are as wide as: those at the worst moment of its backward pass, and those that it keeps until
+# then where nothing is computed again.
+AT_ONCE = {"hidden": 8, "mlp": 3, "queries": 4, "keys": 4}
+KEPT = {"hidden": 7, "mlp": 2, "queries": 3, "keys": 3}
+HEAD_ROWS, HEAD_COLUMNS = 4096, 16384  # the largest piece of the logits, in 32 bit, that Unsloth has at once on cards up to 24 GB
 OPTIMIZER_BYTES = {"adamw_8bit": 2, "paged_adamw_8bit": 2}  # per trained parameter; every other optimizer 8: two moments in 32 bit
 
 # What unsloth_zoo 2026.10.9's load_vllm reserves for vLLM on a card of so many GiB or more, of what is free, whatever it is asked for.
@@ -58,16 +62,14 @@ def plan_memory(recipe: "Recipe", shape: ModelShape) -> MemoryPlan:
 
     With vLLM the weights are shared with training and the cache is given back while training (Unsloth's standby), so that only
     the larger of the two phases counts. Of generation this is the least that it needs, a cache for one group of completions at full
-    length: vLLM reserves more (vllm_share). Before it trains, Unsloth scores the completions of a step, as many in one pass as it expects
-    free memory to hold; that is not counted, so that the measured peak of training may stand above this.
+    length: vLLM reserves more (vllm_share). Of training it is one micro-batch at full length; completions are scored in passes of that
+    size too, which take less.
     """
     grpo = recipe.grpo
     longest = recipe.data.max_prompt_length + grpo.max_completion_length
     trained = shape.lora_parameters(recipe.lora.rank, recipe.lora.target_modules)
     weight_bytes = NF4_BYTES if recipe.model.load_in_4bit else 2.0
     tokens = grpo.per_device_train_batch_size * longest
-    widest = max(inputs * outputs for inputs, outputs in shape.linears.values())
-    block = tokens * 2 * (LAYER_COPIES * shape.hidden_size + MLP_COPIES * shape.intermediate_size)
     at_once = grpo.num_generations if recipe.model.fast_inference else grpo.completions_per_step
     always = {
         "CUDA context": CONTEXT,
@@ -75,15 +77,19 @@ def plan_memory(recipe: "Recipe", shape: ModelShape) -> MemoryPlan:
         "LoRA and its gradients": trained * 8,
         "optimizer": trained * OPTIMIZER_BYTES.get(grpo.optim, 8),
     }
-    generation = {"KV cache": float(at_once * longest * shape.cache_per_token * 2), "sampling": float(at_once * shape.vocab_size * 8)}
     if recipe.model.fast_inference:
-        generation["CUDA graphs"] = CUDA_GRAPHS
-        generation["vLLM's copy of the LoRA"] = trained * 2
-    training = {
-        "logits": float(grpo.max_completion_length * shape.vocab_size * 4 * LOGIT_COPIES),
-        "activations": float(block if grpo.gradient_checkpointing else block * shape.num_hidden_layers),
-        "one layer in 16 bit": float(widest * 2 if recipe.model.load_in_4bit else 0),
-    }
+        always |= {"vLLM's CUDA graphs": CUDA_GRAPHS, "vLLM's copy of the LoRA": trained * 2}
+    generation = {"KV cache": float(at_once * longest * shape.cache_per_token * 2), "sampling": float(at_once * shape.vocab_size * 8)}
+
+    widths = shape.widths
+    block = tokens * 2 * sum(count * widths[kind] for kind, count in AT_ONCE.items())
+    if recipe.model.load_in_4bit:
+        block += 2 * 2 * max(inputs * outputs for inputs, outputs in shape.linears.values())  # one layer in 16 bit, forward and backward
+    if not grpo.gradient_checkpointing:
+        block += tokens * 2 * sum(count * widths[kind] for kind, count in KEPT.items()) * (shape.num_hidden_layers - 1)
+    head = min(tokens, HEAD_ROWS) * min(shape.vocab_size, HEAD_COLUMNS) * 4
+    activations = float(max(block, head))
+    training = {"activations": activations, "lost between tensors": LOST * activations}
     return MemoryPlan(always, generation, training)
 
 

@@ -27,8 +27,7 @@ class ModelShape:
     @cached_property
     def linears(self) -> dict[str, tuple[int, int]]:
         """Inputs and outputs of each linear layer of one block, by the name that LoRA targets."""
-        queries, keys = self.num_attention_heads * self.head_dim, self.num_key_value_heads * self.head_dim
-        hidden, inner = self.hidden_size, self.intermediate_size
+        hidden, inner, queries, keys = self.widths.values()
         return {
             "q_proj": (hidden, queries),
             "k_proj": (hidden, keys),
@@ -38,6 +37,12 @@ class ModelShape:
             "up_proj": (hidden, inner),
             "down_proj": (inner, hidden),
         }
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """How many numbers a token has, by what they are."""
+        queries, keys = self.num_attention_heads * self.head_dim, self.num_key_value_heads * self.head_dim
+        return {"hidden": self.hidden_size, "mlp": self.intermediate_size, "queries": queries, "keys": keys}
 
     @property
     def linear_parameters(self) -> int:

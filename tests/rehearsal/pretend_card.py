@@ -5,7 +5,8 @@
 What is real, in the locked versions: Unsloth's CUDA models with their Triton kernels (run by Triton's interpreter), its generated
 GRPOTrainer, vLLM's engine inside the process (its CPU build), 4-bit weights that both share, the adapter handed over in memory,
 bitsandbytes' optimizer. What is pretended: the answers of CUDA's driver. The card is one of compute capability 7.5, without bf16, because
-Triton's interpreter knows no bf16. What is not there: CUDA graphs, the allocator of vLLM's sleep, memory, speed.
+Triton's interpreter knows no bf16; with PRETENDED_BF16=1 it is one of 8.6, for bench/memory.py, whose kernels do nothing. What is not
+there: CUDA graphs, the allocator of vLLM's sleep, memory, speed.
 """
 
 import importlib.metadata
@@ -22,6 +23,7 @@ os.environ |= {
     "UNSLOTH_ALLOW_CPU": "1",  # Unsloth's own: take the CUDA branches without a card
     "TRITON_INTERPRET": "1",
     "TORCHDYNAMO_DISABLE": "1",
+    "UNSLOTH_BLOCK_COMPILE": "0",  # it expects a compiler that compiles, and takes its absence for a fault of the model
     "VLLM_USE_AOT_COMPILE": "0",
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -43,7 +45,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 GIB = 2**30
-CAPABILITY = (7, 5)
+CAPABILITY = (8, 6) if os.environ.get("PRETENDED_BF16") else (7, 5)
 
 
 class Nothing:
@@ -70,7 +72,7 @@ answers = {
     "mem_get_info": (7 * GIB, 8 * GIB),
     "current_device": 0,
     "device_count": 1,
-    "is_bf16_supported": False,
+    "is_bf16_supported": CAPABILITY >= (8, 0),
     "is_current_stream_capturing": False,
     "memory_reserved": 0,
     "max_memory_reserved": 0,
@@ -105,6 +107,7 @@ class OnCpu(TorchFunctionMode):  # type: ignore[misc]
         kwargs = dict(kwargs or {})
         if "device" in kwargs:
             kwargs["device"] = "cpu" if isinstance(kwargs["device"], int) else on_cpu(kwargs["device"])
+        kwargs.pop("pin_memory", None)  # the driver's memory
         return func(*args, **kwargs)
 
 
