@@ -14,13 +14,14 @@ import sys
 from typing import Any
 
 from eval.target import check_adapter
-from eval.task import Task, check_unseen, digest, recipe_task
+from eval.task import Task, digest
 from onecard.card.gpu import check_card, find_cards
 from onecard.card.use import watch_card
 from onecard.checkpoint import ADAPTER, Checkpoint
 from onecard.cli import RUNS, run_command
 from onecard.data.hub import check_available, check_code
-from onecard.data.samples import drop_long_prompts, load_samples
+from onecard.data.problems import Problems, load_problems
+from onecard.data.samples import drop_long_prompts
 from onecard.display import Display
 from onecard.packages import check_vllm
 from onecard.plan import fit_text, plan_text
@@ -29,7 +30,7 @@ from onecard.recipe_file import load_recipe
 from onecard.resume import facts_of, resume_run
 from onecard.runs import Run, open_run
 from onecard.stopping import Stopping
-from onecard.types import Sample, UserError
+from onecard.types import EvalResult, UserError
 from rewards.custom import check_functions
 
 
@@ -65,11 +66,8 @@ def train(recipe: Recipe, args: argparse.Namespace, display: Display) -> None:
     if not recipe.model.made_here:
         check_available(recipe.model.name, "model", key="model.name")
         check_code(recipe.model.name, recipe.model.trust_remote_code)
-    samples = load_samples(recipe.data.source, "train", recipe.data.train_problems)
-    tasks = [recipe_task(recipe, benchmark, recipe.eval.limit) for benchmark in recipe.eval.benchmarks]
-    dev = recipe_task(recipe, recipe.dev_benchmark, recipe.eval.dev_problems) if recipe.eval.every_steps else None
-    check_unseen(samples, [*tasks, *([dev] if dev else [])])
-    facts = facts_of(recipe, digest(tuple(samples)))
+    problems = load_problems(recipe)
+    facts = facts_of(recipe, digest(problems.train))
     if args.resume or args.resume_anyway:
         run, checkpoint = resume_run(recipe, RUNS, args.name, facts, args.resume_anyway, display.say)
         where = f"after step {checkpoint.step}" if checkpoint else "from the start of GRPO: no step was kept"
@@ -77,25 +75,18 @@ def train(recipe: Recipe, args: argparse.Namespace, display: Display) -> None:
     else:
         run, checkpoint = open_run(recipe, RUNS, args.name), None
     try:
-        run_phases(recipe, samples, tasks, dev, run, checkpoint, facts, display)
+        run_phases(recipe, problems, run, checkpoint, facts, display)
     except UserError:
         run.discard()
         raise
 
 
 def run_phases(
-    recipe: Recipe,
-    samples: list[Sample],
-    tasks: list[Task],
-    dev: Task | None,
-    run: Run,
-    checkpoint: Checkpoint | None,
-    facts: dict[str, Any],
-    display: Display,
+    recipe: Recipe, problems: Problems, run: Run, checkpoint: Checkpoint | None, facts: dict[str, Any], display: Display
 ) -> None:
     stopping = Stopping(display)
     card = watch_card()  # before anything of ours is on it
-    display.say(f"{recipe.name}: {len(samples):,} training problems; everything goes to {run.folder}/")
+    display.say(f"{recipe.name}: {len(problems.train):,} training problems; everything goes to {run.folder}/")
     display.say("importing Unsloth, TRL and torch, about 10 seconds")  # only once the input is known to be good
     with run.phase("import"):
         from onecard.policy import load_policy, load_tokenizer  # isort: skip  (unsloth, which must come before all others)
@@ -117,25 +108,27 @@ def run_phases(
     journal = Journal(run, checkpoint.step if checkpoint else None)
     with run.phase("model and warm-up"):
         folder = run.folder / "random-model"
-        weights = build_random_model(recipe, samples, folder) if recipe.model.made_here else recipe.model.name
+        weights = build_random_model(recipe, problems.train, folder) if recipe.model.made_here else recipe.model.name
         tokenizer = load_tokenizer(weights, recipe.model.trust_remote_code)
         check_rewards(recipe, tokenizer)
-        usable = drop_long_prompts(samples, recipe, tokenizer)
-        if too_long := len(samples) - len(usable):
+        usable = drop_long_prompts(problems.train, recipe, tokenizer)
+        if too_long := len(problems.train) - len(usable):
             display.say(f"{too_long:,} prompts longer than {recipe.data.max_prompt_length} tokens are left out of training")
         display.say(f"loading {weights}; what Unsloth and vLLM print meanwhile goes to {run.folder}/loading.log")
         policy = warm_up(recipe, weights, usable, run, display) if recipe.warmup else load_policy(recipe, weights, run.folder)
         if checkpoint:
             check_adapter(checkpoint.folder / ADAPTER, policy.base)
 
+    def ask(task: Task, when: str) -> EvalResult:
+        return evaluate(policy, task, run.evaluation(task.benchmark, when), display, f"{task.benchmark} {when}")
+
     with run.phase("pilot"):
         run_pilot(recipe, policy, usable, run, display)
 
     with run.phase("evaluation before"):
-        before = [evaluate(policy, task, run.evaluation(task.benchmark, "before"), display, f"{task.benchmark} before") for task in tasks]
+        before = [ask(task, "before") for task in problems.benchmarks]
         if checkpoint is None:
-            start = [evaluate(policy, dev, run.evaluation(dev.benchmark, "step-0"), display, f"{dev.benchmark} before")] if dev else []
-            journal.evaluation(0, [*before, *start])
+            journal.evaluation(0, [*before, *([ask(problems.dev, "step-0")] if problems.dev else [])])
 
     done = checkpoint.step if checkpoint else 0
     with run.phase("GRPO"), display.phase("GRPO", recipe.grpo.max_steps, begun=done) as tick:
@@ -143,7 +136,7 @@ def run_phases(
         callbacks = [
             TryWorstCase(recipe, display, run.folder),
             SkipUseless(journal.history),
-            EvaluateDev(policy, dev, recipe.eval.every_steps, run, journal),
+            EvaluateDev(policy, problems.dev, recipe.eval.every_steps, run, journal),
             RecordGrpo(journal, tick),
             WatchHealth(recipe.health, run, journal, display),
             keeper,
@@ -158,10 +151,11 @@ def run_phases(
         policy.save(run.adapter)
 
     with run.phase("evaluation after"):
-        after = [evaluate(policy, task, run.evaluation(task.benchmark, "after"), display, f"{task.benchmark} after") for task in tasks]
+        after = [ask(task, "after") for task in problems.benchmarks]
         journal.evaluation(last_step, after)
 
-    write_results(run, recipe, before, after, problems_read=len(samples), problems_used=len(usable), best_on_dev=keeper.best(), card=card)
+    used = {"problems_read": len(problems.train), "problems_used": len(usable)}
+    write_results(run, recipe, before, after, **used, best_on_dev=keeper.best(), card=card)
     write_report(run.folder)
     display.console.print(summary(run.folder), soft_wrap=True)
 

@@ -4,16 +4,13 @@ import hashlib
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eval.benchmarks import BENCHMARKS, load_benchmark, load_exemplars
 from onecard.data.prompts import prompt_for, render
 from onecard.data.samples import Source
 from onecard.types import FOLDER_NAME, Sample, Sampling, UserError
 from rewards.answer import AnswerFormat
-
-if TYPE_CHECKING:
-    from onecard.recipe import Recipe
 
 FEW_SHOT_STOP = ("Question:", "</s>", "<|im_end|>")  # lm-evaluation-harness's gsm8k task: generation_kwargs.until
 
@@ -80,26 +77,3 @@ def load_task(
     if shots:
         return Task(name, version, asked, None, tuple(load_exemplars(benchmark, own, shots, root)), "hash", sampling)
     return Task(name, version, asked, system_prompt, (), answer_format, sampling)
-
-
-def check_unseen(samples: list[Sample], tasks: list[Task]) -> None:
-    """Raise UserError, with row numbers, where a problem to be evaluated is among the training samples."""
-    trained = {sample.question.strip(): sample.id for sample in samples}
-    for task in tasks:
-        seen = [(problem.id, trained[problem.question.strip()]) for problem in task.problems if problem.question.strip() in trained]
-        if seen:
-            rows = ", ".join(f"{there} (training row {here})" for there, here in seen[:5])
-            raise UserError(f"eval.benchmarks: {len(seen):,} problems of {task.benchmark} are in the training data: rows {rows}")
-
-
-def recipe_task(recipe: "Recipe", benchmark: str, limit: int | None) -> Task:
-    """A benchmark as a recipe's run is asked it, before, during and after training: zero-shot and greedy."""
-    sampling = Sampling(recipe.eval.max_completion_length, recipe.eval.batch_size)
-    return load_task(
-        benchmark,
-        recipe.data.source,
-        sampling,
-        system_prompt=recipe.data.system_prompt,
-        answer_format=recipe.answer_format,
-        limit=limit,
-    )

@@ -1,6 +1,7 @@
 """Random-weight models and their tokenizer, built on the spot: every part of the pipeline runs, nothing is downloaded."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def with_fillers(bpe: Any, size: int) -> Any:
     return Tokenizer.from_str(json.dumps(content))
 
 
-def build_random_model(recipe: Recipe, samples: list[Sample], folder: Path) -> str:
+def build_random_model(recipe: Recipe, samples: Sequence[Sample], folder: Path) -> str:
     """Write a random-weight model and a byte-level BPE tokenizer to `folder`, unless it is there; return its path.
 
     `tiny` is a Qwen3 of 0.35 to 0.45 M parameters; any other name is one of model_facts.json and has its shape.

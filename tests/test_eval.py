@@ -13,7 +13,8 @@ from conftest import item
 from eval.benchmarks import BENCHMARKS, flexible, load_benchmark, same_answer, strict
 from eval.results import compare, scores
 from eval.stats import majority, mean_interval, newcombe_interval, paired_difference, pass_at
-from eval.task import Task, check_unseen, load_task
+from eval.task import Task, load_task
+from onecard.data.problems import check_unseen
 from onecard.data.samples import Source, read_rows
 from onecard.types import EvalResult, Sample, Sampling, UserError, Verdict
 
@@ -243,8 +244,8 @@ def test_problems_that_were_trained_on_are_refused_with_their_rows() -> None:
     task = tiny_task()
     samples = [Sample("7", f" {task.problems[1].question}\n", "1"), Sample("8", "something else", "2")]
     with pytest.raises(UserError, match=r"1 problems of tiny are in the training data: rows 2 \(training row 7\)"):
-        check_unseen(samples, [task])
-    check_unseen(samples[1:], [task])
+        check_unseen(samples, task)
+    check_unseen(samples[1:], task)
 
 
 def test_svamp_that_is_none_is_told(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ def test_no_module_is_written_import_eval() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["onecard.types", "onecard.recipe", "onecard.plan", "onecard.grpo", "onecard.data.samples", "onecard.runs", "onecard.display",
+    ["onecard.types", "onecard.recipe", "onecard.plan", "onecard.grpo", "onecard.data.samples", "onecard.data.problems",
+     "onecard.runs", "onecard.display",
      "rewards", "rewards.answer", "rewards.format", "eval.benchmarks", "eval.task", "eval.target", "eval.record",
      "eval.results", "eval.show", "eval.steps", "eval.__main__",
      "onecard.card.memory", "onecard.card.models", "onecard.card.pace", "onecard.card.gpu",

@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,7 +103,7 @@ def read_row(row: Any, where: str, number: int) -> Sample:
     return Sample(str(row.get("id", number)), row["question"], gold.strip().replace(",", ""), CALCULATOR.sub("", solution).strip())
 
 
-def drop_long_prompts(samples: list[Sample], recipe: "Recipe", tokenizer: Any) -> list[Sample]:
+def drop_long_prompts(samples: Sequence[Sample], recipe: "Recipe", tokenizer: Any) -> list[Sample]:
     """The samples whose rendered prompt has at most data.max_prompt_length tokens: TRL itself never shortens a prompt."""
     ids = tokenize(tokenizer, [render(tokenizer, prompt_for(sample, recipe.data.system_prompt)) for sample in samples])
     usable = [s for s, tokens in zip(samples, ids, strict=True) if len(tokens) <= recipe.data.max_prompt_length]
