@@ -34,7 +34,7 @@ VARIANTS = ((), ("grpo.gradient_checkpointing=false",), ("model.load_in_4bit=fal
 
 
 def main() -> int:
-    if len(sys.argv) > 1:  # a process of its own for each
+    if len(sys.argv) > 1:  # sizes_of's
         print(json.dumps(count(Path(sys.argv[1]), sys.argv[2:])))
         return 0
     return run_command(write_table, again="")
@@ -46,21 +46,21 @@ def write_table() -> None:
         if not load_recipe(file).card_gb:
             continue
         for settings in VARIANTS if file.stem == "gsm8k-qwen2.5-1.5b" else VARIANTS[:1]:
-            rows.append(counted(file, settings))
+            sizes = sizes_of(file, settings)
+            cells = [" ".join([file.stem, *settings]), f"{sizes['card_gb']} GB", *(f"{sizes[size] / GIB:.2f}" for size in SIZES)]
+            rows.append(f"| {' | '.join(cells)} |")
             print(rows[-1], flush=True)
     used = ", ".join(f"{name} {version}" for name, version in versions("unsloth", "unsloth_zoo", "trl", "torch").items())
     write_atomic(ROOT / "docs/memory.md", TABLE.format(rows="\n".join(rows), used=used))
 
 
-def counted(file: Path, settings: tuple[str, ...]) -> str:
-    """A row of the table. Raises RunFailed with what the process printed last."""
+def sizes_of(file: Path, settings: tuple[str, ...] = ()) -> dict[str, int]:
+    """What count() finds, in a process of its own. Raises RunFailed with what that printed last."""
     command = [sys.executable, str(ROOT / "tests/rehearsal/pretend_card.py"), str(Path(__file__)), str(file), *settings]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PRETENDED_BF16": "1"}, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RunFailed(f"{file.name}: {done.stderr[-2000:]}")
-    sizes = json.loads(done.stdout.splitlines()[-1])
-    name = " ".join([file.stem, *settings])
-    return f"| {name} | {sizes['card_gb']} GB | " + " | ".join(f"{sizes[key] / GIB:.2f}" for key in SIZES) + " |"
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
 SIZES = ("planned", "step", "scoring", "step_unsloth", "scoring_unsloth")
@@ -78,14 +78,14 @@ have free.
 Why the last two are larger: Unsloth's trainer has the model return the hidden states of all layers and uses the last, since Unsloth's own
 forward is not marked as one that returns the last alone; and it scores as many completions in one pass as its formula expects the free
 memory to hold, which counts hidden states and logits but not what the MLP takes. onecard/policy.py marks the forward, and
-onecard/grpo.py has scoring go in passes of the size of a micro-batch.
+onecard/trainer.py has scoring go in passes of the size of a micro-batch.
 
 Counted are tensors, while nothing of size is computed (bench/tensor_bytes.py), in the code that a card runs, but for torch.compile.
 What the allocator loses between tensors, and CUDA's workspaces, come on top. No card has been seen (docs/gpu.md).
 """
 
 
-def count(file: Path, settings: list[str]) -> dict[str, Any]:
+def count(file: Path, settings: list[str]) -> dict[str, int]:
     """The sizes of one recipe, in bytes. To be run by pretend_card.py."""
     import torch
 
@@ -112,7 +112,7 @@ def count(file: Path, settings: list[str]) -> dict[str, Any]:
         step_unsloth, scoring_unsloth = largest_step(recipe, trainer, memory)
     return {
         "card_gb": asked.card_gb,
-        "planned": plan.training["activations"],
+        "planned": int(plan.training["activations"]),
         "step": step,
         "scoring": scoring,
         "step_unsloth": step_unsloth,

@@ -73,9 +73,6 @@ def grpo_settings(recipe: "Recipe", folder: Path, cuda: bool, bf16: bool = False
             "adam_beta2": 0.999,
             "adam_epsilon": 1e-8,
         }
-        # Unsloth's: how many passes score the completions of a step. As many at once as are trained at once; left to itself it takes as
-        # many as it expects the free memory to hold, and does not count what the MLP takes (docs/memory.md).
-        | ({"unsloth_grpo_mini_batch": grpo.gradient_accumulation_steps} if cuda else {})
         | grpo.extra
     )
 

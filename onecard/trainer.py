@@ -31,11 +31,16 @@ def build_config(recipe: Recipe, folder: Path) -> GRPOConfig:
         for name, value in recipe.grpo.extra.items():
             TypeAdapter(types[name]).validate_python(value)
         cuda = torch.cuda.is_available()
-        return GRPOConfig(**grpo_settings(recipe, folder, cuda, bf16=cuda and torch.cuda.is_bf16_supported()))
+        config = GRPOConfig(**grpo_settings(recipe, folder, cuda, bf16=cuda and torch.cuda.is_bf16_supported()))
     except ValidationError as error:
         raise UserError(f"grpo.extra.{name}: {error.errors()[0]['msg']}, got {value!r}") from None
     except (TypeError, ValueError) as error:
         raise UserError(f"grpo: TRL refuses these settings: {error}") from None
+    if hasattr(config, "unsloth_grpo_mini_batch"):
+        # In how many passes Unsloth scores what was generated: as much at once as is trained at once. Left to itself it takes as much as it
+        # expects the free memory to hold, and does not count what the MLP takes (docs/memory.md).
+        config.unsloth_grpo_mini_batch = config.steps_per_generation
+    return config
 
 
 class ResumableTrainer(GRPOTrainer):

@@ -24,6 +24,7 @@ os.environ |= {
     "TRITON_INTERPRET": "1",
     "TORCHDYNAMO_DISABLE": "1",
     "UNSLOTH_BLOCK_COMPILE": "0",  # it expects a compiler that compiles, and takes its absence for a fault of the model
+    "UNSLOTH_GRPO_PREFIX_GROUPER": "0",  # without vLLM it would share prompts through FlexAttention, which has no backward pass on a CPU
     "VLLM_USE_AOT_COMPILE": "0",
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",

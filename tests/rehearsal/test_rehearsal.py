@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, agreement, completions, run_eval, run_train
 
+from bench.memory import sizes_of
 from onecard.card.gpu import GIB
 from onecard.card.memory import vllm_share
 from onecard.disk import read_jsonl
@@ -181,6 +182,13 @@ callbacks.SkipUseless.on_pre_optimizer_step = told
     assert process.returncode == 0, printed
     assert printed.count("asleep True") == 4
     assert "asleep False" not in printed
+
+
+def test_the_largest_step_takes_what_is_planned_and_less_than_by_unsloth_s_defaults() -> None:
+    sizes = sizes_of(ROOT / "recipes/gsm8k-qwen2.5-0.5b.yaml")
+    assert sizes["scoring"] <= sizes["step"] <= 1.1 * sizes["planned"] <= 1.25 * sizes["step"]
+    assert sizes["step_unsloth"] > 1.3 * sizes["step"]
+    assert sizes["scoring_unsloth"] > 2 * sizes["scoring"]
 
 
 @pytest.mark.parametrize(
