@@ -68,8 +68,8 @@ TABLE = """# What the largest step takes, counted without a card
 
 Made by `make memory` ({used}). GiB beyond weights, adapter and optimizer, of the recipe's largest step: prompts and completions of
 full length. The plan is what `train.py RECIPE --plan` calls activations. *Step*: one micro-batch forward and backward. *Scoring*: the
-log-probabilities of all completions of a step, before it. *As Unsloth has it*: by its own defaults, with the memory that the card would
-have free.
+log-probabilities of all completions of a step, before it. *As Unsloth has it*: by its own defaults; how many completions it scores at once
+it fits to the memory that is free, here what the plan leaves of the recipe's card.
 
 | recipe | card | plan | step | scoring | step as Unsloth has it | scoring as Unsloth has it |
 |---|---|---|---|---|---|---|
@@ -78,10 +78,11 @@ have free.
 Why the last two are larger: Unsloth's trainer has the model return the hidden states of all layers and uses the last, since Unsloth's own
 forward is not marked as one that returns the last alone; and it scores as many completions in one pass as its formula expects the free
 memory to hold, which counts hidden states and logits but not what the MLP takes. onecard/policy.py marks the forward, and
-onecard/trainer.py has scoring go in passes of the size of a micro-batch.
+onecard/trainer.py has as many completions scored at once as are trained at once.
 
-Counted are tensors, while nothing of size is computed (bench/tensor_bytes.py), in the code that a card runs, but for torch.compile.
-What the allocator loses between tensors, and CUDA's workspaces, come on top. No card has been seen (docs/gpu.md).
+Counted are tensors, while nothing of size is computed (bench/tensor_bytes.py), in the code that a card of compute capability 8.0 or newer
+runs, but for torch.compile; older ones hold keys and values as wide as queries. What the allocator loses between tensors, and CUDA's
+workspaces, come on top. No card has been seen (docs/gpu.md).
 """
 
 
@@ -194,23 +195,31 @@ def compute_nothing(memory: Any) -> None:
 
 
 def largest_step(recipe: Recipe, trainer: Any, memory: Any) -> tuple[int, int]:
-    """The peaks of one micro-batch forward and backward, and of scoring all completions of a step."""
-    from onecard.worst_case import largest_batch, score
+    """The peaks of one micro-batch forward and backward, and of scoring all completions of a step, as in a step after the first."""
+    import torch
+
+    from onecard.worst_case import largest_batch
+
+    def step() -> None:
+        trainer.accelerator.backward(trainer.compute_loss(trainer.model, largest_batch(recipe, trainer)))
+
+    def score() -> None:
+        batch = largest_batch(recipe, trainer)
+        ids, mask = (
+            torch.cat([batch[f"prompt_{kind}"], batch[f"completion_{kind}"]], dim=1).repeat(trainer.args.steps_per_generation, 1)
+            for kind in ("ids", "mask")
+        )
+        with torch.no_grad():
+            trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, batch["completion_ids"].size(1))
 
     peaks = []
-    for work in (
-        lambda: score(trainer, largest_batch(recipe, trainer, recipe.grpo.completions_per_step)),
-        lambda: trainer.accelerator.backward(
-            trainer.compute_loss(trainer.model, largest_batch(recipe, trainer, recipe.grpo.per_device_train_batch_size))
-        ),
-    ):
+    for work in (step, score, step, score):
         trainer.model.zero_grad()
         gc.collect()
         memory.peak = memory.live
         work()
         peaks.append(memory.peak)
-    scoring, step = peaks
-    return step, scoring
+    return peaks[2], peaks[3]
 
 
 def as_unsloth_has_it(trainer: Any) -> None:
@@ -220,6 +229,7 @@ def as_unsloth_has_it(trainer: Any) -> None:
     from onecard.policy import RETURNS_HIDDEN_STATES
 
     trainer.args.unsloth_grpo_mini_batch = None
+    del trainer._get_per_token_logps_and_entropies
     delattr(trainer.model.get_base_model(), RETURNS_HIDDEN_STATES)
     rl._install_grpo_hidden_states_forward_wrapper(trainer.model)
 

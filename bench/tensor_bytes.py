@@ -20,9 +20,11 @@ class TensorBytes(TorchDispatchMode):  # type: ignore[misc]
 
     def __init__(self, elsewhere: Iterable[torch.Tensor] = ()) -> None:
         super().__init__()
-        self.elsewhere = {tensor.untyped_storage()._cdata for tensor in elsewhere}
+        self.elsewhere: set[int] = set()
         self.sizes: dict[int, int] = {}
         self.live = self.peak = 0
+        for tensor in elsewhere:
+            self.leave_out(tensor)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -34,6 +36,9 @@ class TensorBytes(TorchDispatchMode):  # type: ignore[misc]
         if func.is_view or not any(is_large(value) for value in tree_leaves((args, kwargs))) or runs_anyway(func):
             result = func(*args, **kwargs)
         elif written:  # in place
+            for tensor in written:
+                if not is_large(tensor):
+                    tensor.zero_()
             result = written[0] if len(func._schema.returns) == 1 else tuple(written) if func._schema.returns else None
         else:
             result = unwritten(func, args, kwargs)
@@ -58,8 +63,11 @@ class TensorBytes(TorchDispatchMode):  # type: ignore[misc]
 
     def leave_out(self, tensor: torch.Tensor) -> None:
         """It is not on the card."""
-        key = tensor.untyped_storage()._cdata
-        self.elsewhere.add(key)
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key not in self.elsewhere:
+            self.elsewhere.add(key)
+            weakref.finalize(storage, self.elsewhere.discard, key)  # the next one may have its address
         self.gone(key)
 
 

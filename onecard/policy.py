@@ -221,7 +221,8 @@ def mark_forward(model: Any) -> None:
 
     Unmarked (2026.10.9), the trainer asks for those of all layers and uses the last: docs/memory.md has what that takes.
     """
-    if "UNSLOTH_RETURN_HIDDEN_STATES" in inspect.unwrap(type(model).forward).__code__.co_consts:
+    code = getattr(inspect.unwrap(type(model).forward), "__code__", None)
+    if code and "UNSLOTH_RETURN_HIDDEN_STATES" in code.co_consts:
         setattr(model, RETURNS_HIDDEN_STATES, True)
 
 

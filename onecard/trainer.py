@@ -1,6 +1,6 @@
 """TRL's trainers, built from a recipe. The only place that imports trl (after unsloth, which patches it)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -37,9 +37,7 @@ def build_config(recipe: Recipe, folder: Path) -> GRPOConfig:
     except (TypeError, ValueError) as error:
         raise UserError(f"grpo: TRL refuses these settings: {error}") from None
     if hasattr(config, "unsloth_grpo_mini_batch"):
-        # In how many passes Unsloth scores what was generated: as much at once as is trained at once. Left to itself it takes as much as it
-        # expects the free memory to hold, and does not count what the MLP takes (docs/memory.md).
-        config.unsloth_grpo_mini_batch = config.steps_per_generation
+        config.unsloth_grpo_mini_batch = 1  # that many passes for what it is given to score: see in_parts
     return config
 
 
@@ -117,6 +115,10 @@ def build_trainer(
         train_dataset=Dataset.from_list([{"prompt": prompt_for(s, recipe.data.system_prompt), "sample_id": s.id} for s in samples]),
         callbacks=callbacks,
     )
+    if hasattr(config, "unsloth_grpo_mini_batch"):
+        trainer._get_per_token_logps_and_entropies = in_parts(
+            trainer._get_per_token_logps_and_entropies, config.per_device_train_batch_size
+        )
     trainer.step_time = StepTime(trainer, card)
     trainer.scorer = scorer
     if config.use_vllm:
@@ -127,6 +129,23 @@ def build_trainer(
         callback.trainer = trainer  # TRL does not hand it to them
     trainer.remove_callback(PrinterCallback)  # our progress display says it better
     return trainer
+
+
+def in_parts(score: Callable[..., Any], rows: int) -> Callable[..., Any]:
+    """Unsloth's scoring of completions before a step, `rows` at a time: as many as are trained at a time, and packed as they are then.
+
+    By itself it scores as many at once as it expects the free memory to hold, and does not count what the MLP takes (docs/memory.md).
+    """
+
+    def scored(model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, *arguments: Any, **named: Any) -> Any:
+        if len(input_ids) <= rows:
+            return score(model, input_ids, attention_mask, *arguments, **named)
+        parts = zip(input_ids.split(rows), attention_mask.split(rows), strict=True)
+        found = [score(model, ids, mask, *arguments, **named)[0] for ids, mask in parts]
+        width = max(logps.size(1) for logps in found)  # each has the columns of its own longest completion, from the right
+        return torch.cat([torch.nn.functional.pad(logps, (width - logps.size(1), 0)) for logps in found]), None, None
+
+    return scored
 
 
 def build_warmup_trainer(

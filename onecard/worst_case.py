@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class TryWorstCase(TrainerCallback):
-    """What a step does with the completions it was given, with prompts and completions of full length: all of them scored, as many as
-    are trained at once forward and backward. Training goes on as if it had not been."""
+    """One micro-batch forward and backward, with prompts and completions of full length; nothing else in a step takes as much. Training
+    goes on as if it had not been."""
 
     trainer: "ResumableTrainer"  # set by build_trainer
 
@@ -32,14 +32,12 @@ class TryWorstCase(TrainerCallback):
         self.tried = True
         metrics = {mode: {name: list(values) for name, values in found.items()} for mode, found in self.trainer._metrics.items()}
         device = self.trainer.model.device
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        known = set(vars(model))
         self.trainer.step_time.tell_card("training")
         try:
             with redirect_output(self.folder), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-                # For the KL term's reference, to compare with vLLM's own, and where completions serve several steps.
-                if self.trainer.beta or self.trainer.use_vllm or self.trainer.num_iterations > 1:
-                    score(self.trainer, largest_batch(self.recipe, self.trainer, self.recipe.grpo.completions_per_step))
-                batch = largest_batch(self.recipe, self.trainer, self.recipe.grpo.per_device_train_batch_size)
-                self.trainer.accelerator.backward(self.trainer.compute_loss(self.trainer.model, batch))
+                self.trainer.accelerator.backward(self.trainer.compute_loss(self.trainer.model, largest_batch(self.recipe, self.trainer)))
         except (RuntimeError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):  # on a card, or on a CPU
                 raise UserError(self.advice()) from None
@@ -47,6 +45,10 @@ class TryWorstCase(TrainerCallback):
             self.display.say(f"the largest step could not be tried before the first: {type(error).__name__}: {error}")
         finally:
             self.trainer.model.zero_grad()
+            # Unsloth holds its packed forward against a plain one, once for each size. Of tokens that are all alike it would believe any.
+            for name in set(vars(model)) - known:
+                if name.startswith("_unsloth_"):
+                    delattr(model, name)
             for mode, found in self.trainer._metrics.items():
                 found.clear()
                 found.update(metrics[mode])
@@ -61,18 +63,9 @@ class TryWorstCase(TrainerCallback):
         )
 
 
-def score(trainer: "ResumableTrainer", batch: dict[str, torch.Tensor]) -> None:
-    """The log-probabilities that TRL asks for before it trains, in passes as large as the trainer makes them."""
-    ids, mask = (torch.cat([batch[f"prompt_{kind}"], batch[f"completion_{kind}"]], dim=1) for kind in ("ids", "mask"))
-    with torch.no_grad():
-        trainer._get_per_token_logps_and_entropies(
-            trainer.model, ids, mask, batch["completion_ids"].size(1), batch_size=trainer.args.per_device_train_batch_size
-        )
-
-
-def largest_batch(recipe: Recipe, trainer: "ResumableTrainer", rows: int) -> dict[str, torch.Tensor]:
-    """What TRL makes of a generation: `rows` prompts and completions as long as the recipe allows, and nothing to learn from."""
-    device = trainer.model.device
+def largest_batch(recipe: Recipe, trainer: "ResumableTrainer") -> dict[str, torch.Tensor]:
+    """A micro-batch as TRL makes it: prompts and completions as long as the recipe allows, and nothing to learn from."""
+    device, rows = trainer.model.device, recipe.grpo.per_device_train_batch_size
     prompt, completion = recipe.data.max_prompt_length, recipe.grpo.max_completion_length
     token = 1 if trainer.processing_class.pad_token_id == 0 else 0  # any but padding, which Unsloth leaves out
     batch = {

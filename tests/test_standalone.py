@@ -366,3 +366,29 @@ assert changed - stated <= evaluation | alike, changed - stated
 print("all stated")
 """
     assert "all stated" in with_unsloths_cuda_trainer(tmp_path, script)
+
+
+def test_completions_are_scored_as_many_at_once_as_are_trained(tmp_path: Path) -> None:
+    """Else Unsloth fits their number to the free memory by a formula that leaves the MLP out: docs/memory.md."""
+    script = """
+import inspect, torch
+from pathlib import Path
+from onecard.recipe_file import load_recipe
+from onecard.trainer import build_config, in_parts
+assert build_config(load_recipe(Path(sys.argv[2]) / "gpu-smoke.yaml"), Path(sys.argv[1])).unsloth_grpo_mini_batch == 1
+scoring = inspect.getsource(trl.GRPOTrainer._get_per_token_logps_and_entropies)
+assert "B = self.args.unsloth_grpo_mini_batch" in scoring and "batch_size = math.ceil(total_samples / B)" in scoring  # one pass for all
+assert "return logprobs.detach(), entropies, aux_loss" in scoring
+asked = []
+def score(model, ids, mask, keep):  # as wide as the completions and the longest padding before a prompt
+    asked.append(ids[:, 0].tolist())
+    return ids[:, :1].repeat(1, keep + int((mask == 0).sum(1).max())), None, None
+ids, mask = torch.arange(1, 6).unsqueeze(1).repeat(1, 6), torch.ones(5, 6)
+mask[4, :2] = 0
+logps, *others = in_parts(score, 2)(None, ids, mask, 3)
+assert asked == [[1, 2], [3, 4], [5]], asked
+assert logps.tolist() == [[0, 0, n, n, n] for n in range(1, 5)] + [[5] * 5], logps
+assert in_parts(score, 5)(None, ids, mask, 3)[0].shape == (5, 5) and asked[-1] == [1, 2, 3, 4, 5]
+print("as many")
+"""
+    assert "as many" in with_unsloths_cuda_trainer(tmp_path, script)

@@ -20,15 +20,17 @@ FITS, TIGHT = 0.85, 0.97  # shares of what is left
 # Assumed; to be corrected by what runs measure.
 CONTEXT = 0.6 * GIB  # the CUDA context of one process with its libraries
 CUDA_GRAPHS = 0.5 * GIB  # what vLLM captures, and its own workspace; its sleep does not free them
-LOST = 0.15  # of the activations: what the allocator cannot use between tensors
-# Counted in the code that a card runs: docs/memory.md.
+# In training, at least so much, or such a share of the activations: what the allocator loses, CUDA's workspaces, torch.compile.
+RESERVE, RESERVE_SHARE = 0.5 * GIB, 0.15
 NF4_BYTES = 0.516  # a weight: 4 bits, 8 bits a block of 64 for its scale, 32 bits for 256 of those (QLoRA, Dettmers et al. 2023)
+OPTIMIZER_BYTES = {"adamw_8bit": 2, "paged_adamw_8bit": 2}  # per trained parameter; every other optimizer 8: two moments in 32 bit
+
+# Counted in the code that a card runs: docs/memory.md.
 # Tensors in 16 bit of one block, by what they are as wide as: those at the worst moment of its backward pass, and those that it keeps until
 # then where nothing is computed again.
-AT_ONCE = {"hidden": 8, "mlp": 3, "queries": 4, "keys": 4}
+AT_ONCE = {"hidden": 9, "mlp": 3, "queries": 4, "keys": 4}
 KEPT = {"hidden": 7, "mlp": 2, "queries": 3, "keys": 3}
 HEAD_ROWS, HEAD_COLUMNS = 4096, 16384  # the largest piece of the logits, in 32 bit, that Unsloth has at once on cards up to 24 GB
-OPTIMIZER_BYTES = {"adamw_8bit": 2, "paged_adamw_8bit": 2}  # per trained parameter; every other optimizer 8: two moments in 32 bit
 
 # What unsloth_zoo 2026.10.9's load_vllm reserves for vLLM on a card of so many GiB or more, of what is free, whatever it is asked for.
 STANDBY, STANDBY_SHARES = 0.95, ((40, 0.925), (25, 0.9), (20, 0.825), (14, 0.8), (10, 0.775), (0, 0.75))
@@ -89,7 +91,7 @@ def plan_memory(recipe: "Recipe", shape: ModelShape) -> MemoryPlan:
         block += tokens * 2 * sum(count * widths[kind] for kind, count in KEPT.items()) * (shape.num_hidden_layers - 1)
     head = min(tokens, HEAD_ROWS) * min(shape.vocab_size, HEAD_COLUMNS) * 4
     activations = float(max(block, head))
-    training = {"activations": activations, "lost between tensors": LOST * activations}
+    training = {"activations": activations, "reserve": max(RESERVE, RESERVE_SHARE * activations)}
     return MemoryPlan(always, generation, training)
 
 
