@@ -142,7 +142,7 @@ def in_parts(score: Callable[..., Any], rows: int) -> Callable[..., Any]:
             return score(model, input_ids, attention_mask, *arguments, **named)
         parts = zip(input_ids.split(rows), attention_mask.split(rows), strict=True)
         found = [score(model, ids, mask, *arguments, **named)[0] for ids, mask in parts]
-        width = max(logps.size(1) for logps in found)  # each has the columns of its own longest completion, from the right
+        width = max(logps.size(1) for logps in found)  # a part with shorter padding before its prompts is narrower
         return torch.cat([torch.nn.functional.pad(logps, (width - logps.size(1), 0)) for logps in found]), None, None
 
     return scored
