@@ -54,7 +54,7 @@ bench-gpu:
 rehearse: .venv-rehearsal/installed
 	.venv-rehearsal/bin/python -m pytest tests/rehearsal
 
-# There too: what the largest step of each recipe takes, counted tensor by tensor, in docs/memory.md. About 10 minutes.
+# There too: what the largest step of each recipe takes, counted tensor by tensor, in docs/memory.md. About 15 minutes.
 memory: .venv-rehearsal/installed
 	.venv-rehearsal/bin/python -m bench.memory
 

@@ -114,6 +114,7 @@ def test_fit_changes_until_it_fits_and_no_more_than_needed() -> None:
     assert plan_memory(recipe(*changes, name="gsm8k-qwen3-4b"), four).verdict(7) == "fits"
     assert changes[0].startswith("grpo.per_device_train_batch_size=")  # the same learning comes first
     fitted = recipe(*changes, name="gsm8k-qwen3-4b")
+    assert fitted.grpo.num_generations == of.grpo.num_generations
     assert fitted.grpo.completions_per_step == of.grpo.completions_per_step
     assert fit(of, four, 24) == []
 
@@ -134,7 +135,7 @@ def test_the_cheapest_knob_saves() -> None:
 
 def test_the_plan_names_phases_verdicts_and_what_it_is() -> None:
     text = plan_text(recipe(name="gsm8k-qwen2.5-7b"))
-    for part in ("KV cache", "CUDA graphs", "activations", "weights", "optimizer", "CUDA context", "cheapest to save: --set"):
+    for part in ("KV cache", "CUDA graphs", "activations", "reserve", "weights", "optimizer", "CUDA context", "cheapest to save: --set"):
         assert part in text
     assert "8 GB card  does not fit" in text
     assert "24 GB card fits" in text
