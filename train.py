@@ -1,10 +1,10 @@
 """Train a reasoning model with GRPO on one GPU, and say whether it got better.
 
-    python train.py recipes/tiny.yaml                     the whole run, on a laptop
-    python train.py RECIPE --plan                         what it would do; torch is not imported, nothing is downloaded or written
-    python train.py RECIPE --fit 8GB                      what to change so that it fits a card
-    python train.py RECIPE --set grpo.max_steps=20        with one value changed
-    python train.py RECIPE --resume                       go on with a run that was interrupted
+    python train.py recipes/tiny.yaml               the whole run, on a laptop
+    python train.py RECIPE --plan                   what it would do; nothing is loaded or written
+    python train.py RECIPE --fit 8GB                what to change so that it fits a card
+    python train.py RECIPE --set grpo.max_steps=20  with one value changed
+    python train.py RECIPE --resume                 go on with a run that was interrupted
 
 The recipe is the only input; everything that a run makes is in runs/<name>/.
 """
@@ -35,14 +35,40 @@ from rewards.custom import check_functions
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe", help="a YAML file; recipes/ has the shipped ones")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the recipe; may be repeated")
-    parser.add_argument("--plan", action="store_true", help="print the resolved recipe and what it would do, then stop")
-    parser.add_argument("--fit", metavar="CARD", help="print what to change so that it fits a card of, say, 8GB, then stop")
-    parser.add_argument("--name", help="the run folder's name below runs/ (default: the recipe's name)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in that folder from its newest checkpoint")
-    parser.add_argument("--resume-anyway", action="store_true", help="the same, though harmless values of the recipe were changed")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one value of the recipe; may be repeated",
+    )
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="print the resolved recipe and what it would do, then stop",
+    )
+    parser.add_argument(
+        "--fit",
+        metavar="CARD",
+        help="print what to change so that it fits a card of, say, 8GB, then stop",
+    )
+    parser.add_argument(
+        "--name", help="the run folder's name below runs/ (default: the recipe's name)"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in that folder from its newest checkpoint",
+    )
+    parser.add_argument(
+        "--resume-anyway",
+        action="store_true",
+        help="the same, though harmless values of the recipe were changed",
+    )
     args = parser.parse_args()
     return run_command(lambda: plan_or_train(args), again="add --resume to go on")
 
@@ -69,8 +95,14 @@ def train(recipe: Recipe, args: argparse.Namespace, display: Display) -> None:
     problems = load_problems(recipe)
     facts = facts_of(recipe, digest(problems.train))
     if args.resume or args.resume_anyway:
-        run, checkpoint = resume_run(recipe, RUNS, args.name, facts, args.resume_anyway, display.say)
-        where = f"after step {checkpoint.step}" if checkpoint else "from the start of GRPO: no step was kept"
+        run, checkpoint = resume_run(
+            recipe, RUNS, args.name, facts, args.resume_anyway, display.say
+        )
+        where = (
+            f"after step {checkpoint.step}"
+            if checkpoint
+            else "from the start of GRPO: no step was kept"
+        )
         display.say(f"resuming {run.folder} {where}")
     else:
         run, checkpoint = open_run(recipe, RUNS, args.name), None
@@ -82,14 +114,24 @@ def train(recipe: Recipe, args: argparse.Namespace, display: Display) -> None:
 
 
 def run_phases(
-    recipe: Recipe, problems: Problems, run: Run, checkpoint: Checkpoint | None, facts: dict[str, Any], display: Display
+    recipe: Recipe,
+    problems: Problems,
+    run: Run,
+    checkpoint: Checkpoint | None,
+    facts: dict[str, Any],
+    display: Display,
 ) -> None:
     stopping = Stopping(display)
     card = watch_card()  # before anything of ours is on it
-    display.say(f"{recipe.name}: {len(problems.train):,} training problems; everything goes to {run.folder}/")
-    display.say("importing Unsloth, TRL and torch, about 10 seconds")  # only once the input is known to be good
+    display.say(
+        f"{recipe.name}: {len(problems.train):,} training problems; everything goes to"
+        f" {run.folder}/"
+    )
+    display.say(
+        "importing Unsloth, TRL and torch, about 10 seconds"
+    )  # only once the input is known to be good
     with run.phase("import"):
-        from onecard.policy import load_policy, load_tokenizer  # isort: skip  (unsloth, which must come before all others)
+        from onecard.policy import load_policy, load_tokenizer  # isort: skip  (unsloth, first)
 
         from eval.report import summary, write_report
         from eval.results import write_results
@@ -108,19 +150,35 @@ def run_phases(
     journal = Journal(run, checkpoint.step if checkpoint else None)
     with run.phase("model and warm-up"):
         folder = run.folder / "random-model"
-        weights = build_random_model(recipe, problems.train, folder) if recipe.model.made_here else recipe.model.name
+        weights = (
+            build_random_model(recipe, problems.train, folder)
+            if recipe.model.made_here
+            else recipe.model.name
+        )
         tokenizer = load_tokenizer(weights, recipe.model.trust_remote_code)
         check_rewards(recipe, tokenizer)
         usable = drop_long_prompts(problems.train, recipe, tokenizer)
         if too_long := len(problems.train) - len(usable):
-            display.say(f"{too_long:,} prompts longer than {recipe.data.max_prompt_length} tokens are left out of training")
-        display.say(f"loading {weights}; what Unsloth and vLLM print meanwhile goes to {run.folder}/loading.log")
-        policy = warm_up(recipe, weights, usable, run, display) if recipe.warmup else load_policy(recipe, weights, run.folder)
+            display.say(
+                f"{too_long:,} prompts longer than {recipe.data.max_prompt_length} tokens are left"
+                " out of training"
+            )
+        display.say(
+            f"loading {weights}; what Unsloth and vLLM print meanwhile goes to"
+            f" {run.folder}/loading.log"
+        )
+        policy = (
+            warm_up(recipe, weights, usable, run, display)
+            if recipe.warmup
+            else load_policy(recipe, weights, run.folder)
+        )
         if checkpoint:
             check_adapter(checkpoint.folder / ADAPTER, policy.base)
 
     def ask(task: Task, when: str) -> EvalResult:
-        return evaluate(policy, task, run.evaluation(task.benchmark, when), display, f"{task.benchmark} {when}")
+        return evaluate(
+            policy, task, run.evaluation(task.benchmark, when), display, f"{task.benchmark} {when}"
+        )
 
     with run.phase("pilot"):
         run_pilot(recipe, policy, usable, run, display)
@@ -128,7 +186,9 @@ def run_phases(
     with run.phase("evaluation before"):
         before = [ask(task, "before") for task in problems.benchmarks]
         if checkpoint is None:
-            journal.evaluation(0, [*before, *([ask(problems.dev, "step-0")] if problems.dev else [])])
+            journal.evaluation(
+                0, [*before, *([ask(problems.dev, "step-0")] if problems.dev else [])]
+            )
 
     done = checkpoint.step if checkpoint else 0
     with run.phase("GRPO"), display.phase("GRPO", recipe.grpo.max_steps, begun=done) as tick:
@@ -142,7 +202,9 @@ def run_phases(
             keeper,
         ]
         trainer = build_trainer(recipe, config, policy, usable, callbacks, card)
-        stopping.finish = lambda: f"step {keeper.keep()} is kept; add --resume to the command to go on"
+        stopping.finish = lambda: (
+            f"step {keeper.keep()} is kept; add --resume to the command to go on"
+        )
         try:
             last_step = trainer.train_from(checkpoint)
         except BaseException:

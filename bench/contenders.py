@@ -1,7 +1,9 @@
-"""What bench/gpu.py puts side by side, each in a process of its own: python bench/contenders.py NAME FOLDER
+"""What bench/gpu.py puts side by side, each in a process of its own: python bench/contenders.py
+NAME FOLDER
 
-FOLDER is gpu.py's, with recipe.yaml; `model` goes first and leaves model/ and samples.jsonl there; each of the others NAME.json.
-The notebook is written as Unsloth's GRPO notebooks go about it, the stock loop as TRL's documentation does.
+FOLDER is gpu.py's, with recipe.yaml; `model` goes first and leaves model/ and samples.jsonl there;
+each of the others NAME.json. The notebook is written as Unsloth's GRPO notebooks go about it, the
+stock loop as TRL's documentation does.
 """
 
 import os
@@ -48,7 +50,10 @@ class Job:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        return [{"prompt": prompt_for(sample, self.recipe.data.system_prompt), "answer": sample.gold} for sample in self.samples]
+        return [
+            {"prompt": prompt_for(sample, self.recipe.data.system_prompt), "answer": sample.gold}
+            for sample in self.samples
+        ]
 
     def settings(self, vllm: bool) -> dict[str, Any]:
         """GRPOConfig values; the recipe uses its names."""
@@ -77,7 +82,7 @@ def build_model(job: Job) -> None:
 
 def onecard(job: Job) -> Any:
     """As train.py builds it."""
-    from onecard.policy import load_policy  # isort: skip  (unsloth, which must come before all others)
+    from onecard.policy import load_policy  # isort: skip  (unsloth, before all others)
 
     from onecard.display import Display
     from onecard.trainer import build_config, build_trainer
@@ -85,7 +90,9 @@ def onecard(job: Job) -> Any:
 
     config = build_config(job.recipe, job.folder / "checkpoints")
     policy = load_policy(job.recipe, job.weights, job.folder)
-    return build_trainer(job.recipe, config, policy, job.samples, [TryWorstCase(job.recipe, Display(), job.folder)])
+    return build_trainer(
+        job.recipe, config, policy, job.samples, [TryWorstCase(job.recipe, Display(), job.folder)]
+    )
 
 
 def notebook(job: Job) -> Any:
@@ -102,7 +109,8 @@ def notebook(job: Job) -> Any:
         max_seq_length=recipe.model.max_seq_length,
         load_in_4bit=recipe.model.load_in_4bit,
         fast_inference=recipe.model.fast_inference,
-        use_exact_model_name=True,  # the same weights for all three; a notebook takes Unsloth's upload of them
+        # the same weights for all three; a notebook takes Unsloth's upload of them
+        use_exact_model_name=True,
         **vllm,
     )
     model = FastLanguageModel.get_peft_model(
@@ -123,7 +131,9 @@ def notebook(job: Job) -> Any:
 
 
 def stock(job: Job) -> Any:
-    os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")  # as Unsloth sets it where FlashInfer cannot compile its kernels
+    os.environ.setdefault(
+        "VLLM_USE_FLASHINFER_SAMPLER", "0"
+    )  # as Unsloth sets it where FlashInfer cannot compile its kernels
     import torch
     from datasets import Dataset
     from peft import LoraConfig
@@ -134,7 +144,10 @@ def stock(job: Job) -> Any:
     bf16 = bool(cards) and has_bf16(cards[0])
     dtype = torch.bfloat16 if bf16 else torch.float16 if cards else torch.float32
     quantization = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
     )
     model = AutoModelForCausalLM.from_pretrained(
         job.weights,
@@ -152,7 +165,12 @@ def stock(job: Job) -> Any:
         model=model,
         processing_class=AutoTokenizer.from_pretrained(job.weights),
         reward_funcs=[correctness, coin],
-        args=GRPOConfig(**job.settings(stock_uses_vllm(recipe)), **vllm, bf16=bf16, fp16=bool(cards) and not bf16),
+        args=GRPOConfig(
+            **job.settings(stock_uses_vllm(recipe)),
+            **vllm,
+            bf16=bf16,
+            fp16=bool(cards) and not bf16,
+        ),
         train_dataset=Dataset.from_list(job.rows),
         peft_config=LoraConfig(
             r=recipe.lora.rank,
@@ -164,9 +182,17 @@ def stock(job: Job) -> Any:
     )
 
 
-def correctness(completions: list[list[dict[str, str]]], answer: list[str], **_: Any) -> list[float]:
-    found = [re.findall(r"<answer>(.*?)</answer>", completion[-1]["content"]) for completion in completions]
-    return [float(bool(texts) and texts[-1].strip() == gold) for texts, gold in zip(found, answer, strict=True)]
+def correctness(
+    completions: list[list[dict[str, str]]], answer: list[str], **_: Any
+) -> list[float]:
+    found = [
+        re.findall(r"<answer>(.*?)</answer>", completion[-1]["content"])
+        for completion in completions
+    ]
+    return [
+        float(bool(texts) and texts[-1].strip() == gold)
+        for texts, gold in zip(found, answer, strict=True)
+    ]
 
 
 def coin(completions: list[list[dict[str, str]]], **_: Any) -> list[float]:
@@ -174,11 +200,17 @@ def coin(completions: list[list[dict[str, str]]], **_: Any) -> list[float]:
     return [float(random.random() < 0.5) for _ in completions]
 
 
-CONTENDERS: dict[str, Callable[[Job], Any]] = {"onecard": onecard, "notebook": notebook, "stock": stock}
+CONTENDERS: dict[str, Callable[[Job], Any]] = {
+    "onecard": onecard,
+    "notebook": notebook,
+    "stock": stock,
+}
 
 
 def measure(name: str, job: Job) -> dict[str, Any]:
-    """Train; the seconds of each step, the peak of memory, and proof of what ran. Raises RuntimeError where lengths were not fixed."""
+    """Train; the seconds of each step, the peak of memory, and proof of what ran. Raises
+    RuntimeError where lengths were not fixed.
+    """
     from onecard.card.use import watch_card
 
     card = watch_card()
@@ -196,13 +228,20 @@ def measure(name: str, job: Job) -> dict[str, Any]:
     longest = max(line["completions/max_length"] for line in logs)
     wanted = job.recipe.grpo.max_completion_length
     if (shortest, longest, len(steps)) != (wanted, wanted, job.recipe.grpo.max_steps):
-        raise RuntimeError(f"{len(steps)} steps with completions of {shortest:g} to {longest:g} tokens, wanted {wanted} in each")
+        raise RuntimeError(
+            f"{len(steps)} steps with completions of {shortest:g} to {longest:g} tokens, wanted"
+            f" {wanted} in each"
+        )
     drift = [line[DRIFT] for line in logs if DRIFT in line]
     return {
         "steps": steps,
         "trainer": f"{type(trainer).__module__}.{type(trainer).__name__}",
         "generates_with": "vLLM" if trainer.use_vllm else "transformers",
-        "peak_gib": max(card.peaks.values()) / GIB if card else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak_gib": (
+            max(card.peaks.values()) / GIB
+            if card
+            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        ),
         "drift": sum(drift) / len(drift) if drift else None,
     }
 

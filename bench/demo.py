@@ -1,7 +1,8 @@
 """Does the demo do what the README says? Runs it again and writes the table that the README shows.
 
-python -m bench.demo seeds       the tiny recipe with seeds 0, 1 and 2: accuracy must rise by 25 points or more
-python -m bench.demo controls    the same, paid by a coin, and paid for the format alone: it must not rise
+python -m bench.demo seeds       the tiny recipe with seeds 0, 1 and 2: accuracy must rise by 25
+points or more python -m bench.demo controls    the same, paid by a coin, and paid for the format
+alone: it must not rise
 """
 
 import json
@@ -29,8 +30,14 @@ def run(label: str, settings: list[str]) -> dict[str, Any]:
     name = f"bench-{label.replace(' ', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
     started = time.monotonic()
     arguments = [part for setting in settings for part in ("--set", setting)]
-    subprocess.run([sys.executable, "train.py", "recipes/tiny.yaml", "--name", name, *arguments], cwd=ROOT, check=True)
-    results: dict[str, Any] = json.loads((ROOT / "runs" / name / "results.json").read_text(encoding="utf-8"))
+    subprocess.run(
+        [sys.executable, "train.py", "recipes/tiny.yaml", "--name", name, *arguments],
+        cwd=ROOT,
+        check=True,
+    )
+    results: dict[str, Any] = json.loads(
+        (ROOT / "runs" / name / "results.json").read_text(encoding="utf-8")
+    )
     return results | {"wall_seconds": time.monotonic() - started}
 
 
@@ -56,7 +63,9 @@ def row(label: str, benchmark: str, results: dict[str, Any]) -> str:
 def rose(results: dict[str, Any]) -> bool:
     b = results["benchmarks"]["tiny"]
     rises = (b["difference"]["points"], b["flexible_difference"]["points"])
-    cheap = results["wall_seconds"] <= 60 * MINUTES_WANTED and results["peak_memory_gib"] <= GIB_WANTED
+    cheap = (
+        results["wall_seconds"] <= 60 * MINUTES_WANTED and results["peak_memory_gib"] <= GIB_WANTED
+    )
     return bool(min(rises) >= POINTS_WANTED and b["difference"]["p_value"] < P_WANTED and cheap)
 
 
@@ -70,14 +79,26 @@ def main() -> int:
     if which not in ("seeds", "controls"):
         print(__doc__)
         return 2
-    found = {label: run(label, settings) for label, settings in (SEEDS if which == "seeds" else CONTROLS).items()}
-    holds = {label: (rose if which == "seeds" else did_not_rise)(results) for label, results in found.items()}
+    found = {
+        label: run(label, settings)
+        for label, settings in (SEEDS if which == "seeds" else CONTROLS).items()
+    }
+    holds = {
+        label: (rose if which == "seeds" else did_not_rise)(results)
+        for label, results in found.items()
+    }
     lines = [
         f"<!-- made by `make {which}` -->",
-        "| run | benchmark | n | before % | after % | difference, points (95 %) | p | flexible, points "
-        "| step by step before % | after % | tokens before | after | seconds | GiB |",
+        (
+            "| run | benchmark | n | before % | after % | difference, points (95 %) | p | flexible,"
+            " points | step by step before % | after % | tokens before | after | seconds | GiB |"
+        ),
         "|" + "---|" * 14,
-        *(row(label, benchmark, results) for label, results in found.items() for benchmark in results["benchmarks"]),
+        *(
+            row(label, benchmark, results)
+            for label, results in found.items()
+            for benchmark in results["benchmarks"]
+        ),
     ]
     file = ROOT / "docs" / f"demo-{which}.md"
     file.parent.mkdir(exist_ok=True)

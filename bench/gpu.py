@@ -1,11 +1,14 @@
-"""Onecard, a plain Unsloth notebook's loop, and stock TRL without Unsloth, side by side on one card: seconds, tokens, memory.
+"""Onecard, a plain Unsloth notebook's loop, and stock TRL without Unsloth, side by side on one
+card: seconds, tokens, memory.
 
-make bench-gpu                                   recipes/gpu-smoke.yaml; on a machine without a card recipes/tiny.yaml, cut small
-python -m bench.gpu [RECIPE] [--set KEY=VALUE]   another recipe, or other values
+make bench-gpu                                   recipes/gpu-smoke.yaml; on a machine without a card
+recipes/tiny.yaml, cut small python -m bench.gpu [RECIPE] [--set KEY=VALUE]   another recipe, or
+other values
 
-The three train the same model on the same prompts with the same batch, LoRA, loss and number of steps, one after the other, each in
-a process of its own; every completion is exactly grpo.max_completion_length tokens long, which is checked afterwards. Of the steps
-after the first two the median counts. The table is written to docs/bench-gpu.md, on a card only.
+The three train the same model on the same prompts with the same batch, LoRA, loss and number of
+steps, one after the other, each in a process of its own; every completion is exactly
+grpo.max_completion_length tokens long, which is checked afterwards. Of the steps after the first
+two the median counts. The table is written to docs/bench-gpu.md, on a card only.
 """
 
 import argparse
@@ -31,30 +34,45 @@ ROOT = Path(__file__).parent.parent
 LABELS = {"onecard": "Onecard", "notebook": "Unsloth notebook", "stock": "stock TRL"}
 WARM_UP_STEPS = 2
 MINUTES = 30  # for each
-SMALL = ("grpo.max_steps=6", "grpo.per_device_train_batch_size=32", "grpo.max_completion_length=24", "data.train_problems=400")
+SMALL = (
+    "grpo.max_steps=6",
+    "grpo.per_device_train_batch_size=32",
+    "grpo.max_completion_length=24",
+    "data.train_problems=400",
+)
 
 
 def stock_uses_vllm(recipe: Recipe) -> bool:
     """Whether stock TRL 1.15 can do what the others do with vLLM.
 
-    Of a 4-bit model it makes a 4-bit engine. But before each generation VLLMGeneration.sync_weights merges the adapter into the
-    4-bit weights, which rounds the sum to 4 bits with new scales, and hands the engine each `param.data`: the packed numbers
-    without those scales. The engine then samples from other weights than are trained.
+    Of a 4-bit model it makes a 4-bit engine. But before each generation VLLMGeneration.sync_weights
+    merges the adapter into the 4-bit weights, which rounds the sum to 4 bits with new scales, and
+    hands the engine each `param.data`: the packed numbers without those scales. The engine then
+    samples from other weights than are trained.
     """
     return recipe.model.fast_inference and not recipe.model.load_in_4bit
 
 
 def fixed_length(recipe: Recipe, vllm: bool) -> dict[str, int]:
-    """GRPOConfig's generation_kwargs, by which no end token can be sampled: vLLM's name for it, or transformers'."""
+    """GRPOConfig's generation_kwargs, by which no end token can be sampled: vLLM's name for it, or
+    transformers'.
+    """
     return {"min_tokens" if vllm else "min_new_tokens": recipe.grpo.max_completion_length}
 
 
 def for_bench(recipe: Recipe) -> Recipe:
-    """The recipe with completions of a fixed length, new ones in every step, and no checkpoints. Raises UserError for too few steps."""
+    """The recipe with completions of a fixed length, new ones in every step, and no checkpoints.
+    Raises UserError for too few steps.
+    """
     if recipe.grpo.max_steps <= WARM_UP_STEPS:
-        raise UserError(f"grpo.max_steps {recipe.grpo.max_steps}: the first {WARM_UP_STEPS} do not count; make it {WARM_UP_STEPS + 3}")
+        raise UserError(
+            f"grpo.max_steps {recipe.grpo.max_steps}: the first {WARM_UP_STEPS} do not count; make"
+            f" it {WARM_UP_STEPS + 3}"
+        )
     content = recipe.model_dump(mode="json")
-    content["grpo"]["extra"]["generation_kwargs"] = fixed_length(recipe, recipe.model.fast_inference)
+    content["grpo"]["extra"]["generation_kwargs"] = fixed_length(
+        recipe, recipe.model.fast_inference
+    )
     content["grpo"]["num_iterations"] = 1
     content["save"]["every_steps"] = recipe.grpo.max_steps + 1
     return Recipe.model_validate(content)
@@ -65,27 +83,43 @@ def run(name: str, folder: Path) -> dict[str, Any]:
     command = [sys.executable, str(ROOT / "bench/contenders.py"), name, str(folder)]
     with (folder / f"{name}.log").open("w", encoding="utf-8") as log:
         try:
-            done = subprocess.run(command, cwd=folder, stdout=log, stderr=log, timeout=60 * MINUTES, check=False)
+            done = subprocess.run(
+                command, cwd=folder, stdout=log, stderr=log, timeout=60 * MINUTES, check=False
+            )
         except subprocess.TimeoutExpired:
             return {"error": f"not done after {MINUTES} minutes"}
     result = folder / f"{name}.json"
     if result.exists():
         return json.loads(result.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-    return {} if done.returncode == 0 else {"error": f"its process ended with exit code {done.returncode}"}
+    return (
+        {}
+        if done.returncode == 0
+        else {"error": f"its process ended with exit code {done.returncode}"}
+    )
 
 
 def middle(found: dict[str, Any]) -> dict[str, float]:
     """Medians over the steps that count: the parts, the whole step, its range."""
-    steps = [{part: step[f"time/{part}"] for part in PARTS} for step in found["steps"][WARM_UP_STEPS:]]
+    steps = [
+        {part: step[f"time/{part}"] for part in PARTS} for step in found["steps"][WARM_UP_STEPS:]
+    ]
     whole = [sum(step.values()) for step in steps]
-    return {part: median(step[part] for step in steps) for part in PARTS} | {"step": median(whole), "least": min(whole), "most": max(whole)}
+    return {part: median(step[part] for step in steps) for part in PARTS} | {
+        "step": median(whole),
+        "least": min(whole),
+        "most": max(whole),
+    }
 
 
 def table(found: dict[str, dict[str, Any]], tokens_per_step: int) -> list[str]:
-    """The Markdown table; Onecard's row is what the others are put beside. One that did not run has the reason in its row."""
+    """The Markdown table; Onecard's row is what the others are put beside. One that did not run has
+    the reason in its row.
+    """
     lines = [
-        "| | generates with | s/step (range) | generation | reward | training | tokens/s | while generating | peak GiB "
-        "| s/step, to Onecard's | peak, to Onecard's |",
+        (
+            "| | generates with | s/step (range) | generation | reward | training | tokens/s |"
+            " while generating | peak GiB | s/step, to Onecard's | peak, to Onecard's |"
+        ),
         "|" + "---|" * 11,
     ]
     ours = found["onecard"]
@@ -95,11 +129,19 @@ def table(found: dict[str, dict[str, Any]], tokens_per_step: int) -> list[str]:
             lines.append(f"| {LABELS[name]} | did not run: `{reason}` |" + " |" * 9)
             continue
         m = middle(one)
-        beside = " | |" if "error" in ours else f" {m['step'] / middle(ours)['step']:.2f} | {one['peak_gib'] / ours['peak_gib']:.2f} |"
+        beside = (
+            " | |"
+            if "error" in ours
+            else (
+                f" {m['step'] / middle(ours)['step']:.2f} |"
+                f" {one['peak_gib'] / ours['peak_gib']:.2f} |"
+            )
+        )
         parts = " | ".join(f"{m[part]:.3f}" for part in PARTS)
         lines.append(
-            f"| {LABELS[name]} | {one['generates_with']} | {m['step']:.3f} ({m['least']:.3f} to {m['most']:.3f}) | {parts} "
-            f"| {tokens_per_step / m['step']:,.0f} | {tokens_per_step / m['generation']:,.0f} | {one['peak_gib']:.2f} |{beside}"
+            f"| {LABELS[name]} | {one['generates_with']} | {m['step']:.3f} ({m['least']:.3f} to"
+            f" {m['most']:.3f}) | {parts} | {tokens_per_step / m['step']:,.0f} |"
+            f" {tokens_per_step / m['generation']:,.0f} | {one['peak_gib']:.2f} |{beside}"
         )
     return lines
 
@@ -108,37 +150,67 @@ def notes(recipe: Recipe, found: dict[str, dict[str, Any]], cards: list[Card]) -
     """What was compared, on what, and what to know before believing it."""
     grpo = recipe.grpo
     what = (
-        f"{recipe.model.name}, {'4 bit' if recipe.model.load_in_4bit else '16 bit'}, LoRA rank {recipe.lora.rank}; per step "
-        f"{grpo.prompts_per_step} prompts x {grpo.num_generations} completions of exactly {grpo.max_completion_length} tokens, loss "
-        f"{grpo.loss_type}, beta {grpo.beta:g}; medians, each for itself, of the steps {WARM_UP_STEPS + 1} to {grpo.max_steps}."
+        f"{recipe.model.name}, {'4 bit' if recipe.model.load_in_4bit else '16 bit'}, LoRA rank"
+        f" {recipe.lora.rank}; per step {grpo.prompts_per_step} prompts x {grpo.num_generations}"
+        f" completions of exactly {grpo.max_completion_length} tokens, loss {grpo.loss_type}, beta"
+        f" {grpo.beta:g}; medians, each for itself, of the steps {WARM_UP_STEPS + 1} to"
+        f" {grpo.max_steps}."
     )
-    on = f"On {cards[0].name}, {cards[0].memory / GIB:.0f} GiB." if cards else "On a CPU: these numbers say nothing about a card."
-    memory = "what the driver counts, while generating or training" if cards else "the process's largest resident set"
+    on = (
+        f"On {cards[0].name}, {cards[0].memory / GIB:.0f} GiB."
+        if cards
+        else "On a CPU: these numbers say nothing about a card."
+    )
+    memory = (
+        "what the driver counts, while generating or training"
+        if cards
+        else "the process's largest resident set"
+    )
     lines = [what, "", f"{on} Peak: {memory}. {', '.join(map(' '.join, versions().items()))}."]
     if recipe.model.fast_inference and not stock_uses_vllm(recipe):
         lines += [
             "",
-            "Stock TRL generates with transformers here: it can give vLLM a 4-bit model, but before each generation it merges the adapter "
-            "into the 4-bit weights and hands vLLM the packed numbers without their scales (VLLMGeneration.sync_weights), so that the "
-            "engine samples from other weights than are trained. With `--set model.load_in_4bit=false` all three use vLLM.",
+            (
+                "Stock TRL generates with transformers here: it can give vLLM a 4-bit model, but"
+                " before each generation it merges the adapter into the 4-bit weights and hands"
+                " vLLM the packed numbers without their scales (VLLMGeneration.sync_weights), so"
+                " that the engine samples from other weights than are trained. With `--set"
+                " model.load_in_4bit=false` all three use vLLM."
+            ),
         ]
     for name, one in found.items():
         if one.get("drift") is not None:
-            lines += ["", f"{LABELS[name]}: log-probabilities of engine and trainer {one['drift']:.4f} nats apart, mean of all steps."]
+            lines += [
+                "",
+                (
+                    f"{LABELS[name]}: log-probabilities of engine and trainer {one['drift']:.4f}"
+                    " nats apart, mean of all steps."
+                ),
+            ]
     return lines
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe", nargs="?", help="a YAML file")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the recipe; may be repeated")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one value of the recipe; may be repeated",
+    )
     args = parser.parse_args()
     return run_command(lambda: compare(args))
 
 
 def compare(args: argparse.Namespace) -> int:
     cards = find_cards()
-    default, small = (ROOT / "recipes/gpu-smoke.yaml", ()) if cards else (ROOT / "recipes/tiny.yaml", SMALL)
+    default, small = (
+        (ROOT / "recipes/gpu-smoke.yaml", ()) if cards else (ROOT / "recipes/tiny.yaml", SMALL)
+    )
     recipe = load_recipe(args.recipe or default, [*(() if args.recipe else small), *args.set])
     check_card(cards, needed=recipe.model.fast_inference)
     recipe = for_bench(recipe)
@@ -154,7 +226,13 @@ def compare(args: argparse.Namespace) -> int:
         found[name] = run(name, folder)
     shutil.rmtree(folder / "model", ignore_errors=True)
     tokens_per_step = recipe.grpo.completions_per_step * recipe.grpo.max_completion_length
-    lines = ["<!-- made by `make bench-gpu` -->", "", *table(found, tokens_per_step), "", *notes(recipe, found, cards)]
+    lines = [
+        "<!-- made by `make bench-gpu` -->",
+        "",
+        *table(found, tokens_per_step),
+        "",
+        *notes(recipe, found, cards),
+    ]
     print("\n" + "\n".join(lines[2:]))
     if cards:
         write_atomic(ROOT / "docs/bench-gpu.md", "\n".join(lines) + "\n")

@@ -1,4 +1,5 @@
-"""How fast is the grader? Side by side with math-verify on the same GSM8K rows, and on hostile text. Prints both.
+"""How fast is the grader? Side by side with math-verify on the same GSM8K rows, and on hostile
+text. Prints both.
 
 python -m bench.grader [FOLDER with GSM8K's test.jsonl]
 """
@@ -32,7 +33,10 @@ def main() -> None:
     rate(lambda c, g: bool(verify(parse(f"${g}$"), parse(c))), rows[:20])  # sympy's caches
     ours = rate(lambda c, g: grade(c, g).value == 1.0, rows)
     theirs = rate(lambda c, g: bool(verify(parse(f"${g}$"), parse(c))), rows)
-    print(f"{len(rows)} GSM8K solutions ending in a box: grade {ours:,.0f} rows/s, math-verify {theirs:,.0f} rows/s")
+    print(
+        f"{len(rows)} GSM8K solutions ending in a box: grade {ours:,.0f} rows/s, math-verify"
+        f" {theirs:,.0f} rows/s"
+    )
     print(f"ratio: {ours / theirs:.0f}")
     slowest = 0.0
     for text in HOSTILE:

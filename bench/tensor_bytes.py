@@ -1,4 +1,6 @@
-"""Counts the bytes of living tensors, while nothing of size is computed: a training step of a 7B model in a minute, on a CPU."""
+"""Counts the bytes of living tensors, while nothing of size is computed: a training step of a 7B
+model in a minute, on a CPU.
+"""
 
 import weakref
 from collections.abc import Iterable
@@ -12,10 +14,12 @@ LARGE = 2**20  # numbers; what is smaller is computed, since code looks at it: m
 
 
 class TensorBytes(TorchDispatchMode):  # type: ignore[misc]
-    """`live` and `peak`: bytes of the storages that operations have made under this mode, each as large as it was asked for.
+    """`live` and `peak`: bytes of the storages that operations have made under this mode, each as
+    large as it was asked for.
 
-    An operation with something large only makes its result, without its content; results that are small are zeros then. Tensors of
-    `elsewhere` do not count: they were there before, or are not on the card.
+    An operation with something large only makes its result, without its content; results that are
+    small are zeros then. Tensors of `elsewhere` do not count: they were there before, or are not on
+    the card.
     """
 
     def __init__(self, elsewhere: Iterable[torch.Tensor] = ()) -> None:
@@ -31,15 +35,27 @@ class TensorBytes(TorchDispatchMode):  # type: ignore[misc]
         written = [
             args[place] if place < len(args) else kwargs[argument.name]
             for place, argument in enumerate(func._schema.arguments)
-            if argument.alias_info is not None and argument.alias_info.is_write and (place < len(args) or argument.name in kwargs)
+            if argument.alias_info is not None
+            and argument.alias_info.is_write
+            and (place < len(args) or argument.name in kwargs)
         ]
-        if func.is_view or not any(is_large(value) for value in tree_leaves((args, kwargs))) or runs_anyway(func):
+        if (
+            func.is_view
+            or not any(is_large(value) for value in tree_leaves((args, kwargs)))
+            or runs_anyway(func)
+        ):
             result = func(*args, **kwargs)
         elif written:  # in place
             for tensor in written:
                 if not is_large(tensor):
                     tensor.zero_()
-            result = written[0] if len(func._schema.returns) == 1 else tuple(written) if func._schema.returns else None
+            result = (
+                written[0]
+                if len(func._schema.returns) == 1
+                else tuple(written)
+                if func._schema.returns
+                else None
+            )
         else:
             result = unwritten(func, args, kwargs)
         for value in tree_leaves(result):
@@ -67,7 +83,9 @@ class TensorBytes(TorchDispatchMode):  # type: ignore[misc]
         key = storage._cdata
         if key not in self.elsewhere:
             self.elsewhere.add(key)
-            weakref.finalize(storage, self.elsewhere.discard, key)  # the next one may have its address
+            weakref.finalize(
+                storage, self.elsewhere.discard, key
+            )  # the next one may have its address
         self.gone(key)
 
 
@@ -77,15 +95,22 @@ def is_large(value: Any) -> bool:
 
 def runs_anyway(func: Any) -> bool:
     """What changes a size itself, and custom operations, whose code makes tensors of its own."""
-    return func.overloadpacket is torch.ops.aten.resize_ or func.namespace not in ("aten", "bitsandbytes")
+    return func.overloadpacket is torch.ops.aten.resize_ or func.namespace not in (
+        "aten",
+        "bitsandbytes",
+    )
 
 
 def unwritten(func: Any, args: Any, kwargs: Any) -> Any:
-    """An operation's result as its shapes say, not computed; computed where they depend on what is in a tensor."""
+    """An operation's result as its shapes say, not computed; computed where they depend on what is
+    in a tensor.
+    """
 
     def on_meta(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
-            return torch.empty_strided(value.size(), value.stride(), dtype=value.dtype, device="meta")
+            return torch.empty_strided(
+                value.size(), value.stride(), dtype=value.dtype, device="meta"
+            )
         return torch.device("meta") if isinstance(value, torch.device) else value
 
     def in_memory(value: Any) -> Any:

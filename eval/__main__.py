@@ -1,11 +1,11 @@
 """Evaluate a model or a run on a benchmark, compare two evaluations, or read one.
 
-    python -m eval runs/tiny                                      the run's benchmarks, with its prompt and its adapter
-    python -m eval runs/tiny --base --benchmark svamp             the model it started from, on another benchmark
+    python -m eval runs/tiny                            the run's benchmarks, prompt and adapter
+    python -m eval runs/tiny --base --benchmark svamp   the model it started from, another benchmark
     python -m eval Qwen/Qwen2.5-1.5B-Instruct --benchmark gsm8k --shots 8
     python -m eval MODEL --benchmark mine.jsonl --samples 8 --temperature 0.7
-    python -m eval compare runs/a/eval/gsm8k runs/b/eval/gsm8k    two evaluations of the same problems
-    python -m eval show runs/tiny --changed                       before beside after, problem by problem
+    python -m eval compare runs/a/eval/gsm8k runs/b/eval/gsm8k   two evaluations, same problems
+    python -m eval show runs/tiny --changed             before beside after, problem by problem
 
 Ctrl-C loses nothing that was finished: the same command continues.
 """
@@ -28,7 +28,10 @@ from onecard.types import Sampling, UserError
 
 
 def main(arguments: list[str]) -> int:
-    return run_command(lambda: act(arguments), stopped="stopped; the same command, without --again, continues an evaluation")
+    return run_command(
+        lambda: act(arguments),
+        stopped="stopped; the same command, without --again, continues an evaluation",
+    )
 
 
 def act(arguments: list[str]) -> None:
@@ -38,16 +41,24 @@ def act(arguments: list[str]) -> None:
             parser = argparse.ArgumentParser(prog="python -m eval compare")
             parser.add_argument("one", type=Path, help="an evaluation's folder")
             parser.add_argument("other", type=Path, help="another's, of the same problems")
-            parser.add_argument("--across-templates", action="store_true", help="though their chat templates write the prompts differently")
+            parser.add_argument(
+                "--across-templates",
+                action="store_true",
+                help="though their chat templates write the prompts differently",
+            )
             args = parser.parse_args(rest)
             print_comparison(args.one, args.other, args.across_templates)
         elif command == "show":
             parser = argparse.ArgumentParser(prog="python -m eval show")
             parser.add_argument("folder", type=Path, help="a run, or one evaluation's folder")
-            parser.add_argument("--benchmark", help="which of a run's benchmarks (default: its first)")
+            parser.add_argument(
+                "--benchmark", help="which of a run's benchmarks (default: its first)"
+            )
             group = parser.add_mutually_exclusive_group()
             for which, about in WHICH.items():
-                group.add_argument(f"--{which}", dest="which", action="store_const", const=which, help=about)
+                group.add_argument(
+                    f"--{which}", dest="which", action="store_const", const=which, help=about
+                )
             args = parser.parse_args(rest)
             show(args.folder, args.benchmark, args.which)
         else:
@@ -59,34 +70,88 @@ def act(arguments: list[str]) -> None:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m eval", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("target", metavar="MODEL_OR_RUN", help="a run folder, an adapter's or a model's folder, or a hub id")
-    parser.add_argument("--benchmark", action="append", metavar="NAME", help=f"{', '.join(BENCHMARKS)}, or a file of rows, PATH.jsonl")
-    parser.add_argument(
-        "--recipe", metavar="YAML", help="take prompt, answer format, token limit, precision and data from it (of a run: its own)"
+    parser = argparse.ArgumentParser(
+        prog="python -m eval",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--data", type=Path, metavar="FOLDER", help="the folder that holds gsm8k/ and svamp/ (default: data/, ../shared/data/, the hub)"
+        "target",
+        metavar="MODEL_OR_RUN",
+        help="a run folder, an adapter's or a model's folder, or a hub id",
+    )
+    parser.add_argument(
+        "--benchmark",
+        action="append",
+        metavar="NAME",
+        help=f"{', '.join(BENCHMARKS)}, or a file of rows, PATH.jsonl",
+    )
+    parser.add_argument(
+        "--recipe",
+        metavar="YAML",
+        help=(
+            "take prompt, answer format, token limit, precision and data from it (of a run: its"
+            " own)"
+        ),
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="the folder that holds gsm8k/ and svamp/ (default: data/, ../shared/data/, the hub)",
     )
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--base", action="store_true", help="the base model without the adapter")
     either.add_argument("--adapter", metavar="FOLDER", help="put this adapter on the model")
     parser.add_argument(
-        "--shots", type=positive, metavar="K", help="few-shot, as plain text (default: zero-shot through the chat template)"
+        "--shots",
+        type=positive,
+        metavar="K",
+        help="few-shot, as plain text (default: zero-shot through the chat template)",
     )
-    parser.add_argument("--limit", type=positive, metavar="N", help="the first N problems (default: all)")
-    parser.add_argument("--samples", type=positive, default=1, metavar="K", help="completions a problem, for mean@k, pass@k and maj@k")
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", help="the first N problems (default: all)"
+    )
+    parser.add_argument(
+        "--samples",
+        type=positive,
+        default=1,
+        metavar="K",
+        help="completions a problem, for mean@k, pass@k and maj@k",
+    )
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (the default)")
     parser.add_argument("--seed", type=int, default=0, help="of the sampling")
-    parser.add_argument("--max-completion-length", type=positive, metavar="TOKENS", help="(default: the recipe's, else 512)")
-    parser.add_argument("--batch-size", type=positive, metavar="N", help="for the transformers engine (default: the recipe's, else 16)")
+    parser.add_argument(
+        "--max-completion-length",
+        type=positive,
+        metavar="TOKENS",
+        help="(default: the recipe's, else 512)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="for the transformers engine (default: the recipe's, else 16)",
+    )
     parser.add_argument("--engine", choices=("auto", "transformers", "vllm"), default="auto")
-    parser.add_argument("--load-in-4bit", action=argparse.BooleanOptionalAction, help="(default: as the recipe says, else no)")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the evaluations go (default: RUN/eval, or runs/eval-MODEL)")
+    parser.add_argument(
+        "--load-in-4bit",
+        action=argparse.BooleanOptionalAction,
+        help="(default: as the recipe says, else no)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="where the evaluations go (default: RUN/eval, or runs/eval-MODEL)",
+    )
     parser.add_argument("--again", action="store_true", help="replace an evaluation that is there")
     args = parser.parse_args(arguments)
     if args.samples > 1 and args.temperature <= 0:
-        raise UserError(f"--samples {args.samples}: greedy decoding gives the same completion every time; add --temperature 0.7")
+        raise UserError(
+            f"--samples {args.samples}: greedy decoding gives the same completion every time; add"
+            " --temperature 0.7"
+        )
     if not (args.temperature == 0 or 0.01 <= args.temperature <= 100):
         raise UserError(f"--temperature {args.temperature}: wanted 0 (greedy), or 0.01 to 100")
     return args
@@ -97,14 +162,22 @@ def evaluate_target(args: argparse.Namespace, display: Display) -> None:
     if args.recipe:
         target = replace(target, recipe=load_recipe(args.recipe))
     tasks = load_tasks(args, target)
-    folders = {name: (args.out or target.folder) / folder_name(args, task) for name, task in tasks.items()}
+    folders = {
+        name: (args.out or target.folder) / folder_name(args, task) for name, task in tasks.items()
+    }
     display.say(f"importing torch and loading {args.target}")
     from eval.engines import load_engine
     from eval.run import evaluate
 
     recipe = target.recipe
-    quantized = args.load_in_4bit if args.load_in_4bit is not None else recipe is not None and recipe.model.load_in_4bit
-    engine = load_engine(args.engine, target, quantized, recipe.model.max_seq_length if recipe else None)
+    quantized = (
+        args.load_in_4bit
+        if args.load_in_4bit is not None
+        else recipe is not None and recipe.model.load_in_4bit
+    )
+    engine = load_engine(
+        args.engine, target, quantized, recipe.model.max_seq_length if recipe else None
+    )
     for name, task in tasks.items():
         evaluate(engine, task, folders[name], display, name, args.again)
         print_scores(folders[name], display.console)
@@ -141,12 +214,17 @@ def load_tasks(args: argparse.Namespace, target: Target) -> dict[str, Task]:
         for name in names
     }
     if len({task.benchmark for task in tasks.values()}) < len(names):
-        raise UserError(f"--benchmark: two of {', '.join(names)} have one name, and their results would have one folder")
+        raise UserError(
+            f"--benchmark: two of {', '.join(names)} have one name, and their results would have"
+            " one folder"
+        )
     return tasks
 
 
 def folder_name(args: argparse.Namespace, task: Task) -> str:
-    """gsm8k-8shot-first100-4x0.7: what is usually varied; an evaluation that differs otherwise needs --out or --again."""
+    """gsm8k-8shot-first100-4x0.7: what is usually varied; an evaluation that differs otherwise
+    needs --out or --again.
+    """
     parts = [task.benchmark]
     parts += ["base"] if args.base else []
     parts += [f"{args.shots}shot"] if args.shots else []

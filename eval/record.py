@@ -1,4 +1,5 @@
-"""An evaluation on disk: a folder that can be continued after a kill, compared, and read without the model.
+"""An evaluation on disk: a folder that can be continued after a kill, compared, and read without
+the model.
 
 settings.json          what was asked of what, written before the first completion
 items.partial.jsonl    completions as they are finished, while it runs
@@ -20,7 +21,9 @@ FORMAT = 1  # of result.json and items.jsonl; another number is another meaning
 
 @dataclass(frozen=True)
 class Record:
-    """An evaluation being made. `items`: what is finished, by its place in the order of the whole."""
+    """An evaluation being made. `items`: what is finished, by its place in the order of the
+    whole.
+    """
 
     folder: Path
     settings: dict[str, Any]
@@ -34,29 +37,41 @@ class Record:
         """Keep finished items, on the disk before this returns."""
         self.items.update(items)
         with self.partial.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps({"place": place, **asdict(item)}) + "\n" for place, item in items.items())
+            file.writelines(
+                json.dumps({"place": place, **asdict(item)}) + "\n" for place, item in items.items()
+            )
             file.flush()
             os.fsync(file.fileno())
 
     @property
     def result(self) -> EvalResult:
-        return EvalResult(self.settings["benchmark"]["name"], tuple(self.items[place] for place in sorted(self.items)))
+        return EvalResult(
+            self.settings["benchmark"]["name"],
+            tuple(self.items[place] for place in sorted(self.items)),
+        )
 
     def finish(self, facts: dict[str, Any]) -> None:
-        """Write items.jsonl and then result.json with `facts`; the evaluation is whole from then on."""
+        """Write items.jsonl and then result.json with `facts`; the evaluation is whole from then
+        on.
+        """
         write_jsonl(self.folder / "items.jsonl", map(asdict, self.result.items))
         write_json(self.folder / "result.json", self.settings | facts)
         self.partial.unlink(missing_ok=True)
 
 
 def open_record(folder: Path, settings: dict[str, Any], again: bool = False) -> Record:
-    """The evaluation in `folder`, with what it already has if it was interrupted; with `again` begun anew.
+    """The evaluation in `folder`, with what it already has if it was interrupted; with `again`
+    begun anew.
 
-    Raises UserError where the folder holds another evaluation, or rows that nobody can tell the settings of.
+    Raises UserError where the folder holds another evaluation, or rows that nobody can tell the
+    settings of.
     """
     settings = json.loads(json.dumps({"format": FORMAT, **settings}))
     record = Record(folder, settings)
-    files = [folder / name for name in ("settings.json", "items.partial.jsonl", "items.jsonl", "result.json")]
+    files = [
+        folder / name
+        for name in ("settings.json", "items.partial.jsonl", "items.jsonl", "result.json")
+    ]
     if again:
         for file in reversed(files):  # the settings last: rows without them would be anybody's
             file.unlink(missing_ok=True)
@@ -75,14 +90,21 @@ def open_record(folder: Path, settings: dict[str, Any], again: bool = False) -> 
         if record.partial.is_file() and not differing:
             read_partial(record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder} is damaged: {error!r}. --again replaces it, --out puts this one elsewhere") from None
+        raise UserError(
+            f"{folder} is damaged: {error!r}. --again replaces it, --out puts this one elsewhere"
+        ) from None
     if differing:
-        raise UserError(f"{folder} holds another evaluation: {'; '.join(differing)}. --again replaces it, --out puts this one elsewhere")
+        raise UserError(
+            f"{folder} holds another evaluation: {'; '.join(differing)}. --again replaces it, --out"
+            " puts this one elsewhere"
+        )
     return record
 
 
 def read_partial(record: Record) -> None:
-    """Take in the rows that an interrupted evaluation left; a last one that was cut off in writing is dropped."""
+    """Take in the rows that an interrupted evaluation left; a last one that was cut off in writing
+    is dropped.
+    """
     whole = []
     for line in record.partial.read_bytes().splitlines(keepends=True):
         if not line.endswith(b"\n"):
@@ -95,38 +117,61 @@ def read_partial(record: Record) -> None:
 
 
 def nameless(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings without the names of weights whose hash is known: the same folder may be spelled in several ways."""
+    """Settings without the names of weights whose hash is known: the same folder may be spelled in
+    several ways.
+    """
     model = {
-        key: {"sha256": value["sha256"]} if isinstance(value, dict) and value.get("sha256") else value
+        key: (
+            {"sha256": value["sha256"]}
+            if isinstance(value, dict) and value.get("sha256")
+            else value
+        )
         for key, value in settings["model"].items()
     }
     return settings | {"model": model}
 
 
 def read_result(folder: Path) -> tuple[dict[str, Any], EvalResult]:
-    """A finished evaluation: result.json and its items. Raises UserError where there is none that this version can read."""
+    """A finished evaluation: result.json and its items. Raises UserError where there is none that
+    this version can read.
+    """
     file = folder / "result.json"
     if not file.is_file():
         unfinished = (folder / "settings.json").is_file()
-        why = "is not finished; the command that began it continues it" if unfinished else "is no evaluation: it has no result.json"
+        why = (
+            "is not finished; the command that began it continues it"
+            if unfinished
+            else "is no evaluation: it has no result.json"
+        )
         raise UserError(f"{folder} {why}")
     try:
         facts: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if facts["format"] != FORMAT:
             raise UserError(
-                f"{file}: format {facts['format']}, and this version reads {FORMAT}; evaluate again, with `python -m eval ... --again`"
+                f"{file}: format {facts['format']}, and this version reads {FORMAT}; evaluate"
+                " again, with `python -m eval ... --again`"
             )
-        result = EvalResult(facts["benchmark"]["name"], tuple(map(read_item, read_jsonl(folder / "items.jsonl"))))
+        result = EvalResult(
+            facts["benchmark"]["name"], tuple(map(read_item, read_jsonl(folder / "items.jsonl")))
+        )
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{folder}: result.json or items.jsonl is damaged: {error!r}") from None
     expected = facts["benchmark"]["count"] * facts["sampling"]["samples"]
     if len(result.items) != expected:
-        raise UserError(f"{folder}/items.jsonl has {len(result.items)} lines, wanted {expected}; it was cut, or is of another evaluation")
+        raise UserError(
+            f"{folder}/items.jsonl has {len(result.items)} lines, wanted {expected}; it was cut, or"
+            " is of another evaluation"
+        )
     order = [(problem[0].id, [item.sample for item in problem]) for problem in result.problems]
-    if len(order) != facts["benchmark"]["count"] or any(samples != list(range(facts["sampling"]["samples"])) for _, samples in order):
-        raise UserError(f"{folder}/items.jsonl: its lines are not in the order in which they were written, or one stands twice")
+    if len(order) != facts["benchmark"]["count"] or any(
+        samples != list(range(facts["sampling"]["samples"])) for _, samples in order
+    ):
+        raise UserError(
+            f"{folder}/items.jsonl: its lines are not in the order in which they were written, or"
+            " one stands twice"
+        )
     return facts, result
 
 

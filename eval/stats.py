@@ -1,4 +1,6 @@
-"""How sure can one be? Intervals for one accuracy, and for the difference of two on the same problems."""
+"""How sure can one be? Intervals for one accuracy, and for the difference of two on the same
+problems.
+"""
 
 import math
 from collections import Counter
@@ -26,10 +28,14 @@ class Difference:
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     """A 95 % interval for the mean of one value a problem, each in [0, 1].
 
-    Right or wrong: the Wilson score interval. Shares in between, as k samples a problem give: a bootstrap over the problems
-    (percentile, fixed seed), since a problem's samples are not independent of one another.
+    Right or wrong: the Wilson score interval. Shares in between, as k samples a problem give: a
+    bootstrap over the problems (percentile, fixed seed), since a problem's samples are not
+    independent of one another.
     """
-    if len(set(values)) == 1 or set(values) <= {0.0, 1.0}:  # without any spread a bootstrap would claim certainty
+    if len(set(values)) == 1 or set(values) <= {
+        0.0,
+        1.0,
+    }:  # without any spread a bootstrap would claim certainty
         return wilson_interval(float(np.mean(values)), len(values))
     low, high = np.percentile(bootstrap_means(np.asarray(values)), [2.5, 97.5])
     return float(low), float(high)
@@ -37,16 +43,31 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
 
 def wilson_interval(share: float, n: int) -> tuple[float, float]:
     """The 95 % score interval of a share of n problems (Wilson 1927)."""
-    middle, spread = share + Z**2 / (2 * n), Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    return max(0.0, (middle - spread) / (1 + Z**2 / n)), min(1.0, (middle + spread) / (1 + Z**2 / n))
+    middle, spread = (
+        share + Z**2 / (2 * n),
+        Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)),
+    )
+    return max(0.0, (middle - spread) / (1 + Z**2 / n)), min(
+        1.0, (middle + spread) / (1 + Z**2 / n)
+    )
 
 
 def newcombe_interval(fixed: int, broken: int, still_right: int, n: int) -> tuple[float, float]:
-    """A 95 % interval for the difference of two paired shares from their score intervals (Newcombe 1998, method 10)."""
+    """A 95 % interval for the difference of two paired shares from their score intervals (Newcombe
+    1998, method 10).
+    """
     before, after = (still_right + broken) / n, (still_right + fixed) / n
-    (low_before, high_before), (low_after, high_after) = wilson_interval(before, n), wilson_interval(after, n)
+    (low_before, high_before), (low_after, high_after) = (
+        wilson_interval(before, n),
+        wilson_interval(after, n),
+    )
     still_wrong = n - fixed - broken - still_right
-    margins = math.sqrt((still_right + fixed) * (still_wrong + broken) * (still_right + broken) * (still_wrong + fixed))
+    margins = math.sqrt(
+        (still_right + fixed)
+        * (still_wrong + broken)
+        * (still_right + broken)
+        * (still_wrong + fixed)
+    )
     product = float(still_right * still_wrong - fixed * broken)
     if product > 0:
         product = max(product - n / 2, 0.0)  # continuity
@@ -56,15 +77,19 @@ def newcombe_interval(fixed: int, broken: int, still_right: int, n: int) -> tupl
         return math.sqrt(max(0.0, one**2 - 2 * correlation * one * other + other**2))
 
     difference = after - before
-    return difference - reach(after - low_after, high_before - before), difference + reach(high_after - after, before - low_before)
+    return difference - reach(after - low_after, high_before - before), difference + reach(
+        high_after - after, before - low_before
+    )
 
 
 def paired_difference(before: Sequence[float], after: Sequence[float]) -> Difference:
-    """The change on the same problems: a paired bootstrap interval (percentile, fixed seed), and a test.
+    """The change on the same problems: a paired bootstrap interval (percentile, fixed seed), and a
+    test.
 
-    Where fewer than 10 problems changed, resampling them is too sure of itself: then it is Newcombe's interval.
-    For right-or-wrong outcomes the test is McNemar's, exact: only the problems whose outcome changed carry information. For shares
-    in between it is a sign-flip permutation test of the problems' differences.
+    Where fewer than 10 problems changed, resampling them is too sure of itself: then it is
+    Newcombe's interval. For right-or-wrong outcomes the test is McNemar's, exact: only the problems
+    whose outcome changed carry information. For shares in between it is a sign-flip permutation
+    test of the problems' differences.
     """
     changes = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     if set(before) | set(after) <= {0.0, 1.0}:
@@ -76,15 +101,25 @@ def paired_difference(before: Sequence[float], after: Sequence[float]) -> Differ
             return Difference(float(changes.mean()) * 100, low * 100, high * 100, p_value)
     else:
         test = permutation_test(
-            (changes,), np.mean, permutation_type="samples", vectorized=True, n_resamples=RESAMPLES, batch=200, rng=np.random.default_rng(0)
+            (changes,),
+            np.mean,
+            permutation_type="samples",
+            vectorized=True,
+            n_resamples=RESAMPLES,
+            batch=200,
+            rng=np.random.default_rng(0),
         )
         p_value = float(test.pvalue)
     low, high = np.percentile(bootstrap_means(changes), [2.5, 97.5]) * 100
     return Difference(float(changes.mean()) * 100, float(low), float(high), p_value)
 
 
-def bootstrap_means(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    """Means of resamples of the problems. Problems of equal value are alike, so one resample is one multinomial draw over them."""
+def bootstrap_means(
+    values: "np.ndarray[tuple[int], np.dtype[np.float64]]",
+) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    """Means of resamples of the problems. Problems of equal value are alike, so one resample is one
+    multinomial draw over them.
+    """
     distinct, counts = np.unique(values, return_counts=True)
     draws = np.random.default_rng(0).multinomial(len(values), counts / len(values), RESAMPLES)
     means: np.ndarray[tuple[int], np.dtype[np.float64]] = draws @ distinct / len(values)
@@ -92,14 +127,17 @@ def bootstrap_means(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> "
 
 
 def pass_at(k: int, samples: int, correct: int) -> float:
-    """The chance that one of k completions is right, unbiased, from `correct` right ones of `samples` (Chen et al. 2021, eq. 1)."""
+    """The chance that one of k completions is right, unbiased, from `correct` right ones of
+    `samples` (Chen et al. 2021, eq. 1).
+    """
     return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
 
 
 def majority(answers: Sequence[Hashable | None], right: Sequence[bool]) -> float:
     """1.0 if the most frequent answer is right. None does not vote; without a vote 0.0.
 
-    Where t answers share the lead, one of them right, it is 1/t: what drawing one of the leaders gives on average.
+    Where t answers share the lead, one of them right, it is 1/t: what drawing one of the leaders
+    gives on average.
     """
     votes = Counter(answer for answer in answers if answer is not None)
     most = max(votes.values(), default=0)

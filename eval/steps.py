@@ -1,4 +1,6 @@
-"""How long the steps of a run took, from the lines of its metrics.jsonl: generation, reward, training."""
+"""How long the steps of a run took, from the lines of its metrics.jsonl: generation, reward,
+training.
+"""
 
 from dataclasses import dataclass
 from statistics import fmean
@@ -22,10 +24,14 @@ class StepSplit:
         return self.generation + self.reward + self.training
 
     def __str__(self) -> str:
-        speed = "" if self.tokens_per_second is None else f"; {self.tokens_per_second:,.0f} tokens/s while generating"
+        speed = (
+            ""
+            if self.tokens_per_second is None
+            else f"; {self.tokens_per_second:,.0f} tokens/s while generating"
+        )
         return (
-            f"{self.total:.3g} s per step, mean of {self.steps}: generation {self.generation:.3g}, reward {self.reward:.3g}, "
-            f"training {self.training:.3g}{speed}"
+            f"{self.total:.3g} s per step, mean of {self.steps}: generation {self.generation:.3g},"
+            f" reward {self.reward:.3g}, training {self.training:.3g}{speed}"
         )
 
 

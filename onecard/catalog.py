@@ -1,4 +1,6 @@
-"""The table of recipes in recipes/README.md, from the recipes themselves. `make recipes-table` writes it; a test compares."""
+"""The table of recipes in recipes/README.md, from the recipes themselves. `make recipes-table`
+writes it; a test compares.
+"""
 
 from pathlib import Path
 
@@ -9,19 +11,34 @@ from onecard.card.pace import SPEEDS, estimate_seconds
 from onecard.recipe_file import load_recipe
 
 FOLDER = Path(__file__).parent.parent / "recipes"
-BEGIN, END = "<!-- made by `make recipes-table` -->", "<!-- end of what `make recipes-table` makes -->"
+BEGIN, END = (
+    "<!-- made by `make recipes-table` -->",
+    "<!-- end of what `make recipes-table` makes -->",
+)
 
 
 def table() -> str:
     """One row a recipe, those for a laptop first, then by card and model."""
     recipes = {file: load_recipe(file) for file in FOLDER.glob("*.yaml")}
-    lines = ["| recipe | needs | what it shows | planned peak | steps | planned time | published | measured |", "|" + "---|" * 8]
-    for file, recipe in sorted(recipes.items(), key=lambda entry: (entry[1].card_gb or 0, entry[0].name != "tiny.yaml", entry[0].name)):
+    lines = [
+        (
+            "| recipe | needs | what it shows | planned peak | steps | planned time | published |"
+            " measured |"
+        ),
+        "|" + "---|" * 8,
+    ]
+    for file, recipe in sorted(
+        recipes.items(),
+        key=lambda entry: (entry[1].card_gb or 0, entry[0].name != "tiny.yaml", entry[0].name),
+    ):
         shape = load_shape(recipe.model.name) if recipe.card_gb else None
         peak = hours = ""
         if shape and recipe.card_gb:
             peak = f"{plan_memory(recipe, shape).peak / GIB:.1f} GiB"
-            hours = f"{sum(estimate_seconds(recipe, shape, recipe.card_gb).values()) / 3600:.1f} h on an {SPEEDS[recipe.card_gb].name}"
+            hours = (
+                f"{sum(estimate_seconds(recipe, shape, recipe.card_gb).values()) / 3600:.1f} h on"
+                f" an {SPEEDS[recipe.card_gb].name}"
+            )
         needs = f"one {recipe.card_gb} GB card" if recipe.card_gb else "a laptop"
         cells = [
             f"[{recipe.name}]({file.name})",

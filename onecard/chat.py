@@ -1,4 +1,6 @@
-"""Talk to what a run trained, its base model beside it: `python -m onecard.chat RUN`. An empty line or Ctrl-D ends."""
+"""Talk to what a run trained, its base model beside it: `python -m onecard.chat RUN`. An empty line
+or Ctrl-D ends.
+"""
 
 import argparse
 import sys
@@ -28,11 +30,17 @@ def answers(engine: "TransformersEngine", prompt: list[int], sampling: Sampling)
     return {"base": base[0].text, "tuned": tuned[0].text}
 
 
-def talk(run: str, questions: Iterable[str], max_completion_length: int | None, console: Console) -> None:
-    """Answer each question on its own, without memory of the ones before: as the model was trained."""
+def talk(
+    run: str, questions: Iterable[str], max_completion_length: int | None, console: Console
+) -> None:
+    """Answer each question on its own, without memory of the ones before: as the model was
+    trained.
+    """
     target = find_target(run, adapter=None, base_only=False)
     if target.adapter is None or target.recipe is None:
-        raise UserError(f"{run} is not a run folder with an adapter; try `python -m onecard.chat runs/NAME`")
+        raise UserError(
+            f"{run} is not a run folder with an adapter; try `python -m onecard.chat runs/NAME`"
+        )
     console.print(Text(f"loading {target.base} and {target.adapter}"))
     from eval.engines import TransformersEngine
 
@@ -45,13 +53,23 @@ def talk(run: str, questions: Iterable[str], max_completion_length: int | None, 
         messages = prompt_for(Sample("", question.strip(), ""), recipe.data.system_prompt)
         (prompt,) = tokenize(engine.tokenizer, [render(engine.tokenizer, messages)])
         if len(prompt) + sampling.max_completion_length > engine.context:
-            console.print(Text(f"too long: {len(prompt)} tokens, and the model takes {engine.context} with the completion"))
+            console.print(
+                Text(
+                    f"too long: {len(prompt)} tokens, and the model takes {engine.context} with the"
+                    " completion"
+                )
+            )
             continue
         columns = Table.grid(expand=True, padding=(0, 1))
         written = answers(engine, prompt, sampling)
         for _ in written:
             columns.add_column(ratio=1)
-        columns.add_row(*(Panel(visible(answer), title=who, title_align="left") for who, answer in written.items()))
+        columns.add_row(
+            *(
+                Panel(visible(answer), title=who, title_align="left")
+                for who, answer in written.items()
+            )
+        )
         console.print(columns)
 
 
@@ -67,9 +85,13 @@ def typed() -> Iterable[str]:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m onecard.chat", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="a run's folder")
-    parser.add_argument("--max-completion-length", type=positive, metavar="TOKENS", help="(default: the recipe's)")
+    parser.add_argument(
+        "--max-completion-length", type=positive, metavar="TOKENS", help="(default: the recipe's)"
+    )
     args = parser.parse_args(arguments)
-    return run_command(lambda: talk(args.run, typed(), args.max_completion_length, Console(highlight=False)))
+    return run_command(
+        lambda: talk(args.run, typed(), args.max_completion_length, Console(highlight=False))
+    )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""Checkpoints on the disk: written atomically, and loaded only if every file has the hash that it was written with.
+"""Checkpoints on the disk: written atomically, and loaded only if every file has the hash that it
+was written with.
 
 checkpoints/checkpoint-50/
     adapter/                 the LoRA adapter, as PEFT reads it
-    state.json               optimizer, scheduler, scaler, random states and counters; its tensors are in
+    state.json               optimizer, scheduler, scaler, random states, counters; its tensors: in
     state.safetensors
     trainer_state.json       transformers' own account of where training stands
     metrics.jsonl            the run's, up to this step
-    manifest.json            size and hash of each of the above, what they belong to, and a hash of itself; written last
+    manifest.json            size and hash of each of the above, what they belong to, and a hash of
+                             itself; written last
 """
 
 import hashlib
@@ -24,7 +26,13 @@ from onecard.types import UserError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-ADAPTER, STATE, TENSORS, TRAINER_STATE, METRICS = "adapter", "state.json", "state.safetensors", "trainer_state.json", "metrics.jsonl"
+ADAPTER, STATE, TENSORS, TRAINER_STATE, METRICS = (
+    "adapter",
+    "state.json",
+    "state.safetensors",
+    "trainer_state.json",
+    "metrics.jsonl",
+)
 DAMAGED = ".damaged"  # the end of the name of a checkpoint that was not believed
 
 
@@ -34,7 +42,8 @@ class Damaged(ValueError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose every file was verified. `facts`: what it belongs to (recipe, data, versions), and whether training ended there.
+    """A checkpoint whose every file was verified. `facts`: what it belongs to (recipe, data,
+    versions), and whether training ended there.
 
     `last`: there is nothing left to train after it.
     """
@@ -47,17 +56,31 @@ class Checkpoint:
 
 @contextmanager
 def new_checkpoint(root: Path, step: int, facts: dict[str, Any]) -> Iterator[Path]:
-    """A folder to fill with the files of a checkpoint; it gets its manifest and its name when the block has ended well."""
+    """A folder to fill with the files of a checkpoint; it gets its manifest and its name when the
+    block has ended well.
+    """
     with atomic_folder(root / f"checkpoint-{step}") as folder:
         yield folder
-        files = {str(file.relative_to(folder)): describe(file) for file in sorted(folder.rglob("*")) if file.is_file()}
-        manifest = {"format": FORMAT, "step": step, "facts": json.loads(json.dumps(facts)), "files": files}
+        files = {
+            str(file.relative_to(folder)): describe(file)
+            for file in sorted(folder.rglob("*"))
+            if file.is_file()
+        }
+        manifest = {
+            "format": FORMAT,
+            "step": step,
+            "facts": json.loads(json.dumps(facts)),
+            "files": files,
+        }
         write_json(folder / MANIFEST, manifest | {"sha256": hash_of(manifest)})
 
 
 def describe(file: Path) -> dict[str, Any]:
     with file.open("rb") as content:
-        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+        return {
+            "bytes": file.stat().st_size,
+            "sha256": hashlib.file_digest(content, "sha256").hexdigest(),
+        }
 
 
 def hash_of(manifest: dict[str, Any]) -> str:
@@ -65,13 +88,18 @@ def hash_of(manifest: dict[str, Any]) -> str:
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """A checkpoint with every file held against the manifest. Raises Damaged; UserError where this process cannot read it."""
+    """A checkpoint with every file held against the manifest. Raises Damaged; UserError where this
+    process cannot read it.
+    """
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         if manifest.pop("sha256") != hash_of(manifest):
             raise Damaged(f"{MANIFEST} is not as it was written")
         if manifest["format"] != FORMAT:
-            raise UserError(f"{folder} has format {manifest['format']}, and this version reads {FORMAT}: it was written by another one")
+            raise UserError(
+                f"{folder} has format {manifest['format']}, and this version reads {FORMAT}: it was"
+                " written by another one"
+            )
         for name, expected in manifest["files"].items():
             if not (folder / name).is_file():
                 raise Damaged(f"{name} is missing")
@@ -90,12 +118,18 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 def find_checkpoints(root: Path) -> list[Path]:
     """The folders of finished checkpoints, verified or not, newest first."""
-    named = [(int(match[1]), folder) for folder in root.glob("checkpoint-*") if (match := re.fullmatch(r"checkpoint-(\d+)", folder.name))]
+    named = [
+        (int(match[1]), folder)
+        for folder in root.glob("checkpoint-*")
+        if (match := re.fullmatch(r"checkpoint-(\d+)", folder.name))
+    ]
     return [folder for _, folder in sorted(named, reverse=True)]
 
 
 def newest_checkpoint(root: Path, say: Callable[[str], None]) -> Checkpoint | None:
-    """The newest checkpoint that verifies. Those that do not are told, and put aside under another name."""
+    """The newest checkpoint that verifies. Those that do not are told, and put aside under another
+    name.
+    """
     for folder in find_checkpoints(root):
         try:
             return read_checkpoint(folder)
@@ -103,12 +137,17 @@ def newest_checkpoint(root: Path, say: Callable[[str], None]) -> Checkpoint | No
             aside = folder.with_name(f"{folder.name}{DAMAGED}")
             shutil.rmtree(aside, ignore_errors=True)
             folder.rename(aside)
-            say(f"{folder} is damaged ({error}); it is now {aside.name}, and the one before it is used")
+            say(
+                f"{folder} is damaged ({error}); it is now {aside.name}, and the one before it is"
+                " used"
+            )
     return None
 
 
 def prune(root: Path, keep: int, best: int | None) -> None:
-    """Remove all checkpoints but the newest `keep` and the one of step `best`, and what killed processes left half-written."""
+    """Remove all checkpoints but the newest `keep` and the one of step `best`, and what killed
+    processes left half-written.
+    """
     for folder in find_checkpoints(root)[keep:]:
         if folder.name != f"checkpoint-{best}":
             shutil.rmtree(folder)

@@ -11,10 +11,16 @@ from onecard.types import RunFailed, UserError
 RUNS = Path("runs")
 
 
-def run_command(body: Callable[[], int | None], stopped: str | None = None, again: str = "type the same command again") -> int:
-    """The exit code of `body`: its own, or 0; 1 for a run that failed or a full disk, 2 for bad input, 130 for Ctrl-C.
+def run_command(
+    body: Callable[[], int | None],
+    stopped: str | None = None,
+    again: str = "type the same command again",
+) -> int:
+    """The exit code of `body`: its own, or 0; 1 for a run that failed or a full disk, 2 for bad
+    input, 130 for Ctrl-C.
 
-    `stopped` is said after Ctrl-C; `again`: what to do once the disk has room. Any other exception is a fault of ours, with its traceback.
+    `stopped` is said after Ctrl-C; `again`: what to do once the disk has room. Any other exception
+    is a fault of ours, with its traceback.
     """
     try:
         return body() or 0

@@ -1,4 +1,6 @@
-"""Atomic writes: files and folders that are there whole or not at all, also after a kill or a power cut. And JSON lines."""
+"""Atomic writes: files and folders that are there whole or not at all, also after a kill or a power
+cut. And JSON lines.
+"""
 
 import errno
 import json
@@ -28,7 +30,10 @@ def read_jsonl(file: Path) -> list[Any]:
         if line.strip():
             try:
                 rows.append(json.loads(line))
-            except (ValueError, RecursionError) as error:  # broken JSON, bytes that are not UTF-8, brackets without end
+            except (
+                ValueError,
+                RecursionError,
+            ) as error:  # broken JSON, bytes that are not UTF-8, brackets without end
                 raise UserError(f"{file}, line {number}: not JSON: {error}") from None
     return rows
 
@@ -48,7 +53,9 @@ def write_yaml(file: Path, content: Any) -> None:
 def write_atomic(file: Path, content: str | bytes) -> None:
     """Replace a file's content in one step."""
     unfinished = file.with_name(f"{file.name}{UNFINISHED}")
-    unfinished.write_bytes(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
+    unfinished.write_bytes(
+        content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+    )
     sync(unfinished)
     unfinished.replace(file)
     sync(file.parent)
@@ -56,7 +63,9 @@ def write_atomic(file: Path, content: str | bytes) -> None:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """A new folder to fill. It takes its name when the block has ended well and all in it is on the disk; else nothing is left of it."""
+    """A new folder to fill. It takes its name when the block has ended well and all in it is on the
+    disk; else nothing is left of it.
+    """
     unfinished = folder.with_name(f"{folder.name}{UNFINISHED}")
     shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process left
     unfinished.mkdir(parents=True)
@@ -87,9 +96,13 @@ def sync(place: Path) -> None:
 
 
 def disk_trouble(error: BaseException, folder: Path) -> str | None:
-    """What is wrong with the disk or with `folder`, where an exception is about that; libraries in Rust tell it in their text alone."""
+    """What is wrong with the disk or with `folder`, where an exception is about that; libraries in
+    Rust tell it in their text alone.
+    """
     if isinstance(error, OSError):
-        ours = error.filename is not None and Path(os.fsdecode(error.filename)).absolute().is_relative_to(folder.absolute())
+        ours = error.filename is not None and Path(
+            os.fsdecode(error.filename)
+        ).absolute().is_relative_to(folder.absolute())
         told = error.errno if error.errno in FULL or (error.errno in TROUBLE and ours) else None
         where = f": {error.filename}" if error.filename else ""
     else:

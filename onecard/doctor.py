@@ -1,4 +1,6 @@
-"""Is this machine able to train, and what exactly is missing? `python -m onecard.doctor [RECIPE]`; exit code 1 if it is not."""
+"""Is this machine able to train, and what exactly is missing? `python -m onecard.doctor [RECIPE]`;
+exit code 1 if it is not.
+"""
 
 import argparse
 import os
@@ -23,12 +25,24 @@ from onecard.types import UserError
 ROOT = Path(__file__).parent.parent
 DISK_NEEDED = 20 * GIB  # a 7B model, its cache and a few checkpoints
 SHARED_NEEDED = GIB
-ESSENTIAL = ("torch", "transformers", "trl", "peft", "bitsandbytes", "unsloth", "unsloth_zoo", "datasets", "accelerate")
+ESSENTIAL = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "bitsandbytes",
+    "unsloth",
+    "unsloth_zoo",
+    "datasets",
+    "accelerate",
+)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """`ok`: True, False (training cannot start), or None (it can, but this is worth knowing). `remedy`: what to type."""
+    """`ok`: True, False (training cannot start), or None (it can, but this is worth knowing).
+    `remedy`: what to type.
+    """
 
     about: str
     ok: bool | None
@@ -41,7 +55,9 @@ def examine(recipe: Recipe | None) -> Iterator[Finding]:
     cards = find_cards()
     yield check_python()
     yield from check_cards(cards, recipe)
-    yield from check_packages(bool(cards), with_vllm=bool(cards) and recipe is not None and recipe.model.fast_inference)
+    yield from check_packages(
+        bool(cards), with_vllm=bool(cards) and recipe is not None and recipe.model.fast_inference
+    )
     if cards:
         yield from check_torch_build(cards)
         yield from check_compiler()
@@ -52,7 +68,12 @@ def examine(recipe: Recipe | None) -> Iterator[Finding]:
 
 def check_python() -> Finding:
     found = ".".join(map(str, sys.version_info[:3]))
-    return Finding("Python", sys.version_info[:2] == (3, 11), found, "use Python 3.11: the locks are made for it")
+    return Finding(
+        "Python",
+        sys.version_info[:2] == (3, 11),
+        found,
+        "use Python 3.11: the locks are made for it",
+    )
 
 
 def check_cards(cards: list[Card], recipe: Recipe | None) -> Iterator[Finding]:
@@ -60,46 +81,85 @@ def check_cards(cards: list[Card], recipe: Recipe | None) -> Iterator[Finding]:
     cuda = driver_cuda_version()
     if wsl:
         yield Finding("WSL2", None, "the driver is Windows' own; install no Linux driver inside")
-    yield Finding("driver", None if cuda is None else True, f"supports CUDA {cuda}" if cuda else "no NVIDIA driver answers (libcuda.so.1)")
+    yield Finding(
+        "driver",
+        None if cuda is None else True,
+        f"supports CUDA {cuda}" if cuda else "no NVIDIA driver answers (libcuda.so.1)",
+    )
     needed = recipe is not None and recipe.model.fast_inference
     try:
         check_card(cards, needed)
     except UserError as error:
-        yield Finding("card", False, str(error), "docker run --gpus all ..., or install NVIDIA's driver (CUDA 13) and reboot")
+        yield Finding(
+            "card",
+            False,
+            str(error),
+            "docker run --gpus all ..., or install NVIDIA's driver (CUDA 13) and reboot",
+        )
         return
     if not cards:
-        yield Finding("card", None, "none: the tiny recipes train on the CPU, all others need one", "python train.py recipes/tiny.yaml")
+        yield Finding(
+            "card",
+            None,
+            "none: the tiny recipes train on the CPU, all others need one",
+            "python train.py recipes/tiny.yaml",
+        )
     for card in cards[:1]:
         precision = "bf16" if has_bf16(card) else "fp16: no bf16 before compute capability 8.0"
         yield Finding(
             "card",
             True,
-            f"{card.name}, {card.memory / GIB:.1f} GiB, compute capability {card.capability[0]}.{card.capability[1]}, {precision}",
+            f"{card.name}, {card.memory / GIB:.1f} GiB, compute capability"
+            f" {card.capability[0]}.{card.capability[1]}, {precision}",
         )
         shape = load_shape(recipe.model.name) if recipe else None
         if recipe and shape:
             plan = plan_memory(recipe, shape)
             verdict = plan.verdict(card.memory / GIB)
             text = f"{recipe.name}: {plan.peak / GIB:.1f} GiB planned, {verdict}"
-            yield Finding("memory plan", verdict != "does not fit", text, f"python train.py RECIPE --fit {card.memory / GIB:.0f}GB")
+            yield Finding(
+                "memory plan",
+                verdict != "does not fit",
+                text,
+                f"python train.py RECIPE --fit {card.memory / GIB:.0f}GB",
+            )
     if len(cards) > 1:
-        yield Finding("cards", None, f"{len(cards)} are visible; Onecard uses the first", "CUDA_VISIBLE_DEVICES=1 chooses another")
+        yield Finding(
+            "cards",
+            None,
+            f"{len(cards)} are visible; Onecard uses the first",
+            "CUDA_VISIBLE_DEVICES=1 chooses another",
+        )
 
 
 def check_packages(on_card: bool, with_vllm: bool) -> Iterator[Finding]:
-    """The installed versions against the lock that this machine's kind of installation comes from."""
+    """The installed versions against the lock that this machine's kind of installation comes
+    from.
+    """
     lock = "requirements.txt" if on_card or is_installed("vllm") else "requirements-cpu.txt"
-    missing = [name for name in (*ESSENTIAL, *(["vllm"] if with_vllm else [])) if not is_installed(name)]
-    remedy = f"pip install --no-deps {'--require-hashes ' if lock == 'requirements.txt' else ''}-r {lock}"
+    missing = [
+        name for name in (*ESSENTIAL, *(["vllm"] if with_vllm else [])) if not is_installed(name)
+    ]
+    remedy = (
+        f"pip install --no-deps {'--require-hashes ' if lock == 'requirements.txt' else ''}-r"
+        f" {lock}"
+    )
     if missing:
         yield Finding("packages", False, f"missing: {', '.join(missing)}", remedy)
         return
     locked = re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", read(ROOT / lock), flags=re.MULTILINE)
     if not locked:
-        yield Finding("packages", None, f"there is no {lock} here to hold them against", "run this in a checkout of Onecard")
+        yield Finding(
+            "packages",
+            None,
+            f"there is no {lock} here to hold them against",
+            "run this in a checkout of Onecard",
+        )
         return
     other = [
-        f"{name} {version(name)} ({wanted} in the lock)" for name, wanted in locked if is_installed(name) and base(version(name)) != wanted
+        f"{name} {version(name)} ({wanted} in the lock)"
+        for name, wanted in locked
+        if is_installed(name) and base(version(name)) != wanted
     ]
     absent = [name for name, _ in locked if not is_installed(name)]
     if other or absent:
@@ -116,7 +176,9 @@ def check_packages(on_card: bool, with_vllm: bool) -> Iterator[Finding]:
 
 
 def check_torch_build(cards: list[Card]) -> Iterator[Finding]:
-    """Whether torch is a CUDA build that the driver can run; read from its files, since importing it takes seconds."""
+    """Whether torch is a CUDA build that the driver can run; read from its files, since importing
+    it takes seconds.
+    """
     if not is_installed("torch"):
         return
     text = read(Path(str(distribution("torch").locate_file("torch/version.py"))))
@@ -141,11 +203,16 @@ def check_torch_build(cards: list[Card]) -> Iterator[Finding]:
 
 
 def check_compiler() -> Iterator[Finding]:
-    """What Triton needs at run time: a C compiler, Python's headers, and a libcuda that a linker finds."""
+    """What Triton needs at run time: a C compiler, Python's headers, and a libcuda that a linker
+    finds.
+    """
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
     headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
     yield Finding(
-        "C compiler", compiler is not None, compiler or "none: Triton compiles its launcher with one", "apt install gcc libc6-dev"
+        "C compiler",
+        compiler is not None,
+        compiler or "none: Triton compiles its launcher with one",
+        "apt install gcc libc6-dev",
     )
     yield Finding("Python.h", headers.is_file(), str(headers), "apt install python3.11-dev")
     folders = [
@@ -155,9 +222,19 @@ def check_compiler() -> Iterator[Finding]:
         "/usr/lib/wsl/lib",
         "/usr/local/cuda/lib64/stubs",
     ]
-    linkable = next((folder for folder in folders if folder and (Path(folder) / "libcuda.so").exists()), None)
-    remedy = "ln -s /usr/lib/x86_64-linux-gnu/libcuda.so.1 /usr/local/lib/libcuda.so; export LIBRARY_PATH=/usr/local/lib"
-    yield Finding("libcuda.so", None if linkable is None else True, linkable or "a linker finds no libcuda.so; Triton may need one", remedy)
+    linkable = next(
+        (folder for folder in folders if folder and (Path(folder) / "libcuda.so").exists()), None
+    )
+    remedy = (
+        "ln -s /usr/lib/x86_64-linux-gnu/libcuda.so.1 /usr/local/lib/libcuda.so; export"
+        " LIBRARY_PATH=/usr/local/lib"
+    )
+    yield Finding(
+        "libcuda.so",
+        None if linkable is None else True,
+        linkable or "a linker finds no libcuda.so; Triton may need one",
+        remedy,
+    )
 
 
 def check_holders() -> Iterator[Finding]:
@@ -165,16 +242,31 @@ def check_holders() -> Iterator[Finding]:
     if shutil.which("nvidia-smi") is None:
         return
     free = nvidia_smi("--query-gpu=memory.free,memory.total").split("\n")[0]
-    holders = [line for line in nvidia_smi("--query-compute-apps=pid,process_name,used_memory").split("\n") if line.strip()]
+    holders = [
+        line
+        for line in nvidia_smi("--query-compute-apps=pid,process_name,used_memory").split("\n")
+        if line.strip()
+    ]
     megabytes = [int(number) for number in re.findall(r"[0-9]+", free)[:2]]
     if len(megabytes) == 2:
         ok = True if megabytes[0] >= 0.9 * megabytes[1] else None
         text = f"{megabytes[0] / 1024:.1f} of {megabytes[1] / 1024:.1f} GiB free"
-        yield Finding("free memory", ok, "; ".join([text, *holders]), "end what holds it (the numbers are process ids)" if holders else "")
+        yield Finding(
+            "free memory",
+            ok,
+            "; ".join([text, *holders]),
+            "end what holds it (the numbers are process ids)" if holders else "",
+        )
 
 
 def nvidia_smi(query: str) -> str:
-    done = subprocess.run(["nvidia-smi", query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(
+        ["nvidia-smi", query, "--format=csv,noheader,nounits"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
     return done.stdout
 
 
@@ -185,15 +277,30 @@ def check_places() -> Iterator[Finding]:
         there = next(parent for parent in (place, *place.parents) if parent.exists())
         free = shutil.disk_usage(there).free
         if not os.access(there, os.W_OK):
-            yield Finding(about, False, f"{there} cannot be written by user {os.getuid()}", f"sudo chown -R {os.getuid()} {there}")
+            yield Finding(
+                about,
+                False,
+                f"{there} cannot be written by user {os.getuid()}",
+                f"sudo chown -R {os.getuid()} {there}",
+            )
         else:
             ok = True if free >= DISK_NEEDED else None
-            yield Finding(about, ok, f"{place}, {free / GIB:.0f} GiB free", "" if ok else "a 7B model takes about 20 GiB with its cache")
+            yield Finding(
+                about,
+                ok,
+                f"{place}, {free / GIB:.0f} GiB free",
+                "" if ok else "a 7B model takes about 20 GiB with its cache",
+            )
     shared = Path("/dev/shm")
     if shared.is_dir():
         total = shutil.disk_usage(shared).total
         ok = True if total >= SHARED_NEEDED else None
-        yield Finding("shared memory", ok, f"{total / GIB:.1f} GiB", "" if ok else "docker run --shm-size 2g ...")
+        yield Finding(
+            "shared memory",
+            ok,
+            f"{total / GIB:.1f} GiB",
+            "" if ok else "docker run --shm-size 2g ...",
+        )
 
 
 def check_token() -> Finding:
@@ -203,7 +310,9 @@ def check_token() -> Finding:
         return Finding("hub token", True, "in HF_TOKEN")
     if (home / "token").is_file():
         return Finding("hub token", True, f"in {home / 'token'}")
-    return Finding("hub token", None, "none; only gated models, such as Llama, need one", "export HF_TOKEN=...")
+    return Finding(
+        "hub token", None, "none; only gated models, such as Llama, need one", "export HF_TOKEN=..."
+    )
 
 
 def is_installed(name: str) -> bool:
@@ -226,7 +335,13 @@ def read(file: Path) -> str:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m onecard.doctor", description=__doc__)
     parser.add_argument("recipe", nargs="?", help="also say whether this recipe can train here")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the recipe; may be repeated")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one value of the recipe; may be repeated",
+    )
     args = parser.parse_args(arguments)
     return run_command(lambda: tell(load_recipe(args.recipe, args.set) if args.recipe else None))
 

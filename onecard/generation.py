@@ -1,4 +1,6 @@
-"""Completions from a transformers model: in batches sorted by length, and the same ones every time."""
+"""Completions from a transformers model: in batches sorted by length, and the same ones every
+time.
+"""
 
 import zlib
 from collections.abc import Collection, Iterator
@@ -14,14 +16,20 @@ SMALLEST_TO_SHRINK = 8  # completions; below that a smaller batch is hardly fast
 
 
 def generate(
-    model: Any, tokenizer: Any, prompts: list[list[int]], sampling: Sampling, done: Collection[int] = (), leave: bool = True
+    model: Any,
+    tokenizer: Any,
+    prompts: list[list[int]],
+    sampling: Sampling,
+    done: Collection[int] = (),
+    leave: bool = True,
 ) -> Iterator[dict[int, Completion]]:
     """Completions of tokenized `prompts`, batch by batch, as {index of the prompt: completion}.
 
-    Longest prompts first, so that little of a batch is padding and memory is short at the start or never. How the prompts are
-    cut into batches and what a batch's random numbers are does not depend on `done`, the prompts not asked for: a batch's
-    shape can turn a near tie of two tokens, and a continued evaluation is to be the one that was interrupted. With `leave`,
-    completions that have ended leave their batch whenever half of it has.
+    Longest prompts first, so that little of a batch is padding and memory is short at the start or
+    never. How the prompts are cut into batches and what a batch's random numbers are does not
+    depend on `done`, the prompts not asked for: a batch's shape can turn a near tie of two tokens,
+    and a continued evaluation is to be the one that was interrupted. With `leave`, completions that
+    have ended leave their batch whenever half of it has.
     """
     finished = set(done)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)
@@ -29,17 +37,29 @@ def generate(
         indices = order[first : first + sampling.batch_size]
         if not finished.issuperset(indices):
             seed = zlib.crc32(f"{sampling.seed} {first}".encode())
-            yield dict(zip(indices, one_batch(model, tokenizer, [prompts[i] for i in indices], sampling, seed, leave), strict=True))
+            yield dict(
+                zip(
+                    indices,
+                    one_batch(
+                        model, tokenizer, [prompts[i] for i in indices], sampling, seed, leave
+                    ),
+                    strict=True,
+                )
+            )
 
 
-def one_batch(model: Any, tokenizer: Any, prompts: list[list[int]], sampling: Sampling, seed: int, leave: bool) -> list[Completion]:
+def one_batch(
+    model: Any, tokenizer: Any, prompts: list[list[int]], sampling: Sampling, seed: int, leave: bool
+) -> list[Completion]:
     ends = end_tokens(model.generation_config, tokenizer)
     drawn = (
         {"do_sample": False}
         if sampling.temperature == 0
         else {"do_sample": True, "temperature": sampling.temperature, "top_p": 1.0, "top_k": 0}
     )
-    batch = tokenizer.pad({"input_ids": prompts}, return_tensors="pt", padding_side="left").to(model.device)
+    batch = tokenizer.pad({"input_ids": prompts}, return_tensors="pt", padding_side="left").to(
+        model.device
+    )
     tokens, mask, cache = batch["input_ids"], batch["attention_mask"], None
     start, rows = tokens.shape[1], list(range(len(prompts)))
     completions: dict[int, Completion] = {}
@@ -65,40 +85,62 @@ def one_batch(model: Any, tokenizer: Any, prompts: list[list[int]], sampling: Sa
             full = tokens.shape[1] - start >= sampling.max_completion_length
             stays = [] if full else (~ending.ended).nonzero()[:, 0].tolist()
             for place in set(range(len(rows))) - set(stays):
-                completions[rows[place]] = completion_of(tokens[place, start:].tolist(), tokenizer, ends, sampling.stop)
+                completions[rows[place]] = completion_of(
+                    tokens[place, start:].tolist(), tokenizer, ends, sampling.stop
+                )
             rows = [rows[place] for place in stays]
             if rows:
                 cache.batch_select_indices(torch.tensor(stays, device=tokens.device))
-                mask = torch.nn.functional.pad(mask, (0, tokens.shape[1] - mask.shape[1]), value=1)[stays]
+                mask = torch.nn.functional.pad(mask, (0, tokens.shape[1] - mask.shape[1]), value=1)[
+                    stays
+                ]
                 tokens = tokens[stays]
     return [completions[row] for row in range(len(prompts))]
 
 
 class Ending(StoppingCriteria):
-    """Ends a row at a stop string, and the batch when `enough` of its rows have ended, so that the others can go on without them.
+    """Ends a row at a stop string, and the batch when `enough` of its rows have ended, so that the
+    others can go on without them.
 
-    transformers' own stop_strings misses strings whose tokens it cannot take apart, so the end of each row is decoded here.
+    transformers' own stop_strings misses strings whose tokens it cannot take apart, so the end of
+    each row is decoded here.
     """
 
-    def __init__(self, tokenizer: Any, ends: set[int], stop: tuple[str, ...], start: int, enough: int) -> None:
-        self.tokenizer, self.ends, self.stop, self.start, self.enough = tokenizer, torch.tensor(sorted(ends)), stop, start, enough
-        self.tail = max((len(string.encode()) for string in stop), default=0)  # a token is a byte at least
+    def __init__(
+        self, tokenizer: Any, ends: set[int], stop: tuple[str, ...], start: int, enough: int
+    ) -> None:
+        self.tokenizer, self.ends, self.stop, self.start, self.enough = (
+            tokenizer,
+            torch.tensor(sorted(ends)),
+            stop,
+            start,
+            enough,
+        )
+        self.tail = max(
+            (len(string.encode()) for string in stop), default=0
+        )  # a token is a byte at least
         self.ended = torch.tensor(())
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        # generate() fills a row that has ended with padding, which is an end token too: the last token tells.
+        # generate() fills a row that has ended with padding, which is an end token too: the last
+        # token tells.
         self.ended = torch.isin(input_ids[:, -1], self.ends.to(input_ids.device))
         if self.stop:
-            tails = self.tokenizer.batch_decode(input_ids[:, max(self.start, input_ids.shape[1] - self.tail) :])
+            tails = self.tokenizer.batch_decode(
+                input_ids[:, max(self.start, input_ids.shape[1] - self.tail) :]
+            )
             stopped = [any(string in tail for string in self.stop) for tail in tails]
             self.ended = self.ended | torch.tensor(stopped, device=input_ids.device)
         return torch.full_like(self.ended, True) if self.ended.sum() >= self.enough else self.ended
 
 
-def completion_of(row: list[int], tokenizer: Any, ends: set[int], stop: tuple[str, ...]) -> Completion:
+def completion_of(
+    row: list[int], tokenizer: Any, ends: set[int], stop: tuple[str, ...]
+) -> Completion:
     """One generated row up to its end token or its stop string; what follows those is padding.
 
-    A stop string may be a special token, which the text does not show: it is looked for in the text that does.
+    A stop string may be a special token, which the text does not show: it is looked for in the text
+    that does.
     """
     end = next((place for place, token in enumerate(row) if token in ends), None)
     told = tokenizer.decode(row[:end])
@@ -111,19 +153,31 @@ def completion_of(row: list[int], tokenizer: Any, ends: set[int], stop: tuple[st
 
 
 def end_tokens(generation_config: Any, tokenizer: Any) -> set[int]:
-    """The tokens that end a completion: the tokenizer's end and padding, and those that the model's generation config declares."""
+    """The tokens that end a completion: the tokenizer's end and padding, and those that the model's
+    generation config declares.
+    """
     declared = generation_config.eos_token_id
-    return {tokenizer.eos_token_id, tokenizer.pad_token_id, *(declared if isinstance(declared, list) else [declared])} - {None}
+    return {
+        tokenizer.eos_token_id,
+        tokenizer.pad_token_id,
+        *(declared if isinstance(declared, list) else [declared]),
+    } - {None}
 
 
 @contextmanager
 def undisturbed(model: Any) -> Iterator[None]:
-    """Evaluation mode and a generation config of defaults inside; afterwards these and torch's random states are what they were.
+    """Evaluation mode and a generation config of defaults inside; afterwards these and torch's
+    random states are what they were.
 
-    generate() fills what its caller leaves open from the model's own config: a repetition penalty, a ban of n-grams, beams.
+    generate() fills what its caller leaves open from the model's own config: a repetition penalty,
+    a ban of n-grams, beams.
     """
     modes = {module: module.training for module in model.modules()}
-    holders = {module: module.generation_config for module in model.modules() if "generation_config" in vars(module)}
+    holders = {
+        module: module.generation_config
+        for module in model.modules()
+        if "generation_config" in vars(module)
+    }
     for module in holders:
         module.generation_config = GenerationConfig()
     model.eval()

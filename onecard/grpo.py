@@ -1,4 +1,6 @@
-"""The recipe's values as TRL's GRPOConfig takes them. Pure: this runs before torch or trl are imported."""
+"""The recipe's values as TRL's GRPOConfig takes them. Pure: this runs before torch or trl are
+imported.
+"""
 
 import ast
 from functools import cache
@@ -33,10 +35,12 @@ SET_BY_ONECARD = {
 
 
 def grpo_settings(recipe: "Recipe", folder: Path, cuda: bool, bf16: bool = False) -> dict[str, Any]:
-    """Every GRPOConfig value of a run, each set explicitly: Unsloth's generated GRPOConfig has other defaults than TRL's.
+    """Every GRPOConfig value of a run, each set explicitly: Unsloth's generated GRPOConfig has
+    other defaults than TRL's.
 
-    `cuda` chooses what depends on the machine: vLLM generation, if the recipe wants it, where the tensors live, and on a card 16-bit
-    autocast, bf16 where the card has it. Left out, Unsloth would choose that by itself.
+    `cuda` chooses what depends on the machine: vLLM generation, if the recipe wants it, where the
+    tensors live, and on a card 16-bit autocast, bf16 where the card has it. Left out, Unsloth would
+    choose that by itself.
     """
     grpo = recipe.grpo
     stated = grpo.model_dump(exclude={"extra"})  # the section uses GRPOConfig's own names
@@ -51,14 +55,20 @@ def grpo_settings(recipe: "Recipe", folder: Path, cuda: bool, bf16: bool = False
             "logging_strategy": "steps",
             "logging_steps": 1,
             "logging_first_step": True,
-            "report_to": "none",  # our callback owns the TensorBoard writer, so that evaluations land in the same log
+            # our callback owns the TensorBoard writer, so that evaluations land in the same log
+            "report_to": "none",
             "disable_tqdm": True,
             "use_vllm": cuda and recipe.model.fast_inference,
             "use_cpu": not cuda,
-            "bf16": cuda and bf16,  # on a CPU the policy is loaded in the precision it trains in, without autocast
+            "bf16": (
+                cuda
+                # on a CPU the policy is loaded in the precision it trains in, without autocast
+                and bf16
+            ),
             "fp16": cuda and not bf16,
             "vllm_mode": "colocate",
-            # Without it Unsloth's trainer does not even measure how far vLLM's log-probabilities are from its own.
+            # Without it Unsloth's trainer does not even measure how far vLLM's log-probabilities
+            # are from its own.
             "vllm_importance_sampling_correction": True,
             "top_p": 1.0,
             "top_k": 0,
@@ -68,7 +78,8 @@ def grpo_settings(recipe: "Recipe", folder: Path, cuda: bool, bf16: bool = False
             "dataloader_pin_memory": cuda,
             "importance_sampling_level": "token",
             "torch_empty_cache_steps": None,
-            "logging_nan_inf_filter": True,  # without it one loss that is no number makes all later ones none
+            # without it one loss that is no number makes all later ones none
+            "logging_nan_inf_filter": True,
             "adam_beta1": 0.9,
             "adam_beta2": 0.999,
             "adam_epsilon": 1e-8,
@@ -79,11 +90,33 @@ def grpo_settings(recipe: "Recipe", folder: Path, cuda: bool, bf16: bool = False
 
 @cache
 def trl_fields() -> frozenset[str]:
-    """The field names of TRL's GRPOConfig, read from the installed sources: importing them takes 10 s and torch."""
-    trl, transformers = (Path(str(find_spec(name).submodule_search_locations[0])) for name in ("trl", "transformers"))  # type: ignore[union-attr, index]
+    """The field names of TRL's GRPOConfig, read from the installed sources: importing them takes 10
+    s and torch.
+    """
+    trl, transformers = package_folder("trl"), package_folder("transformers")
     names = set()
-    for file in (trl / "trainer/grpo_config.py", trl / "trainer/base_config.py", transformers / "training_args.py"):
+    for file in (
+        trl / "trainer/grpo_config.py",
+        trl / "trainer/base_config.py",
+        transformers / "training_args.py",
+    ):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef) and node.name in ("GRPOConfig", "_BaseConfig", "TrainingArguments"):
-                names |= {s.target.id for s in node.body if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)}
+            if isinstance(node, ast.ClassDef) and node.name in (
+                "GRPOConfig",
+                "_BaseConfig",
+                "TrainingArguments",
+            ):
+                names |= {
+                    s.target.id
+                    for s in node.body
+                    if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)
+                }
     return frozenset(names)
+
+
+def package_folder(name: str) -> Path:
+    """Where an installed package's files are, without importing it."""
+    spec = find_spec(name)
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0])

@@ -1,4 +1,6 @@
-"""Random-weight models and their tokenizer, built on the spot: every part of the pipeline runs, nothing is downloaded."""
+"""Random-weight models and their tokenizer, built on the spot: every part of the pipeline runs,
+nothing is downloaded.
+"""
 
 import json
 from collections.abc import Sequence
@@ -27,7 +29,9 @@ CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-ROOM = 64  # ids without a word, as real models have some: a tokenizer's class may add tokens of its own when it is loaded
+# ids without a word, as real models have some: a tokenizer's class may add tokens of its own when
+# it is loaded
+ROOM = 64
 SPECIAL_TOKENS = ("<|pad|>", "<|im_start|>", "<|im_end|>")
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
@@ -39,22 +43,27 @@ def stored(name: str) -> dict[str, Any]:
 
 
 def with_fillers(bpe: Any, size: int) -> Any:
-    """The tokenizer with a word of its own for each further id below `size`, that no text is split into: so that what a model of random
-    weights writes, which is any of them, can be told apart as text."""
+    """The tokenizer with a word of its own for each further id below `size`, that no text is split
+    into: so that what a model of random weights writes, which is any of them, can be told apart as
+    text."""
     from tokenizers import Tokenizer
 
     content = json.loads(bpe.to_str())
     vocabulary = content["model"]["vocab"]
-    vocabulary |= {f"Ġw{number}": number for number in range(len(vocabulary), size)}  # Ġ is a space, in bytes' clothing
+    vocabulary |= {
+        f"Ġw{number}": number for number in range(len(vocabulary), size)
+    }  # Ġ is a space, in bytes' clothing
     return Tokenizer.from_str(json.dumps(content))
 
 
 def build_random_model(recipe: Recipe, samples: Sequence[Sample], folder: Path) -> str:
-    """Write a random-weight model and a byte-level BPE tokenizer to `folder`, unless it is there; return its path.
+    """Write a random-weight model and a byte-level BPE tokenizer to `folder`, unless it is there;
+    return its path.
 
-    `tiny` is a Qwen3 of 0.35 to 0.45 M parameters; any other name is one of model_facts.json and has its shape.
-    The tokenizer is trained on the samples as the chat template renders them. Digits are not split: the numbers of the
-    synthetic problems become single tokens, which is what learns fastest here; bytes cover any other text.
+    `tiny` is a Qwen3 of 0.35 to 0.45 M parameters; any other name is one of model_facts.json and
+    has its shape. The tokenizer is trained on the samples as the chat template renders them. Digits
+    are not split: the numbers of the synthetic problems become single tokens, which is what learns
+    fastest here; bytes cover any other text.
     """
     if folder.is_dir():  # an interrupted run made it
         return str(folder)
@@ -71,10 +80,19 @@ def build_random_model(recipe: Recipe, samples: Sequence[Sample], folder: Path) 
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    conversations = [prompt_for(sample, recipe.data.system_prompt) + target_for(sample, recipe) for sample in samples]
-    bpe.train_from_iterator((f"{m['role']}\n{m['content']}" for messages in conversations for m in messages), trainer)
+    conversations = [
+        prompt_for(sample, recipe.data.system_prompt) + target_for(sample, recipe)
+        for sample in samples
+    ]
+    bpe.train_from_iterator(
+        (f"{m['role']}\n{m['content']}" for messages in conversations for m in messages), trainer
+    )
     named = recipe.model.name != "tiny"
-    shape: dict[str, Any] = stored(recipe.model.name) if named else TINY | {"vocab_size": -(-bpe.get_vocab_size() // 64) * 64}
+    shape: dict[str, Any] = (
+        stored(recipe.model.name)
+        if named
+        else TINY | {"vocab_size": -(-bpe.get_vocab_size() // 64) * 64}
+    )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=with_fillers(bpe, shape["vocab_size"] - ROOM) if named else bpe,
         pad_token="<|pad|>",
@@ -82,7 +100,9 @@ def build_random_model(recipe: Recipe, samples: Sequence[Sample], folder: Path) 
         padding_side="left",
         chat_template=CHAT_TEMPLATE,
     )
-    tokenizer.add_tokens(list(TAGS))  # ordinary added tokens: decoding with skip_special_tokens keeps them
+    tokenizer.add_tokens(
+        list(TAGS)
+    )  # ordinary added tokens: decoding with skip_special_tokens keeps them
     torch.manual_seed(recipe.seed)
     config = AutoConfig.for_model(
         **shape,

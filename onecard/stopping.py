@@ -1,9 +1,11 @@
-"""On SIGTERM, SIGINT or SIGHUP: save within seconds, whatever the process is doing, and exit with 128 + the signal's number.
+"""On SIGTERM, SIGINT or SIGHUP: save within seconds, whatever the process is doing, and exit with
+128 + the signal's number.
 
-Python runs signal handlers in the main thread, between two of its own instructions: not while that thread is inside a long
-call of torch or vLLM. So the handlers do nothing, and a thread of its own reads the numbers of the signals from a socket that
-Python's C code writes them to at once. Only code that holds Python's lock all the while can keep that thread waiting, such as one
-regular expression that runs away in a reward of the user's own.
+Python runs signal handlers in the main thread, between two of its own instructions: not while that
+thread is inside a long call of torch or vLLM. So the handlers do nothing, and a thread of its own
+reads the numbers of the signals from a socket that Python's C code writes them to at once. Only
+code that holds Python's lock all the while can keep that thread waiting, such as one regular
+expression that runs away in a reward of the user's own.
 """
 
 import contextlib
@@ -18,8 +20,9 @@ from collections.abc import Callable
 from onecard.display import Display
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# In a process of its own: listing processes is hundreds of short reads, and after each of them a thread here would wait for Python's lock,
-# 23 s in all beside a main thread that gives it up every 0.3 s.
+# In a process of its own: listing processes is hundreds of short reads, and after each of them a
+# thread here would wait for Python's lock, 23 s in all beside a main thread that gives it up every
+# 0.3 s.
 END_CHILDREN = """
 import os, psutil, sys
 for child in psutil.Process(int(sys.argv[1])).children(recursive=True):
@@ -32,7 +35,9 @@ for child in psutil.Process(int(sys.argv[1])).children(recursive=True):
 
 
 class Stopping:
-    """Hears the signals from its making on. `finish`: what to do first, and what to tell; replaced when there is something to keep."""
+    """Hears the signals from its making on. `finish`: what to do first, and what to tell; replaced
+    when there is something to keep.
+    """
 
     def __init__(self, display: Display) -> None:
         self.display = display
@@ -46,7 +51,9 @@ class Stopping:
                 signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(writer.detach(), warn_on_full_buffer=False)
         self.masks = threading.local()
-        os.register_at_fork(before=self.hold_back, after_in_parent=self.go_on, after_in_child=self.leave_alone)
+        os.register_at_fork(
+            before=self.hold_back, after_in_parent=self.go_on, after_in_child=self.leave_alone
+        )
         threading.Thread(target=self.listen, name="signals", daemon=True).start()
 
     def hold_back(self) -> None:
@@ -71,19 +78,26 @@ class Stopping:
                 if self.heard:  # the second: at once
                     self.end(number)
                 self.heard.add(number)
-                threading.Thread(target=self.stop, args=(number,), name="stopping", daemon=True).start()
+                threading.Thread(
+                    target=self.stop, args=(number,), name="stopping", daemon=True
+                ).start()
 
     def stop(self, number: int) -> None:
         try:
             self.display.say(f"\n{signal.Signals(number).name}: {self.finish()}")
         except BaseException as error:  # told, and then the process ends all the same
-            print(f"error: what was done could not be kept: {type(error).__name__}: {error}", file=sys.stderr)
+            print(
+                f"error: what was done could not be kept: {type(error).__name__}: {error}",
+                file=sys.stderr,
+            )
         self.end(number)
 
     def end(self, number: int) -> None:
         """End the process and those that it started."""
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            subprocess.run([sys.executable, "-c", END_CHILDREN, str(os.getpid())], timeout=5, check=False)
+            subprocess.run(
+                [sys.executable, "-c", END_CHILDREN, str(os.getpid())], timeout=5, check=False
+            )
         with contextlib.suppress(OSError, ValueError):  # a pipe that nobody reads
             self.display.console.show_cursor(True)
             sys.stdout.flush()

@@ -1,4 +1,6 @@
-"""TRL's trainers, built from a recipe. The only place that imports trl (after unsloth, which patches it)."""
+"""TRL's trainers, built from a recipe. The only place that imports trl (after unsloth, which
+patches it).
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,24 +27,32 @@ from onecard.vllm_generation import seed_requests
 
 
 def build_config(recipe: Recipe, folder: Path) -> GRPOConfig:
-    """The recipe as TRL's GRPOConfig; checkpoints go to `folder`. Raises UserError for what TRL itself refuses."""
+    """The recipe as TRL's GRPOConfig; checkpoints go to `folder`. Raises UserError for what TRL
+    itself refuses.
+    """
     types = get_type_hints(GRPOConfig)
     try:
         for name, value in recipe.grpo.extra.items():
             TypeAdapter(types[name]).validate_python(value)
         cuda = torch.cuda.is_available()
-        config = GRPOConfig(**grpo_settings(recipe, folder, cuda, bf16=cuda and torch.cuda.is_bf16_supported()))
+        config = GRPOConfig(
+            **grpo_settings(recipe, folder, cuda, bf16=cuda and torch.cuda.is_bf16_supported())
+        )
     except ValidationError as error:
         raise UserError(f"grpo.extra.{name}: {error.errors()[0]['msg']}, got {value!r}") from None
     except (TypeError, ValueError) as error:
         raise UserError(f"grpo: TRL refuses these settings: {error}") from None
     if hasattr(config, "unsloth_grpo_mini_batch"):
-        config.unsloth_grpo_mini_batch = 1  # that many passes for what it is given to score: see in_parts
+        config.unsloth_grpo_mini_batch = (
+            1  # that many passes for what it is given to score: see in_parts
+        )
     return config
 
 
 class ResumableTrainer(GRPOTrainer):
-    """TRL's trainer, and where transformers would unpickle a checkpoint, ours is read. Our Keeper writes them."""
+    """TRL's trainer, and where transformers would unpickle a checkpoint, ours is read. Our Keeper
+    writes them.
+    """
 
     scorer: BatchScorer
     step_time: StepTime
@@ -79,7 +89,9 @@ class ResumableTrainer(GRPOTrainer):
 
 
 class PromptOrder(Sampler[int]):
-    """TRL's order of prompts, shuffled anew for each epoch by seed and epoch alone, so that it can be begun at any epoch."""
+    """TRL's order of prompts, shuffled anew for each epoch by seed and epoch alone, so that it can
+    be begun at any epoch.
+    """
 
     def __init__(self, repeated: Any, seed: int) -> None:
         self.repeated, self.seed, self.epoch = repeated, seed, 0
@@ -105,14 +117,20 @@ def build_trainer(
     card: CardUse | None = None,
 ) -> ResumableTrainer:
     """GRPO on `samples`, watched by `callbacks`; `card` learns which phase takes what."""
-    config.use_vllm = policy.adapter_folder is not None  # not so where a recipe allows to do without it
+    # not so where a recipe allows to do without it
+    config.use_vllm = policy.adapter_folder is not None
     scorer = BatchScorer(recipe, samples, policy.end_tokens, opens_think(recipe, policy.tokenizer))
     trainer = ResumableTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,
         reward_funcs=scorer.reward_functions(),
         args=config,
-        train_dataset=Dataset.from_list([{"prompt": prompt_for(s, recipe.data.system_prompt), "sample_id": s.id} for s in samples]),
+        train_dataset=Dataset.from_list(
+            [
+                {"prompt": prompt_for(s, recipe.data.system_prompt), "sample_id": s.id}
+                for s in samples
+            ]
+        ),
         callbacks=callbacks,
     )
     if hasattr(config, "unsloth_grpo_mini_batch"):
@@ -132,29 +150,52 @@ def build_trainer(
 
 
 def in_parts(score: Callable[..., Any], rows: int) -> Callable[..., Any]:
-    """Unsloth's scoring of completions before a step, `rows` at a time: as many as are trained at a time, and packed as they are then.
+    """Unsloth's scoring of completions before a step, `rows` at a time: as many as are trained at a
+    time, and packed as they are then.
 
-    By itself it scores as many at once as it expects the free memory to hold, and does not count what the MLP takes (docs/memory.md).
+    By itself it scores as many at once as it expects the free memory to hold, and does not count
+    what the MLP takes (docs/memory.md).
     """
 
-    def scored(model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, *arguments: Any, **named: Any) -> Any:
+    def scored(
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        *arguments: Any,
+        **named: Any,
+    ) -> Any:
         if len(input_ids) <= rows:
             return score(model, input_ids, attention_mask, *arguments, **named)
         parts = zip(input_ids.split(rows), attention_mask.split(rows), strict=True)
         found = [score(model, ids, mask, *arguments, **named)[0] for ids, mask in parts]
-        width = max(logps.size(1) for logps in found)  # a part with shorter padding before its prompts is narrower
-        return torch.cat([torch.nn.functional.pad(logps, (width - logps.size(1), 0)) for logps in found]), None, None
+        width = max(
+            logps.size(1) for logps in found
+        )  # a part with shorter padding before its prompts is narrower
+        return (
+            torch.cat(
+                [torch.nn.functional.pad(logps, (width - logps.size(1), 0)) for logps in found]
+            ),
+            None,
+            None,
+        )
 
     return scored
 
 
 def build_warmup_trainer(
-    recipe: Recipe, policy: policy.Policy, samples: list[Sample], folder: Path, callbacks: list[TrainerCallback]
+    recipe: Recipe,
+    policy: policy.Policy,
+    samples: list[Sample],
+    folder: Path,
+    callbacks: list[TrainerCallback],
 ) -> SFTTrainer:
     """Supervised training on the samples' own solutions; the loss is on the completion alone."""
     assert recipe.warmup is not None
     cuda = torch.cuda.is_available()
-    rows = [{"prompt": prompt_for(s, recipe.data.system_prompt), "completion": target_for(s, recipe)} for s in samples]
+    rows = [
+        {"prompt": prompt_for(s, recipe.data.system_prompt), "completion": target_for(s, recipe)}
+        for s in samples
+    ]
     trainer = SFTTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,

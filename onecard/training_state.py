@@ -1,4 +1,6 @@
-"""Everything that a GRPO step changes: copied to memory, written, read and put back exactly, so that a resumed run is the same run."""
+"""Everything that a GRPO step changes: copied to memory, written, read and put back exactly, so
+that a resumed run is the same run.
+"""
 
 import json
 import random
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A run after `step` optimizer steps. `tree` is plain JSON; where a tensor belongs it names one of `tensors`.
+    """A run after `step` optimizer steps. `tree` is plain JSON; where a tensor belongs it names one
+    of `tensors`.
 
     `ended_early`: health ended the training there.
     """
@@ -54,10 +57,20 @@ def take_state(trainer: "GRPOTrainer", metrics: bytes, ended_early: bool) -> Tra
     )
     adapter = {
         name: weights.detach().cpu().clone().contiguous()
-        for name, weights in get_peft_model_state_dict(trainer.model, adapter_name="default", save_embedding_layers=False).items()
+        for name, weights in get_peft_model_state_dict(
+            trainer.model, adapter_name="default", save_embedding_layers=False
+        ).items()
     }
     state = asdict(replace(trainer.state, log_history=[]))  # metrics.jsonl has it
-    return TrainingState(trainer.state.global_step, adapter, tree, tensors, json.dumps(state, indent=2) + "\n", metrics, ended_early)
+    return TrainingState(
+        trainer.state.global_step,
+        adapter,
+        tree,
+        tensors,
+        json.dumps(state, indent=2) + "\n",
+        metrics,
+        ended_early,
+    )
 
 
 def write_state(state: TrainingState, folder: Path, policy: "Policy") -> None:
@@ -70,25 +83,37 @@ def write_state(state: TrainingState, folder: Path, policy: "Policy") -> None:
 
 
 def write_adapter(adapter: dict[str, torch.Tensor], folder: Path, policy: "Policy") -> None:
-    """A LoRA adapter as PEFT's save_pretrained writes it, with a note of the base that it was trained on."""
+    """A LoRA adapter as PEFT's save_pretrained writes it, with a note of the base that it was
+    trained on.
+    """
     folder.mkdir()
     policy.model.peft_config["default"].save_pretrained(folder)
-    write_atomic(folder / "adapter_model.safetensors", safetensors.save(adapter, metadata={"format": "pt"}))
+    write_atomic(
+        folder / "adapter_model.safetensors", safetensors.save(adapter, metadata={"format": "pt"})
+    )
     write_base(folder, policy.base)
 
 
 def load_adapter(model: Any, folder: Path) -> None:
-    """Put a written adapter's weights into the model's own adapter. Raises ValueError where the two do not have the same tensors."""
+    """Put a written adapter's weights into the model's own adapter. Raises ValueError where the two
+    do not have the same tensors.
+    """
     weights = safetensors.load_file(folder / "adapter_model.safetensors")
     wanted = get_peft_model_state_dict(model, adapter_name="default", save_embedding_layers=False)
     if differing := set(weights) ^ set(wanted):
-        raise ValueError(f"{folder} is of another model or LoRA: {len(differing)} tensors such as {min(differing)}")
+        raise ValueError(
+            f"{folder} is of another model or LoRA: {len(differing)} tensors such as"
+            f" {min(differing)}"
+        )
     set_peft_model_state_dict(model, weights, adapter_name="default")
 
 
 def read_tree(folder: Path) -> dict[str, Any]:
     """What take_state gave to split()."""
-    tree: dict[str, Any] = join(json.loads((folder / STATE).read_text(encoding="utf-8")), safetensors.load_file(folder / TENSORS))
+    tree: dict[str, Any] = join(
+        json.loads((folder / STATE).read_text(encoding="utf-8")),
+        safetensors.load_file(folder / TENSORS),
+    )
     return tree
 
 
@@ -105,7 +130,12 @@ def put_state(trainer: "GRPOTrainer", tree: dict[str, Any]) -> None:
 def random_states() -> dict[str, Any]:
     name, keys, *rest = np.random.get_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"python": random.getstate(), "numpy": (name, np.asarray(keys).tolist(), *rest), "torch": torch.get_rng_state(), "cuda": cuda}
+    return {
+        "python": random.getstate(),
+        "numpy": (name, np.asarray(keys).tolist(), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": cuda,
+    }
 
 
 def put_random_states(states: dict[str, Any]) -> None:
@@ -118,7 +148,8 @@ def put_random_states(states: dict[str, Any]) -> None:
 
 
 def split(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    """Nested dicts, lists and tuples as plain JSON that keeps their kinds and the kinds of their keys; tensors are copied into `tensors`.
+    """Nested dicts, lists and tuples as plain JSON that keeps their kinds and the kinds of their
+    keys; tensors are copied into `tensors`.
 
     Raises TypeError for anything else, rather than keep it wrong.
     """
@@ -127,12 +158,20 @@ def split(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
         tensors[name] = tree.detach().cpu().clone().contiguous()
         return {"tensor": name}
     if isinstance(tree, dict):
-        return {"dict": [[split(key, tensors), split(value, tensors)] for key, value in tree.items()]}
+        return {
+            "dict": [[split(key, tensors), split(value, tensors)] for key, value in tree.items()]
+        }
     if isinstance(tree, list | tuple):
-        return {"tuple" if isinstance(tree, tuple) else "list": [split(value, tensors) for value in tree]}
+        return {
+            "tuple" if isinstance(tree, tuple) else "list": [
+                split(value, tensors) for value in tree
+            ]
+        }
     if tree is None or isinstance(tree, str | int | float):
         return tree
-    raise TypeError(f"a {type(tree).__name__} in the training state cannot be kept in a checkpoint: {tree!r}")
+    raise TypeError(
+        f"a {type(tree).__name__} in the training state cannot be kept in a checkpoint: {tree!r}"
+    )
 
 
 def join(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:

@@ -9,16 +9,22 @@ FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
 class UserError(ValueError):
-    """Something that the person at the keyboard can put right: one sentence, exit code 2, no traceback."""
+    """Something that the person at the keyboard can put right: one sentence, exit code 2, no
+    traceback.
+    """
 
 
 class RunFailed(RuntimeError):
-    """A run that cannot go on, told without a traceback: exit code 1. What it has kept can be resumed."""
+    """A run that cannot go on, told without a traceback: exit code 1. What it has kept can be
+    resumed.
+    """
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One problem. `gold` is the bare number that counts as right, `solution` the worked text for the warm-up."""
+    """One problem. `gold` is the bare number that counts as right, `solution` the worked text for
+    the warm-up.
+    """
 
     id: str
     question: str
@@ -28,7 +34,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Completion:
-    """What a policy wrote after one prompt; `truncated` when it hit the token limit before its end token."""
+    """What a policy wrote after one prompt; `truncated` when it hit the token limit before its end
+    token.
+    """
 
     text: str
     tokens: int
@@ -37,10 +45,11 @@ class Completion:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How completions are drawn. Temperature 0 is greedy decoding; `samples` is how many completions a prompt gets.
+    """How completions are drawn. Temperature 0 is greedy decoding; `samples` is how many
+    completions a prompt gets.
 
-    `batch_size` completions are generated at once by an engine that does not schedule them itself. `stop`: strings that end
-    a completion and are cut off it, besides the model's own end tokens.
+    `batch_size` completions are generated at once by an engine that does not schedule them itself.
+    `stop`: strings that end a completion and are cut off it, besides the model's own end tokens.
     """
 
     max_completion_length: int  # tokens
@@ -52,7 +61,9 @@ class Sampling:
 
 
 class Verdict(StrEnum):
-    """Why a completion has its score. A bool would hide the difference between a wrong answer and none."""
+    """Why a completion has its score. A bool would hide the difference between a wrong answer and
+    none.
+    """
 
     CORRECT = "correct"
     WRONG = "wrong"
@@ -63,7 +74,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Score:
-    """One completion under one reward: the value, and for graders the verdict and the answer that was read."""
+    """One completion under one reward: the value, and for graders the verdict and the answer that
+    was read.
+    """
 
     value: float
     verdict: Verdict | None = None
@@ -72,9 +85,11 @@ class Score:
 
 @dataclass(frozen=True)
 class Rollout:
-    """A completion as rewards see it. `think_opened`: the chat template itself wrote <think> at the prompt's end.
+    """A completion as rewards see it. `think_opened`: the chat template itself wrote <think> at the
+    prompt's end.
 
-    `place` is its place among all the completions of a run, the same in a run that was interrupted and resumed.
+    `place` is its place among all the completions of a run, the same in a run that was interrupted
+    and resumed.
     """
 
     sample: Sample
@@ -87,7 +102,9 @@ class Rollout:
 
 @dataclass(frozen=True)
 class EvalItem:
-    """One completion to one benchmark problem, graded: a line of items.jsonl. `sample` counts a problem's completions from 0."""
+    """One completion to one benchmark problem, graded: a line of items.jsonl. `sample` counts a
+    problem's completions from 0.
+    """
 
     id: str
     sample: int
@@ -110,7 +127,9 @@ class EvalItem:
 
 @dataclass(frozen=True)
 class EvalResult:
-    """One benchmark, evaluated once: its items by problem, in the benchmark's order, each problem's samples together."""
+    """One benchmark, evaluated once: its items by problem, in the benchmark's order, each problem's
+    samples together.
+    """
 
     benchmark: str
     items: tuple[EvalItem, ...]
@@ -120,5 +139,7 @@ class EvalResult:
         return [list(samples) for _, samples in groupby(self.items, key=lambda item: item.id)]
 
     def share(self, holds: Callable[[EvalItem], bool]) -> float:
-        """Of all completions, in [0, 1]; with equally many a problem that is also the mean over problems."""
+        """Of all completions, in [0, 1]; with equally many a problem that is also the mean over
+        problems.
+        """
         return sum(map(holds, self.items)) / len(self.items)

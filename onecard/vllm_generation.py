@@ -1,4 +1,6 @@
-"""What a vLLM engine is told and what it answers, for the engine in training and the one that stands alone."""
+"""What a vLLM engine is told and what it answers, for the engine in training and the one that
+stands alone.
+"""
 
 import os
 import zlib
@@ -7,13 +9,17 @@ from typing import Any
 
 from onecard.types import Completion, Sampling
 
-# What vLLM and Unsloth read at import, or when an engine is made; what the user's own environment says goes first.
+# What vLLM and Unsloth read at import, or when an engine is made; what the user's own environment
+# says goes first.
 ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # its engine in this process: a forked one finds no card once this one has asked the driver
+    # its engine in this process: a forked one finds no card once this one has asked the driver
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_LOGGING_LEVEL": "ERROR",  # it says every step that it falls asleep and wakes up
     "VLLM_NO_USAGE_STATS": "1",  # no call home
     "VLLM_USE_FLASHINFER_SAMPLER": "0",  # it compiles its kernels on the spot, with CUDA's compiler
-    "VLLM_WSL2_ENABLE_PIN_MEMORY": "1",  # without it vLLM's engine does not start in WSL2 (vLLM's issue 47387); it means nothing elsewhere
+    # without it vLLM's engine does not start in WSL2 (vLLM's issue 47387); it means nothing
+    # elsewhere
+    "VLLM_WSL2_ENABLE_PIN_MEMORY": "1",
 }
 
 
@@ -23,7 +29,9 @@ def set_environment() -> None:
 
 
 def sampling_params(sampling: Sampling, index: int, ends: set[int]) -> Any:
-    """vLLM's SamplingParams for prompt `index`. Each prompt has a seed of its own, so that the schedule does not matter."""
+    """vLLM's SamplingParams for prompt `index`. Each prompt has a seed of its own, so that the
+    schedule does not matter.
+    """
     from vllm import SamplingParams
 
     return SamplingParams(
@@ -37,12 +45,15 @@ def sampling_params(sampling: Sampling, index: int, ends: set[int]) -> Any:
 
 
 def completion_of(output: Any) -> Completion:
-    return Completion(output.text, len(output.token_ids), truncated=output.finish_reason == "length")
+    return Completion(
+        output.text, len(output.token_ids), truncated=output.finish_reason == "length"
+    )
 
 
 def seed_requests(engine: Any, seed: int, step: Callable[[], int]) -> None:
-    """Give every request that this engine is asked from now on, and that has no seed, one of its own: from the run's seed, the step, the
-    prompt, and which of the step's requests it is. A resumed run then does not draw again what it drew before.
+    """Give every request that this engine is asked from now on, and that has no seed, one of its
+    own: from the run's seed, the step, the prompt, and which of the step's requests it is. A
+    resumed run then does not draw again what it drew before.
 
     Without a seed vLLM draws from one stream that begins alike in every process.
     """
@@ -53,7 +64,11 @@ def seed_requests(engine: Any, seed: int, step: Callable[[], int]) -> None:
         if asked[0] != step():
             asked[:] = [step(), 0]
         several = isinstance(prompts, list | tuple)
-        given = list(sampling_params) if isinstance(sampling_params, list | tuple) else [sampling_params] * (len(prompts) if several else 1)
+        given = (
+            list(sampling_params)
+            if isinstance(sampling_params, list | tuple)
+            else [sampling_params] * (len(prompts) if several else 1)
+        )
         seeded = []
         for prompt, params in zip(prompts if several else [prompts], given, strict=True):
             asked[1] += 1

@@ -14,7 +14,9 @@ BASE_FILE = "base.json"  # beside an adapter: what it was trained on
 
 @cache  # a process loads weights once, and several gigabytes take seconds to hash
 def identity(weights: str) -> dict[str, Any]:
-    """The name of a model, and for one on this disk a hash of all its safetensors files; a hub id has none."""
+    """The name of a model, and for one on this disk a hash of all its safetensors files; a hub id
+    has none.
+    """
     files = sorted(Path(weights).glob("*.safetensors")) if Path(weights).is_dir() else []
     if not files:
         return {"name": weights, "sha256": None}
@@ -31,7 +33,9 @@ def write_base(adapter: Path, base: str) -> None:
 
 
 def read_base(adapter: Path) -> dict[str, Any] | None:
-    """What write_base noted; None for an adapter that something else saved. Raises UserError where the note is damaged."""
+    """What write_base noted; None for an adapter that something else saved. Raises UserError where
+    the note is damaged.
+    """
     file = adapter / BASE_FILE
     if not file.is_file():
         return None
@@ -39,10 +43,14 @@ def read_base(adapter: Path) -> dict[str, Any] | None:
         noted = json.loads(file.read_text(encoding="utf-8"))
         return {"name": str(noted["name"]), "sha256": noted["sha256"]}
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{file} is damaged; remove it, and the adapter's base is told by its name alone") from None
+        raise UserError(
+            f"{file} is damaged; remove it, and the adapter's base is told by its name alone"
+        ) from None
 
 
 def make_readable(folder: Path) -> None:
-    """Let every user read a saved model: save_pretrained makes weights 0600, which shows as 'No such file' to another user."""
+    """Let every user read a saved model: save_pretrained makes weights 0600, which shows as 'No
+    such file' to another user.
+    """
     for file in folder.iterdir():
         file.chmod(0o644)

@@ -1,4 +1,6 @@
-"""Tries the largest step that a recipe admits before the first one, so that memory runs out in the first minute or not at all."""
+"""Tries the largest step that a recipe admits before the first one, so that memory runs out in the
+first minute or not at all.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 
 
 class TryWorstCase(TrainerCallback):
-    """One micro-batch forward and backward, with prompts and completions of full length; nothing else in a step takes as much. Training
-    goes on as if it had not been."""
+    """One micro-batch forward and backward, with prompts and completions of full length; nothing
+    else in a step takes as much. Training goes on as if it had not been."""
 
     trainer: "ResumableTrainer"  # set by build_trainer
 
@@ -26,26 +28,44 @@ class TryWorstCase(TrainerCallback):
         self.recipe, self.display, self.folder = recipe, display, folder
         self.tried = False
 
-    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         if self.tried:
             return
         self.tried = True
-        metrics = {mode: {name: list(values) for name, values in found.items()} for mode, found in self.trainer._metrics.items()}
+        metrics = {
+            mode: {name: list(values) for name, values in found.items()}
+            for mode, found in self.trainer._metrics.items()
+        }
         device = self.trainer.model.device
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         known = set(vars(model))
         self.trainer.step_time.tell_card("training")
         try:
-            with redirect_output(self.folder), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-                self.trainer.accelerator.backward(self.trainer.compute_loss(self.trainer.model, largest_batch(self.recipe, self.trainer)))
+            with (
+                redirect_output(self.folder),
+                torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+            ):
+                self.trainer.accelerator.backward(
+                    self.trainer.compute_loss(
+                        self.trainer.model, largest_batch(self.recipe, self.trainer)
+                    )
+                )
         except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):  # on a card, or on a CPU
+            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(
+                error
+            ):  # on a card, or on a CPU
                 raise UserError(self.advice()) from None
             # A trainer whose batches look different: better told than refused.
-            self.display.say(f"the largest step could not be tried before the first: {type(error).__name__}: {error}")
+            self.display.say(
+                f"the largest step could not be tried before the first: {type(error).__name__}:"
+                f" {error}"
+            )
         finally:
             self.trainer.model.zero_grad()
-            # Unsloth holds its packed forward against a plain one, once for each size. Of tokens that are all alike it would believe any.
+            # Unsloth holds its packed forward against a plain one, once for each size. Of tokens
+            # that are all alike it would believe any.
             for name in set(vars(model)) - known:
                 if name.startswith("_unsloth_"):
                     delattr(model, name)
@@ -58,16 +78,20 @@ class TryWorstCase(TrainerCallback):
     def advice(self) -> str:
         grpo = self.recipe.grpo
         return (
-            f"memory does not hold this recipe's largest step: {grpo.per_device_train_batch_size} completions of "
-            f"{grpo.max_completion_length} tokens after prompts of {self.recipe.data.max_prompt_length}. {how_to_save(self.recipe)}"
+            f"memory does not hold this recipe's largest step: {grpo.per_device_train_batch_size}"
+            f" completions of {grpo.max_completion_length} tokens after prompts of"
+            f" {self.recipe.data.max_prompt_length}. {how_to_save(self.recipe)}"
         )
 
 
 def largest_batch(recipe: Recipe, trainer: "ResumableTrainer") -> dict[str, torch.Tensor]:
-    """A micro-batch as TRL makes it: prompts and completions as long as the recipe allows, and nothing to learn from."""
+    """A micro-batch as TRL makes it: prompts and completions as long as the recipe allows, and
+    nothing to learn from.
+    """
     device, rows = trainer.model.device, recipe.grpo.per_device_train_batch_size
     prompt, completion = recipe.data.max_prompt_length, recipe.grpo.max_completion_length
-    token = 1 if trainer.processing_class.pad_token_id == 0 else 0  # any but padding, which Unsloth leaves out
+    # any but padding, which Unsloth leaves out
+    token = 1 if trainer.processing_class.pad_token_id == 0 else 0
     batch = {
         "prompt_ids": torch.full((rows, prompt), token, device=device),
         "prompt_mask": torch.ones((rows, prompt), dtype=torch.long, device=device),

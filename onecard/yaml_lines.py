@@ -12,22 +12,31 @@ Loc = tuple[str | int, ...]  # where a value is in a document: keys and list ind
 
 
 class Loader(yaml.SafeLoader):
-    """Safe YAML with the plain values of YAML 1.2, where 010 is not eight, yes is a word and 1e-3 a number; a key stands once."""
+    """Safe YAML with the plain values of YAML 1.2, where 010 is not eight, yes is a word and 1e-3 a
+    number; a key stands once.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem="a key must be plain text", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem="a key must be plain text", problem_mark=key.start_mark
+                )
             if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice; remove one", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} stands twice; remove one",
+                    problem_mark=key.start_mark,
+                )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):  # nine lines of them can stand for a billion values
             mark = self.peek_event().start_mark
-            raise yaml.MarkedYAMLError(problem="aliases (*name) are not taken; write the value out", problem_mark=mark)
+            raise yaml.MarkedYAMLError(
+                problem="aliases (*name) are not taken; write the value out", problem_mark=mark
+            )
         return super().compose_node(parent, index)
 
 
@@ -36,15 +45,28 @@ for tag, pattern, first in (
     ("null", r"null|~|", ["n", "~", ""]),
     ("bool", r"true|false", ["t", "f"]),
     ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
-    ("float", r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", list("-+.0123456789")),
+    (
+        "float",
+        r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan",
+        list("-+.0123456789"),
+    ),
 ):
     Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"(?:{pattern})$"), first)
 
-NOT_YAML = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)  # what PyYAML raises on odd tags
+NOT_YAML = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    OverflowError,
+)  # what PyYAML raises on odd tags
 
 
 def read_yaml(file: Path) -> tuple[Any, dict[Loc, int]]:
-    """A file's content, and the line of every key and list entry. Raises UserError with the line of what is broken."""
+    """A file's content, and the line of every key and list entry. Raises UserError with the line of
+    what is broken.
+    """
     try:
         text = file.read_text(encoding="utf-8")
         return yaml.load(text, Loader), dict(lines(yaml.compose(text, Loader), ()))
@@ -53,11 +75,15 @@ def read_yaml(file: Path) -> tuple[Any, dict[Loc, int]]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}, line {mark.line + 1}" if mark else str(file)
-        raise UserError(f"{where}: broken YAML: {getattr(error, 'problem', None) or error}") from None
+        raise UserError(
+            f"{where}: broken YAML: {getattr(error, 'problem', None) or error}"
+        ) from None
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
     except NOT_YAML as error:
-        raise UserError(f"{file}: broken YAML: {type(error).__name__}: {str(error)[:100]}") from None
+        raise UserError(
+            f"{file}: broken YAML: {type(error).__name__}: {str(error)[:100]}"
+        ) from None
 
 
 def parse_value(text: str) -> Any:

@@ -1,4 +1,6 @@
-"""Verifiable rewards: what a completion is paid for. Importable without torch, safe on any text a model can write."""
+"""Verifiable rewards: what a completion is paid for. Importable without torch, safe on any text a
+model can write.
+"""
 
 from rewards.answer import AnswerIsNumber, CorrectAnswer
 from rewards.base import Reward

@@ -1,4 +1,6 @@
-"""What every reward is: an entry of a recipe, checked by its own schema, that scores one completion."""
+"""What every reward is: an entry of a recipe, checked by its own schema, that scores one
+completion.
+"""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +12,8 @@ from onecard.types import Rollout, Score, Verdict
 class Reward(Section):
     """A name, a weight, and the knobs of its own. What is paid is weight x Score.value.
 
-    `score` is pure: one Rollout in, one Score out, or None where the reward does not apply (TRL leaves it out).
+    `score` is pure: one Rollout in, one Score out, or None where the reward does not apply (TRL
+    leaves it out).
     """
 
     name: str
@@ -30,12 +33,18 @@ class Reward(Section):
 
 
 def weighted_sum(weights: Sequence[float], values: Sequence[float | None]) -> float:
-    """What a completion is paid in all. A reward that does not apply, None or TRL's NaN, counts as nothing."""
-    return sum(w * v for w, v in zip(weights, values, strict=True) if v is not None and not math.isnan(v))
+    """What a completion is paid in all. A reward that does not apply, None or TRL's NaN, counts as
+    nothing.
+    """
+    return sum(
+        w * v for w, v in zip(weights, values, strict=True) if v is not None and not math.isnan(v)
+    )
 
 
 def value_of(reward: Reward, rollout: Rollout) -> float | None:
-    """A reward's value for one rollout. Raises ValueError where that is neither None nor a finite number."""
+    """A reward's value for one rollout. Raises ValueError where that is neither None nor a finite
+    number.
+    """
     score = reward.score(rollout)
     if score is None:
         return None

@@ -8,9 +8,11 @@ from rewards.base import Reward
 
 
 class RandomReward(Reward):
-    """Pays 0 or 1 by a coin. Accuracy that rises under it would mean that the measurement is broken.
+    """Pays 0 or 1 by a coin. Accuracy that rises under it would mean that the measurement is
+    broken.
 
-    How a coin falls depends on the rollout's place in the run alone, so that a resumed run is paid as it would have been.
+    How a coin falls depends on the rollout's place in the run alone, so that a resumed run is paid
+    as it would have been.
     """
 
     name: Literal["random"]

@@ -18,12 +18,14 @@ WANTED = "wanted path/to/file.py:function or package.module.function"
 
 
 class Custom(Reward):
-    """Pays what `function` returns for a completion: a number, a Score, or None for "does not apply".
+    """Pays what `function` returns for a completion: a number, a Score, or None for "does not
+    apply".
 
-    Ours: function(rollout). TRL's, as notebooks have it: function(prompts, completions, **columns), called once per completion
-    with lists of one, so it cannot compare a group. Columns: `question`, `completion_ids` (zeros, as many as tokens), and the
-    right answer, a bare number, as `answer`, `solution` and `gold`. What it can be gamed by is its author's to know;
-    --self-test asks the usual.
+    Ours: function(rollout). TRL's, as notebooks have it: function(prompts, completions, **columns),
+    called once per completion with lists of one, so it cannot compare a group. Columns: `question`,
+    `completion_ids` (zeros, as many as tokens), and the right answer, a bare number, as `answer`,
+    `solution` and `gold`. What it can be gamed by is its author's to know; --self-test asks the
+    usual.
     """
 
     name: Literal["custom"]
@@ -49,7 +51,10 @@ class Custom(Reward):
                 gold=gold,
             )
             if not isinstance(values, list) or len(values) != 1:
-                raise ValueError(f"{self.function} returned {values!r} for one completion; wanted a list of one number")
+                raise ValueError(
+                    f"{self.function} returned {values!r} for one completion; wanted a list of one"
+                    " number"
+                )
             value = values[0]
         else:
             value = function(rollout)
@@ -57,7 +62,8 @@ class Custom(Reward):
 
 
 def check_functions(rewards: list[Reward]) -> None:
-    """Find the function of every custom entry, without running its file: Unsloth must be imported before TRL or transformers are.
+    """Find the function of every custom entry, without running its file: Unsloth must be imported
+    before TRL or transformers are.
 
     Raises UserError naming what is missing.
     """
@@ -66,11 +72,15 @@ def check_functions(rewards: list[Reward]) -> None:
             where, attribute = split_name(reward.function)
             missing = missing_from(where, attribute)
             if missing:
-                raise UserError(f"rewards: custom function {reward.function!r}: {missing}; {WANTED}")
+                raise UserError(
+                    f"rewards: custom function {reward.function!r}: {missing}; {WANTED}"
+                )
 
 
 def missing_from(where: str, attribute: str) -> str | None:
-    """What keeps `attribute` from being found in a file or a package, without running either; None where nothing does."""
+    """What keeps `attribute` from being found in a file or a package, without running either; None
+    where nothing does.
+    """
     if not where or attribute == "py":
         return "it names no function"
     if not where.endswith(".py"):
@@ -80,9 +90,19 @@ def missing_from(where: str, attribute: str) -> str | None:
         return f"no file {where}"
     try:
         tree = ast.parse(Path(where).read_bytes(), where)
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the last two for brackets without end
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        RecursionError,
+        MemoryError,
+    ) as error:  # the last two for brackets without end
         return str(error) or type(error).__name__
-    return None if {attribute, "*", "globals", "exec", "setattr"} & names_in(tree) else f"no {attribute!r} in {where}"
+    return (
+        None
+        if {attribute, "*", "globals", "exec", "setattr"} & names_in(tree)
+        else f"no {attribute!r} in {where}"
+    )
 
 
 def names_in(tree: ast.AST) -> set[str]:
@@ -104,7 +124,9 @@ def load_function(name: str) -> Callable[..., Any]:
     where, attribute = split_name(name)
     try:
         if where.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(f"onecard_custom_{Path(where).stem}", where)
+            spec = importlib.util.spec_from_file_location(
+                f"onecard_custom_{Path(where).stem}", where
+            )
             assert spec is not None
             assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)

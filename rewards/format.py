@@ -11,7 +11,9 @@ TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
 def think_format(text: str) -> float:
-    """1.0 for exactly one think block, then exactly one answer block, white space aside nothing else; else 0.0."""
+    """1.0 for exactly one think block, then exactly one answer block, white space aside nothing
+    else; else 0.0.
+    """
     if any(text.count(tag) != 1 for tag in TAGS):
         return 0.0
     text = text.strip()
@@ -22,7 +24,9 @@ def think_format(text: str) -> float:
 
 
 def laid_out(rollout: Rollout) -> str:
-    """The completion without an end token that was left in, and with the <think> that the chat template wrote for it."""
+    """The completion without an end token that was left in, and with the <think> that the chat
+    template wrote for it.
+    """
     text = without_end_mark(rollout.text)
     return f"<think>{text}" if rollout.think_opened else text
 
@@ -40,7 +44,8 @@ class ThinkFormat(Reward):
 
 
 class ThinkFormatSoft(Reward):
-    """Pays 1 when a think block is followed, anywhere later, by an answer block; other text around them is no fault.
+    """Pays 1 when a think block is followed, anywhere later, by an answer block; other text around
+    them is no fault.
 
     Gamed by burying the blocks in noise; think_format is the stricter one.
     """
@@ -57,7 +62,8 @@ class ThinkFormatSoft(Reward):
 
 
 class TagCount(Reward):
-    """Pays a quarter for each of the four tags that stands exactly once: a slope for models that have no format yet.
+    """Pays a quarter for each of the four tags that stands exactly once: a slope for models that
+    have no format yet.
 
     Gamed by writing the tags and nothing else. A repeated tag earns nothing.
     """
@@ -73,7 +79,9 @@ THINK_BLOCK = re.compile(r"<(?:think|reasoning)>")
 
 
 def reasoning(rollout: Rollout) -> str:
-    """The working of a completion: what stands before its last </think>; without one, all before the first answer marker."""
+    """The working of a completion: what stands before its last </think>; without one, all before
+    the first answer marker.
+    """
     text = THINK_BLOCK.sub("", rollout.text, count=1)
     end = text.rfind("</think>")
     if end >= 0:

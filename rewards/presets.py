@@ -1,4 +1,6 @@
-"""Named sets of rewards with weights. The weights are those of tutorials; nobody has shown them to be the best."""
+"""Named sets of rewards with weights. The weights are those of tutorials; nobody has shown them to
+be the best.
+"""
 
 from typing import Literal
 
@@ -11,17 +13,21 @@ from rewards.reasoning import LogicalFlow, ReasoningSteps, SelfVerification
 
 
 class Preset(Reward):
-    """An entry that is replaced by its parts, their weights multiplied by its own, before anything is scored."""
+    """An entry that is replaced by its parts, their weights multiplied by its own, before anything
+    is scored.
+    """
 
     def score(self, rollout: Rollout) -> Score:
         raise AssertionError("a preset is expanded by parts() and never scores")
 
 
 class DeepseekR1(Preset):
-    """0.60 right answer, 0.15 steps, 0.15 logical flow, 0.10 self-verification; all but the first only beside a right one.
+    """0.60 right answer, 0.15 steps, 0.15 logical flow, 0.10 self-verification; all but the first
+    only beside a right one.
 
-    The mix that goes by this name in tutorials. DeepSeek's own (arXiv 2501.12948) is the right answer and the think format, for R1 with the
-    share of the target language: correct_answer, think_format, language_consistency.
+    The mix that goes by this name in tutorials. DeepSeek's own (arXiv 2501.12948) is the right
+    answer and the think format, for R1 with the share of the target language: correct_answer,
+    think_format, language_consistency.
     """
 
     name: Literal["deepseek_r1"]
@@ -36,7 +42,9 @@ class DeepseekR1(Preset):
 
 
 class Robust(Preset):
-    """+0.7 right answer, +0.2 format, up to -0.5 for repetition, -0.3 for a working that is too short."""
+    """+0.7 right answer, +0.2 format, up to -0.5 for repetition, -0.3 for a working that is too
+    short.
+    """
 
     name: Literal["robust"]
 

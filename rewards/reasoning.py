@@ -1,4 +1,6 @@
-"""R1-style shaping of the working: steps, connectives, checking. Each is paid only beside a right answer by default."""
+"""R1-style shaping of the working: steps, connectives, checking. Each is paid only beside a right
+answer by default.
+"""
 
 import re
 from typing import Literal
@@ -9,22 +11,36 @@ from rewards.base import Reward
 from rewards.format import reasoning
 
 STEP = re.compile(
-    r"\bstep \d+\b|^[ \t]{0,8}(?:\d{1,3}[.)]|[-*•])[ \t]|\b(?:first|second|third|fourth|fifth|next|then|after that|finally|lastly)\b",
+    r"\bstep \d+\b|^[ \t]{0,8}(?:\d{1,3}[.)]|[-*•])["
+    r" \t]|\b(?:first|second|third|fourth|fifth|next|then|after that|finally|lastly)\b",
     re.IGNORECASE | re.MULTILINE,
 )
 EQUATION = re.compile(r"\d {0,2}= {0,2}[-$]?\d")
-CONNECTIVE = re.compile(r"\b(?:so|thus|hence|therefore|because|since|then|if|implies|consequently|which means|as a result)\b", re.I)
-CHECK = re.compile(r"\b(?:check|checking|verify|verifying|double[- ]check|confirm|make sure|wait|let me re\w+|to be sure|indeed)\b", re.I)
+CONNECTIVE = re.compile(
+    r"\b(?:so|thus|hence|therefore|because|since|then|if|implies|consequently|which means|as a"
+    r" result)\b",
+    re.I,
+)
+CHECK = re.compile(
+    r"\b(?:check|checking|verify|verifying|double[- ]check|confirm|make sure|wait|let me re\w+|to"
+    r" be sure|indeed)\b",
+    re.I,
+)
 
 
 class Shaping(Reward):
-    """A reward for how the working looks. `only_if_correct: false` pays it beside a wrong answer too, where it can be gamed."""
+    """A reward for how the working looks. `only_if_correct: false` pays it beside a wrong answer
+    too, where it can be gamed.
+    """
 
     only_if_correct: bool = True
     answer_format: AnswerFormat = "auto"
 
     def score(self, rollout: Rollout) -> Score:
-        if self.only_if_correct and grade(rollout.text, rollout.sample.gold, self.answer_format).value == 0.0:
+        if (
+            self.only_if_correct
+            and grade(rollout.text, rollout.sample.gold, self.answer_format).value == 0.0
+        ):
             return Score(0.0)
         return Score(self.shape(reasoning(rollout)))
 
@@ -35,8 +51,8 @@ class Shaping(Reward):
 class ReasoningSteps(Shaping):
     """Pays for 3 to 10 steps in full, for fewer in proportion, and for more slightly less (0.8).
 
-    A step is "Step 2", a numbered or bulleted line, an ordinal word ("next", "finally") or an equation. Gamed by empty
-    steps; guarded by paying only beside a right answer, and by the cap.
+    A step is "Step 2", a numbered or bulleted line, an ordinal word ("next", "finally") or an
+    equation. Gamed by empty steps; guarded by paying only beside a right answer, and by the cap.
     """
 
     name: Literal["reasoning_steps"]
@@ -47,9 +63,11 @@ class ReasoningSteps(Shaping):
 
 
 class LogicalFlow(Shaping):
-    """Pays a third for each different connective ("so", "because", "therefore"), up to three; whole words only.
+    """Pays a third for each different connective ("so", "because", "therefore"), up to three; whole
+    words only.
 
-    Gamed by sprinkling them; guarded by counting each word once and by paying only beside a right answer.
+    Gamed by sprinkling them; guarded by counting each word once and by paying only beside a right
+    answer.
     """
 
     name: Literal["logical_flow"]
@@ -61,7 +79,8 @@ class LogicalFlow(Shaping):
 class SelfVerification(Shaping):
     """Pays 1 when the working says that it checks itself ("let me check", "verify", "wait").
 
-    Gamed by saying so without doing it; guarded by its small weight and by paying only beside a right answer.
+    Gamed by saying so without doing it; guarded by its small weight and by paying only beside a
+    right answer.
     """
 
     name: Literal["self_verification"]
@@ -71,9 +90,11 @@ class SelfVerification(Shaping):
 
 
 class LanguageConsistency(Shaping):
-    """Pays the share of the working's letters (of its first 20,000 characters) in the target script: R1's reward, by script.
+    """Pays the share of the working's letters (of its first 20,000 characters) in the target
+    script: R1's reward, by script.
 
-    It cannot tell English from French. Gamed by writing little; guarded by paying only beside a right answer.
+    It cannot tell English from French. Gamed by writing little; guarded by paying only beside a
+    right answer.
     """
 
     name: Literal["language_consistency"]
@@ -81,7 +102,11 @@ class LanguageConsistency(Shaping):
 
     def shape(self, working: str) -> float:
         letters = [letter for letter in working[:20_000] if letter.isalpha()]
-        return sum(RANGES[self.script].match(letter) is not None for letter in letters) / len(letters) if letters else 0.0
+        return (
+            sum(RANGES[self.script].match(letter) is not None for letter in letters) / len(letters)
+            if letters
+            else 0.0
+        )
 
 
 RANGES = {

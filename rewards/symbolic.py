@@ -1,7 +1,8 @@
 """Golds that are no plain numbers (MATH): compared by math-verify in a process that can be killed.
 
-math-verify may take minutes on a power tower, and its own time limit is the main thread's alarm signal. So one worker
-process does the comparing; it is killed at the deadline and started anew for the next question.
+math-verify may take minutes on a power tower, and its own time limit is the main thread's alarm
+signal. So one worker process does the comparing; it is killed at the deadline and started anew for
+the next question.
 """
 
 import atexit
@@ -25,7 +26,9 @@ class Worker:
         atexit.register(self.stop)
 
     def ask(self, answer: str, gold: str) -> bool | None:
-        """Whether math-verify takes the two for equal; None when it gave no verdict before the deadline."""
+        """Whether math-verify takes the two for equal; None when it gave no verdict before the
+        deadline.
+        """
         with self.lock:
             try:
                 if self.process is None or self.process.poll() is not None:
@@ -35,7 +38,9 @@ class Worker:
                 self.process.stdin.write(json.dumps([answer, gold]).encode() + b"\n")
                 self.process.stdin.flush()
                 reply = self.read(DEADLINE_SECONDS)
-            except OSError:  # the worker died, or cannot start: `python -m rewards.symbolic` shows why
+            except (
+                OSError
+            ):  # the worker died, or cannot start: `python -m rewards.symbolic` shows why
                 reply = None
             if reply is None:
                 self.stop()
@@ -44,7 +49,13 @@ class Worker:
     def start(self) -> None:
         command = [sys.executable, "-m", "rewards.symbolic"]
         root = Path(__file__).parent.parent
-        self.process = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command,
+            cwd=root,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
         if self.read(START_SECONDS) != "ready":
             raise OSError("the math-verify worker did not start")
 
@@ -68,7 +79,9 @@ WORKER = Worker()
 
 
 def same_expression(answer: str, gold: str) -> bool | None:
-    """Whether a declared answer and a symbolic gold are equal as mathematics; None when that could not be decided in time."""
+    """Whether a declared answer and a symbolic gold are equal as mathematics; None when that could
+    not be decided in time.
+    """
     return WORKER.ask(answer.encode("utf-8", "replace").decode(), gold)
 
 

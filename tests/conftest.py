@@ -32,24 +32,49 @@ def run_train(
     file_size_kib: int | None = None,
     environment: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """recipes/<recipe>.yaml with `settings`, in a process of its own, with `cwd` as the folder that gets runs/; offline."""
-    options = [part for setting in settings for part in ("--set", setting)] + (["--name", name] if name else [])
-    command = [*prefix, sys.executable, *python, str(ROOT / f"recipes/{recipe}.yaml"), *options, *extra]
+    """recipes/<recipe>.yaml with `settings`, in a process of its own, with `cwd` as the folder that
+    gets runs/; offline.
+    """
+    options = [part for setting in settings for part in ("--set", setting)] + (
+        ["--name", name] if name else []
+    )
+    command = [
+        *prefix,
+        sys.executable,
+        *python,
+        str(ROOT / f"recipes/{recipe}.yaml"),
+        *options,
+        *extra,
+    ]
     limits = {"v": address_space_gib and address_space_gib * 2**20, "f": file_size_kib}
     if limit := " ".join(f"ulimit -{letter} {value};" for letter, value in limits.items() if value):
         command = ["bash", "-c", f'{limit} exec "$@"', "bash", *command]
-    variables = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "120", "PYTHONPATH": str(ROOT)} | (environment or {})
-    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=900, check=False)
+    variables = (
+        os.environ
+        | {"HF_HUB_OFFLINE": "1", "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
+        | (environment or {})
+    )
+    return subprocess.run(
+        command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=900, check=False
+    )
 
 
 @pytest.fixture(scope="session")
 def short_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The tiny recipe, cut short: its run folder and what it printed."""
     cwd = tmp_path_factory.mktemp("short")
-    settings = ("warmup.max_steps=40", "grpo.max_steps=4", "eval.limit=48", "data.train_problems=600", "save.every_steps=2")
+    settings = (
+        "warmup.max_steps=40",
+        "grpo.max_steps=4",
+        "eval.limit=48",
+        "data.train_problems=600",
+        "save.every_steps=2",
+    )
     done = run_train(cwd, "tiny", *settings)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "should be imported before" not in done.stderr  # Unsloth's warning that it could not patch everything
+    assert (
+        "should be imported before" not in done.stderr
+    )  # Unsloth's warning that it could not patch everything
     return cwd / "runs/tiny", done.stdout
 
 
@@ -57,7 +82,9 @@ def run_eval(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`python -m eval` in a process of its own, offline."""
     command = [sys.executable, "-m", "eval", *arguments]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
 
 
 @pytest.fixture
@@ -71,7 +98,11 @@ def hub(tmp_path: Path) -> Iterator[tuple[type[Hub], dict[str, str]]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Fresh)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    environment = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_TOKEN": "hf_secret", "HF_HUB_OFFLINE": "0"}
+    environment = {
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_TOKEN": "hf_secret",
+        "HF_HUB_OFFLINE": "0",
+    }
     yield Fresh, environment | {"HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "hf-home")}
     server.shutdown()
     server.server_close()
@@ -88,7 +119,9 @@ def agreement(one: list[str], other: list[str]) -> float:
     return sum(a == b for a, b in zip(one, other, strict=True)) / len(one)
 
 
-def item(number: int, right: bool, completion: str = "<answer>1</answer>", **changes: Any) -> EvalItem:
+def item(
+    number: int, right: bool, completion: str = "<answer>1</answer>", **changes: Any
+) -> EvalItem:
     """An item of an evaluation made by hand."""
     fields: dict[str, Any] = {
         "id": str(number),
@@ -112,23 +145,47 @@ def write_evaluation(folder: Path, items: list[EvalItem], **changes: Any) -> Non
     """A finished evaluation made by hand; `changes` are to its settings."""
     samples = 1 + max(item.sample for item in items)
     settings: dict[str, Any] = {
-        "benchmark": {"name": "tiny", "version": 1, "count": len(items) // samples, "sha256": "0" * 64},
+        "benchmark": {
+            "name": "tiny",
+            "version": 1,
+            "count": len(items) // samples,
+            "sha256": "0" * 64,
+        },
         "prompt": {"system_prompt": None, "exemplars": {"count": 0, "sha256": "1" * 64}},
         "answer_format": "auto",
-        "sampling": {"max_completion_length": 48, "batch_size": 8, "temperature": 0.0, "samples": samples, "seed": 0, "stop": []},
+        "sampling": {
+            "max_completion_length": 48,
+            "batch_size": 8,
+            "temperature": 0.0,
+            "samples": samples,
+            "seed": 0,
+            "stop": [],
+        },
         "first_prompt": items[0].prompt,
         "model": {"engine": "made by hand"},
     }
     record = open_record(folder, settings | changes)
     record.add(dict(enumerate(items)))
-    record.finish({"scores": scores(record.result), "speed": {"seconds": 1.0, "tokens": 10, "completions_kept": 0}})
+    record.finish(
+        {
+            "scores": scores(record.result),
+            "speed": {"seconds": 1.0, "tokens": 10, "completions_kept": 0},
+        }
+    )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--gpu-set", action="append", default=[], help="change one value of the recipe that tests/gpu runs, as train.py's --set"
+        "--gpu-set",
+        action="append",
+        default=[],
+        help="change one value of the recipe that tests/gpu runs, as train.py's --set",
     )
-    parser.addoption("--reliability", type=Path, help="write a table of the faults that were tested, and what came of each, to this file")
+    parser.addoption(
+        "--reliability",
+        type=Path,
+        help="write a table of the faults that were tested, and what came of each, to this file",
+    )
 
 
 class Reliability:
@@ -145,7 +202,11 @@ class Reliability:
                 self.faults[item.nodeid] = mark.args
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.nodeid in self.faults and (report.when == "call" or report.failed) and not report.skipped:
+        if (
+            report.nodeid in self.faults
+            and (report.when == "call" or report.failed)
+            and not report.skipped
+        ):
             count = self.counts.setdefault(self.faults[report.nodeid], [0, 0])
             cases = int(str(dict(report.user_properties).get("cases", 1)))
             count[0] += cases
@@ -154,13 +215,21 @@ class Reliability:
     def pytest_sessionfinish(self) -> None:
         lines = ["# What was done to a run, and what came of it", ""]
         lines += [
-            "Made by `make faults` from the outcomes of the tests themselves; each case is a fault that was brought about.",
+            (
+                "Made by `make faults` from the outcomes of the tests themselves; each case is a"
+                " fault that was brought about."
+            ),
             "",
         ]
         lines += ["| fault | what must hold | cases | held |", "|---|---|---|---|"]
-        lines += [f"| {what} | {holds} | {cases} | {held} |" for (what, holds), (cases, held) in self.counts.items()]
+        lines += [
+            f"| {what} | {holds} | {cases} | {held} |"
+            for (what, holds), (cases, held) in self.counts.items()
+        ]
         cases, held = (sum(count[place] for count in self.counts.values()) for place in (0, 1))
-        self.file.write_text("\n".join([*lines, f"| all | | {cases} | {held} |", ""]), encoding="utf-8")
+        self.file.write_text(
+            "\n".join([*lines, f"| all | | {cases} | {held} |", ""]), encoding="utf-8"
+        )
 
 
 def pytest_configure(config: pytest.Config) -> None:

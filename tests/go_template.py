@@ -1,6 +1,8 @@
-"""Go's text/template, as much of it as our Modelfiles use, written from its documentation: to read them as Ollama does.
+"""Go's text/template, as much of it as our Modelfiles use, written from its documentation: to read
+them as Ollama does.
 
-The same templates were also put through Ollama's own template package and its Modelfile parser, by hand (docs/gpu.md).
+The same templates were also put through Ollama's own template package and its Modelfile parser, by
+hand (docs/gpu.md).
 """
 
 import re
@@ -10,10 +12,15 @@ ACTION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
 
 def execute(text: str, messages: list[dict[str, str]]) -> str:
-    """The prompt: .System is all system prompts, .Messages all messages, those included, as Ollama passes them."""
+    """The prompt: .System is all system prompts, .Messages all messages, those included, as Ollama
+    passes them.
+    """
     parts = ACTION.split(text)  # text, action, text, action, ..., text
     nodes = [part.strip() if index % 2 else ("text", part) for index, part in enumerate(parts)]
-    data = {"System": "\n\n".join(m["content"] for m in messages if m["role"] == "system"), "Messages": messages}
+    data = {
+        "System": "\n\n".join(m["content"] for m in messages if m["role"] == "system"),
+        "Messages": messages,
+    }
     out, rest = run(nodes, 0, data, {"$": data}, True)
     assert rest == len(nodes), nodes[rest]
     return out
@@ -45,12 +52,16 @@ def run(nodes: list[Any], at: int, dot: Any, names: dict[str, Any], live: bool) 
     return out, at
 
 
-def branches(nodes: list[Any], at: int, dot: Any, names: dict[str, Any], live: bool) -> tuple[str, int]:
+def branches(
+    nodes: list[Any], at: int, dot: Any, names: dict[str, Any], live: bool
+) -> tuple[str, int]:
     """One if with its else-ifs and its else: the output, and where its end is."""
     out, taken = "", not live
     while nodes[at] != "end":
         condition = nodes[at].removeprefix("else").strip()
-        holds = not taken and (not condition or bool(value(condition.removeprefix("if "), dot, names)))
+        holds = not taken and (
+            not condition or bool(value(condition.removeprefix("if "), dot, names))
+        )
         inner, at = run(nodes, at + 1, dot, names, holds)
         out, taken = (inner, True) if holds else (out, taken)
     return out, at
@@ -70,6 +81,13 @@ def value(text: str, dot: Any, names: dict[str, Any]) -> Any:
     if re.fullmatch(r"\$\w+", text):
         return names[text]
     function, _, rest = text.partition(" ")
-    arguments = [value(argument, dot, names) for argument in re.findall(r"\((?:[^()]|\([^()]*\))*\)|\"[^\"]*\"|\S+", rest)]
-    calls: dict[str, Any] = {"eq": lambda a, b: a == b, "len": len, "slice": lambda items, start: items[start:]}
+    arguments = [
+        value(argument, dot, names)
+        for argument in re.findall(r"\((?:[^()]|\([^()]*\))*\)|\"[^\"]*\"|\S+", rest)
+    ]
+    calls: dict[str, Any] = {
+        "eq": lambda a, b: a == b,
+        "len": len,
+        "slice": lambda items, start: items[start:],
+    }
     return calls[function](*arguments)

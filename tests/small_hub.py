@@ -1,4 +1,6 @@
-"""The few of the Hugging Face hub's answers that a look and a push need, on this machine; and what was pushed."""
+"""The few of the Hugging Face hub's answers that a look and a push need, on this machine; and what
+was pushed.
+"""
 
 import base64
 import json
@@ -17,7 +19,10 @@ class Hub(BaseHTTPRequestHandler):
         name = self.path.removeprefix("/api/models/").partition("?")[0]
         if self.path.startswith("/api/whoami"):
             known = self.headers["Authorization"] == "Bearer hf_secret"
-            self.answer({"name": "me", "type": "user", "orgs": []} if known else {"error": "no"}, 200 if known else 401)
+            self.answer(
+                {"name": "me", "type": "user", "orgs": []} if known else {"error": "no"},
+                200 if known else 401,
+            )
         elif name.endswith("/auth-check") and name.removesuffix("/auth-check") in self.known:
             gated = self.known[name.removesuffix("/auth-check")].get("gated")
             self.answer({}, 403 if gated else 200, {"X-Error-Code": "GatedRepo"} if gated else None)
@@ -31,18 +36,39 @@ class Hub(BaseHTTPRequestHandler):
         self.seen.append(("POST", self.path, body))
         if "/preupload/" in self.path:
             files = json.loads(body)["files"]
-            self.answer({"files": [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in files]})
+            self.answer(
+                {
+                    "files": [
+                        {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                        for file in files
+                    ]
+                }
+            )
         elif self.path.endswith("/api/repos/create"):
-            self.answer({"url": f"http://{self.headers['Host']}/me/mine", "name": "me/mine", "id": "1"})
+            self.answer(
+                {"url": f"http://{self.headers['Host']}/me/mine", "name": "me/mine", "id": "1"}
+            )
         elif "/commit/" in self.path:
-            self.answer({"commitUrl": f"http://{self.headers['Host']}/me/mine/commit/1", "commitOid": "1" * 40, "success": True})
+            self.answer(
+                {
+                    "commitUrl": f"http://{self.headers['Host']}/me/mine/commit/1",
+                    "commitOid": "1" * 40,
+                    "success": True,
+                }
+            )
         else:
             self.answer({})
 
-    def answer(self, content: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
+    def answer(
+        self, content: Any, status: int = 200, headers: dict[str, str] | None = None
+    ) -> None:
         body = json.dumps(content).encode()
         self.send_response(status)
-        for name, text in {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}.items():
+        for name, text in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            **(headers or {}),
+        }.items():
             self.send_header(name, text)
         self.end_headers()
         self.wfile.write(body)
@@ -55,7 +81,11 @@ def pushed(seen: list[tuple[str, str, bytes]]) -> dict[str, bytes]:
     """The files of the one commit among the requests."""
     (commit,) = (body for method, path, body in seen if method == "POST" and "/commit/" in path)
     lines = [json.loads(line) for line in commit.decode().splitlines()]
-    return {line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in lines if line["key"] == "file"}
+    return {
+        line["value"]["path"]: base64.b64decode(line["value"]["content"])
+        for line in lines
+        if line["key"] == "file"
+    }
 
 
 def created(seen: list[tuple[str, str, bytes]]) -> list[dict[str, Any]]:

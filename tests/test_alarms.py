@@ -1,4 +1,6 @@
-"""Every alarm of health is brought about by a real run of bench/alarms.py, or docs/alarms.md says why not."""
+"""Every alarm of health is brought about by a real run of bench/alarms.py, or docs/alarms.md says
+why not.
+"""
 
 import re
 
@@ -18,7 +20,11 @@ def test_every_alarm_has_a_run_that_deserves_it() -> None:
 
 
 def test_the_table_holds_what_was_expected() -> None:
-    rows = dict(re.findall(r"^\| (.+?) \| (.+?) \| \d+ -> \d+ % \|$", (ROOT / "docs/alarms.md").read_text(), re.M))
+    rows = dict(
+        re.findall(
+            r"^\| (.+?) \| (.+?) \| \d+ -> \d+ % \|$", (ROOT / "docs/alarms.md").read_text(), re.M
+        )
+    )
     assert rows.pop("nothing") == "nothing"
     assert rows.keys() == {fault.what for fault in FAULTS}
     for fault in FAULTS:

@@ -1,4 +1,6 @@
-"""The grader: every decision is a row of cases/answers.jsonl; no text breaks it; others' labels agree."""
+"""The grader: every decision is a row of cases/answers.jsonl; no text breaks it; others' labels
+agree.
+"""
 
 import json
 import random
@@ -22,9 +24,17 @@ from rewards.answer import grade, read_number
 from rewards.symbolic import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.unit
-CASES = [json.loads(line) for line in (Path(__file__).parent / "cases/answers.jsonl").read_text(encoding="utf-8").split("\n") if line]
+CASES = [
+    json.loads(line)
+    for line in (
+        (Path(__file__).parent / "cases/answers.jsonl").read_text(encoding="utf-8").split("\n")
+    )
+    if line
+]
 GSM8K = Path(__file__).parent.parent / "../shared/data/gsm8k"
-needs_gsm8k = pytest.mark.skipif(not GSM8K.is_dir(), reason="the original GSM8K files are not in ../shared/data/gsm8k")
+needs_gsm8k = pytest.mark.skipif(
+    not GSM8K.is_dir(), reason="the original GSM8K files are not in ../shared/data/gsm8k"
+)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["reason"] for case in CASES])
@@ -36,7 +46,10 @@ def test_decided_cases(case: dict[str, str]) -> None:
 
 def test_the_recipe_says_which_marker_counts() -> None:
     text = "<answer>1</answer> #### 2 \n\\boxed{3}"
-    verdicts = [grade(text, gold, form).verdict for gold, form in (("1", "answer"), ("2", "hash"), ("3", "boxed"), ("1", "auto"))]  # type: ignore[arg-type]
+    verdicts = [
+        grade(text, gold, form).verdict  # type: ignore[arg-type]
+        for gold, form in (("1", "answer"), ("2", "hash"), ("3", "boxed"), ("1", "auto"))
+    ]
     assert verdicts == [Verdict.CORRECT] * 4
     assert grade("#### 2", "2", "answer").verdict == Verdict.NO_ANSWER
 
@@ -49,14 +62,22 @@ def test_no_answer_of_a_completion_that_was_cut_off_is_truncated() -> None:
 ALPHABET = "<>/answerthink#\\boxed{},.$-+0123456789 =*\n\x00\u202e\ud800"
 
 
-@given(st.text() | st.text(alphabet=ALPHABET) | st.text(alphabet=ALPHABET).map(lambda text: f"<answer>{text}</answer>"))
+@given(
+    st.text()
+    | st.text(alphabet=ALPHABET)
+    | st.text(alphabet=ALPHABET).map(lambda text: f"<answer>{text}</answer>")
+)
 def test_grade_never_raises_and_pays_only_what_is_declared(text: str) -> None:
     score = grade(text, "18")
     assert score.value in (0.0, 1.0)
     assert score.verdict is not None
     if score.value:
         assert score.extracted is not None
-        assert re.sub("[^0-9.]", "", score.extracted.partition("=")[2] or score.extracted).strip(".0").startswith("18")
+        assert (
+            re.sub("[^0-9.]", "", score.extracted.partition("=")[2] or score.extracted)
+            .strip(".0")
+            .startswith("18")
+        )
 
 
 WRITTEN = st.sampled_from(["{}", "${}", "{} dollars", "**{}**", "x = {}", "{}."])
@@ -71,7 +92,9 @@ def test_a_written_number_is_read_back_exactly(number: Decimal, form: str) -> No
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: f"{text[:12]!a} x {len(text)}")
 def test_hostile_text_takes_no_time_to_speak_of(text: str) -> None:
-    """A quadratic reader would need seconds; bench/grader.py measures the millisecond that is claimed."""
+    """A quadratic reader would need seconds; bench/grader.py measures the millisecond that is
+    claimed.
+    """
     started = time.perf_counter()
     assert grade(text, "18").value == 0.0
     assert time.perf_counter() - started < 0.1
@@ -86,7 +109,10 @@ class Rude(str):
         return super().__getattribute__(name)
 
 
-@pytest.mark.parametrize("text", [None, Rude("<answer>18</answer>"), "9" * 1_000_000, "<answer>18</answer>" + " " * 1_000_000])
+@pytest.mark.parametrize(
+    "text",
+    [None, Rude("<answer>18</answer>"), "9" * 1_000_000, "<answer>18</answer>" + " " * 1_000_000],
+)
 def test_odd_objects_and_a_megabyte(text: str | None) -> None:
     assert grade(text, "18").value == float(text is not None and "answer" in text)
 
@@ -103,7 +129,9 @@ def test_the_same_on_another_thread() -> None:
 
 def gsm8k() -> list[tuple[str, Sample]]:
     rows = [row for split in ("train", "test") for row in read_jsonl(GSM8K / f"{split}.jsonl")]
-    return [(row["answer"], sample) for row, sample in zip(rows, read_rows(rows, "gsm8k"), strict=True)]
+    return [
+        (row["answer"], sample) for row, sample in zip(rows, read_rows(rows, "gsm8k"), strict=True)
+    ]
 
 
 FORMS = (
@@ -117,7 +145,9 @@ FORMS = (
 
 @needs_gsm8k
 def test_all_of_gsm8k_is_right_in_every_format_and_wrong_with_a_wrong_mark() -> None:
-    """8,792 solutions that people wrote, each as it stands, and its last number in every supported marker."""
+    """8,792 solutions that people wrote, each as it stands, and its last number in every supported
+    marker.
+    """
     for answer, sample in gsm8k():
         working, _, written = answer.rpartition("####")
         written = written.strip()
@@ -125,7 +155,10 @@ def test_all_of_gsm8k_is_right_in_every_format_and_wrong_with_a_wrong_mark() -> 
         for form in FORMS:
             assert grade(form.format(working, written), sample.gold).value == 1.0, (form, sample)
             wrong = f"{int(Decimal(sample.gold)) + 1:,}"
-            assert grade(form.format(working, wrong), sample.gold).verdict == Verdict.WRONG, (form, sample)
+            assert grade(form.format(working, wrong), sample.gold).verdict == Verdict.WRONG, (
+                form,
+                sample,
+            )
         assert grade(working, sample.gold).verdict == Verdict.NO_ANSWER
 
 
@@ -141,7 +174,8 @@ def test_agrees_with_math_verify_on_boxed_gsm8k_answers() -> None:
             assert grade(boxed, sample.gold).value == float(theirs), (boxed, sample.gold)
 
 
-# Labels that nobody here chose: huggingface/open-r1, tests/test_rewards.py; huggingface/Math-Verify, tests/test_all.py
+# Labels that nobody here chose: huggingface/open-r1, tests/test_rewards.py;
+# huggingface/Math-Verify, tests/test_all.py
 SYMBOLIC = [
     (r"\boxed{\frac{63}{400}}", r"\frac{63}{400}", 1.0),
     (r"\boxed{\frac{64}{400}}", r"\frac{63}{400}", 0.0),
@@ -160,8 +194,19 @@ SYMBOLIC = [
     (r"\boxed{k = \frac{1}{3}}", "1/3", 1.0),
     (r"<answer>\frac{1}{3}</answer>", "1/3", 1.0),
     ("#### 1/3", "1/3", 1.0),
-    (r"Since $x<2$, it follows that $|x-2|=2-x$. If $2-x=p$, then $x=2-p$. Thus $x-p=\boxed{2-2p}$.", "2-2p", 1.0),
-    (r"the polar coordinates are $\boxed{\left( 3, \frac{\pi}{2} \right)}.$", r"(3, \frac{\pi}{2})", 1.0),
+    (
+        (
+            r"Since $x<2$, it follows that $|x-2|=2-x$. If $2-x=p$, then $x=2-p$. Thus"
+            r" $x-p=\boxed{2-2p}$."
+        ),
+        "2-2p",
+        1.0,
+    ),
+    (
+        r"the polar coordinates are $\boxed{\left( 3, \frac{\pi}{2} \right)}.$",
+        r"(3, \frac{\pi}{2})",
+        1.0,
+    ),
     (r"\boxed{\text{Evelyn}}", r"\text{Evelyn}", 1.0),
     (r"\boxed{28}", r"\frac{28}{100}", 0.0),
     # and ours
@@ -187,7 +232,9 @@ def test_a_power_tower_is_stopped_at_the_deadline_and_the_next_question_answered
     assert grade(r"\boxed{2}", r"\sqrt{4}").value == 1.0
 
 
-def test_a_worker_that_cannot_start_is_a_grader_error_and_no_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_cannot_start_is_a_grader_error_and_no_exception(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     monkeypatch.setattr(symbolic, "WORKER", symbolic.Worker())
     assert grade(r"\boxed{2}", r"\sqrt{4}").verdict == Verdict.GRADER_ERROR

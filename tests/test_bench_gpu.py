@@ -1,4 +1,6 @@
-"""The screens of bench/gpu.py and bench/gpu_check.py, made from numbers. What they measure needs a card."""
+"""The screens of bench/gpu.py and bench/gpu_check.py, made from numbers. What they measure needs a
+card.
+"""
 
 import subprocess
 import sys
@@ -25,7 +27,13 @@ def step(generation: float, training: float) -> dict[str, float]:
 
 def measured(factor: float, peak: float) -> dict[str, Any]:
     """Two slow steps that do not count, then steps of 1.5, 2 and 4 seconds, times `factor`."""
-    steps = [step(50, 50), step(20, 20), step(0.5 * factor, factor), step(1.5 * factor, 0.5 * factor), step(1.0 * factor, 3 * factor)]
+    steps = [
+        step(50, 50),
+        step(20, 20),
+        step(0.5 * factor, factor),
+        step(1.5 * factor, 0.5 * factor),
+        step(1.0 * factor, 3 * factor),
+    ]
     return {"steps": steps, "generates_with": "vLLM", "peak_gib": peak, "drift": None}
 
 
@@ -34,13 +42,32 @@ def cells(line: str) -> list[str]:
 
 
 def test_medians_leave_the_first_steps_out() -> None:
-    assert middle(measured(1.0, 4.0)) == {"generation": 1.0, "reward": 0.0, "training": 1.0, "step": 2.0, "least": 1.5, "most": 4.0}
+    assert middle(measured(1.0, 4.0)) == {
+        "generation": 1.0,
+        "reward": 0.0,
+        "training": 1.0,
+        "step": 2.0,
+        "least": 1.5,
+        "most": 4.0,
+    }
 
 
 def test_the_table_puts_each_beside_onecard() -> None:
-    found = {"onecard": measured(1.0, 4.0), "notebook": measured(3.0, 5.0), "stock": {"error": "OSError: a | b (x.py, line 1)"}}
+    found = {
+        "onecard": measured(1.0, 4.0),
+        "notebook": measured(3.0, 5.0),
+        "stock": {"error": "OSError: a | b (x.py, line 1)"},
+    }
     head, _, *rows = table(found, tokens_per_step=1000)
-    assert cells(rows[0])[:7] == ["Onecard", "vLLM", "2.000 (1.500 to 4.000)", "1.000", "0.000", "1.000", "500"]
+    assert cells(rows[0])[:7] == [
+        "Onecard",
+        "vLLM",
+        "2.000 (1.500 to 4.000)",
+        "1.000",
+        "0.000",
+        "1.000",
+        "500",
+    ]
     assert dict(zip(cells(head), cells(rows[1]), strict=True)) | {"": "Unsloth notebook"} == {
         "": "Unsloth notebook",
         "generates with": "vLLM",
@@ -59,14 +86,18 @@ def test_the_table_puts_each_beside_onecard() -> None:
 
 
 def test_without_onecard_there_is_nothing_to_be_put_beside() -> None:
-    rows = table({"onecard": {"error": "killed"}, "notebook": measured(1.0, 4.0)}, tokens_per_step=1000)[2:]
+    rows = table(
+        {"onecard": {"error": "killed"}, "notebook": measured(1.0, 4.0)}, tokens_per_step=1000
+    )[2:]
     assert cells(rows[1])[-3:] == ["4.00", "", ""]
 
 
 def test_stock_trl_uses_vllm_where_the_weights_that_it_hands_over_are_whole() -> None:
     assert not stock_uses_vllm(load_recipe(SMOKE))
     assert stock_uses_vllm(load_recipe(SMOKE, ["model.load_in_4bit=false"]))
-    assert not stock_uses_vllm(load_recipe(ROOT / "recipes/tiny.yaml", ["model.load_in_4bit=false"]))
+    assert not stock_uses_vllm(
+        load_recipe(ROOT / "recipes/tiny.yaml", ["model.load_in_4bit=false"])
+    )
 
 
 def test_the_notes_say_what_generated_and_what_a_cpu_is_worth() -> None:
@@ -89,7 +120,8 @@ def test_lengths_are_fixed_in_the_words_of_what_generates() -> None:
         for_bench(load_recipe(SMOKE, ["grpo.max_steps=2"]))
 
 
-JUNIT = """<testsuites><testsuite><testcase name="test_one_thing"/><testcase name="test_another"><failure message="no"/></testcase>
+JUNIT = """<testsuites><testsuite><testcase name="test_one_thing"/><testcase name="test_another">
+<failure message="no"/></testcase>
 <testcase name="test_a_third"><skipped/></testcase></testsuite></testsuites>"""
 
 
@@ -97,16 +129,31 @@ def test_the_check_s_screen_says_what_passed_and_what_it_took(tmp_path: Path) ->
     (tmp_path / "outcomes.xml").write_text(JUNIT)
     outcomes = read_outcomes(tmp_path / "outcomes.xml")
     assert outcomes == {"test_one_thing": "pass", "test_another": "FAIL", "test_a_third": "skipped"}
-    card = {"name": "RTX 3060", "total_gib": 11.75, "measured_gib": {"training": 5.5}, "planned_gib": {"training": 6.25}}
+    card = {
+        "name": "RTX 3060",
+        "total_gib": 11.75,
+        "measured_gib": {"training": 5.5},
+        "planned_gib": {"training": 6.25},
+    }
     write_json(tmp_path / "results.json", {"card": card, "seconds": {"GRPO": 31.4}})
-    write_jsonl(tmp_path / "metrics.jsonl", [{"step": 1, **step(1.0, 3.0), "time/tokens_per_second": 2048.0}])
+    write_jsonl(
+        tmp_path / "metrics.jsonl",
+        [{"step": 1, **step(1.0, 3.0), "time/tokens_per_second": 2048.0}],
+    )
     lines = screen(0, outcomes, tmp_path).splitlines()
     assert "pass     one thing" in lines
     assert "FAIL     another" in lines
     assert any(
-        line.startswith("memory   Peak memory of the RTX 3060 (11.75 GiB), measured: training 5.50 GiB, 6.25 planned") for line in lines
+        line.startswith(
+            "memory   Peak memory of the RTX 3060 (11.75 GiB), measured: training 5.50 GiB, 6.25"
+            " planned"
+        )
+        for line in lines
     )
-    assert "pace     4 s per step, mean of 1: generation 1, reward 0, training 3; 2,048 tokens/s while generating" in lines
+    assert (
+        "pace     4 s per step, mean of 1: generation 1, reward 0, training 3; 2,048 tokens/s while"
+        " generating" in lines
+    )
     assert lines[-1] == "FAIL"
     assert screen(0, {"test_one_thing": "pass"}, tmp_path).splitlines()[-1] == "PASS"
 
@@ -120,7 +167,13 @@ def test_what_is_not_seen_to_pass_has_not_passed(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(bool(find_cards()), reason="there is a card here")
 def test_without_a_card_the_check_says_so_in_one_sentence() -> None:
-    done = subprocess.run([sys.executable, "-m", "bench.gpu_check"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.gpu_check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert done.stdout.startswith("no NVIDIA card is visible here")
     assert done.stdout.count("\n") == 1

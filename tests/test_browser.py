@@ -1,4 +1,6 @@
-"""report.html in a real browser: the table of answers filters, searches, opens, and shows what a model wrote as text alone."""
+"""report.html in a real browser: the table of answers filters, searches, opens, and shows what a
+model wrote as text alone.
+"""
 
 import shutil
 import subprocess
@@ -15,20 +17,50 @@ from onecard.disk import write_json, write_jsonl
 from onecard.recipe_file import load_recipe
 from onecard.runs import open_run
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [pytest.mark.unit, pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on this machine")]
-ATTACK = "</pre></script><script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">"
-OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--virtual-time-budget=3000")
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = [
+    pytest.mark.unit,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on this machine"),
+]
+ATTACK = (
+    "</pre></script><script>document.title = 'owned'</script><img src=x onerror=\"document.title ="
+    " 'owned'\">"
+)
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--virtual-time-budget=3000",
+)
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """120 problems: 10 right before; after, 0 is broken, 1 to 9 and 10 to 69 are right, and 110 to 119 are cut."""
-    run = open_run(load_recipe("recipes/tiny.yaml"), tmp_path_factory.mktemp("browser"), "hand-made")
-    write_evaluation(run.evaluation("tiny", "before"), [item(n, n < 10, f"before {n} {ATTACK}") for n in range(120)])
-    write_evaluation(run.evaluation("tiny", "after"), [item(n, 0 < n < 70, f"after {n} {ATTACK}", truncated=n >= 110) for n in range(120)])
+    """120 problems: 10 right before; after, 0 is broken, 1 to 9 and 10 to 69 are right, and 110 to
+    119 are cut.
+    """
+    run = open_run(
+        load_recipe("recipes/tiny.yaml"), tmp_path_factory.mktemp("browser"), "hand-made"
+    )
+    write_evaluation(
+        run.evaluation("tiny", "before"),
+        [item(n, n < 10, f"before {n} {ATTACK}") for n in range(120)],
+    )
+    write_evaluation(
+        run.evaluation("tiny", "after"),
+        [item(n, 0 < n < 70, f"after {n} {ATTACK}", truncated=n >= 110) for n in range(120)],
+    )
     results = [read_result(run.evaluation("tiny", when))[1] for when in ("before", "after")]
-    facts = {"benchmarks": {"tiny": compare(*results)}, "seconds": {"total": 1.0}, "card": None, "peak_memory_gib": 1.0}
+    facts = {
+        "benchmarks": {"tiny": compare(*results)},
+        "seconds": {"total": 1.0},
+        "card": None,
+        "peak_memory_gib": 1.0,
+    }
     write_json(run.folder / "results.json", facts)
     write_jsonl(run.metrics, [{"step": 1, "reward": 0.5}])
     write_report(run.folder)
@@ -36,14 +68,26 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(page: Path, address: str = "", then: str = "") -> str:
-    """The document as the browser has it after `then`, a script that does what a person's hand would."""
+    """The document as the browser has it after `then`, a script that does what a person's hand
+    would.
+    """
     if then:
         text = page.read_text(encoding="utf-8")
         page = page.with_name("acted.html")
-        page.write_text(text.replace("</body>", f"<script>{then}</script></body>"), encoding="utf-8")
+        page.write_text(
+            text.replace("</body>", f"<script>{then}</script></body>"), encoding="utf-8"
+        )
     with tempfile.TemporaryDirectory() as profile:
-        command = [str(BROWSER), *OPTIONS, f"--user-data-dir={profile}", "--dump-dom", f"file://{page}{address}"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        command = [
+            str(BROWSER),
+            *OPTIONS,
+            f"--user-data-dir={profile}",
+            "--dump-dom",
+            f"file://{page}{address}",
+        ]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=True
+        ).stdout
 
 
 def rows(document: str) -> int:
@@ -59,7 +103,14 @@ def test_all_answers_are_there_a_page_at_a_time(page: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [("fixed", 60), ("broken", 1), ("still right", 9), ("still wrong", 50), ("cut at the token limit", 10), ("no answer", 0)],
+    [
+        ("fixed", 60),
+        ("broken", 1),
+        ("still right", 9),
+        ("still wrong", 50),
+        ("cut at the token limit", 10),
+        ("no answer", 0),
+    ],
 )
 def test_filters_by_the_address(page: Path, kind: str, count: int) -> None:
     document = opened(page, f"#benchmark=tiny&kind={kind.replace(' ', '+')}")
@@ -72,15 +123,22 @@ def test_an_address_that_asks_for_nothing_there_is_shows_all(page: Path) -> None
 
 
 def test_choosing_and_typing_filter_too(page: Path) -> None:
-    choose = "const f = document.getElementById('filters'); f.kind.value = 'fixed'; f.search.value = 'AFTER 69'; "
-    document = opened(page, then=choose + "f.search.dispatchEvent(new Event('input', {bubbles: true}))")
+    choose = (
+        "const f = document.getElementById('filters'); f.kind.value = 'fixed'; f.search.value ="
+        " 'AFTER 69'; "
+    )
+    document = opened(
+        page, then=choose + "f.search.dispatchEvent(new Event('input', {bubbles: true}))"
+    )
     assert "1 of 120" in document
     assert rows(document) == 1
     assert "question 69" in document
 
 
 def test_an_opened_answer_shows_both_completions_and_no_markup_of_theirs(page: Path) -> None:
-    document = opened(page, "#kind=broken", then="document.querySelector('details.answer').open = true")
+    document = opened(
+        page, "#kind=broken", then="document.querySelector('details.answer').open = true"
+    )
     assert "before 0 &lt;/pre&gt;&lt;/script&gt;&lt;script&gt;" in document
     assert "after 0 &lt;/pre&gt;" in document
     assert "before: correct" in document

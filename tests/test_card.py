@@ -1,4 +1,6 @@
-"""The plan for a card, the doctor and the recipes' table: arithmetic and advice, on a machine that has no card."""
+"""The plan for a card, the doctor and the recipes' table: arithmetic and advice, on a machine that
+has no card.
+"""
 
 import json
 import subprocess
@@ -23,7 +25,9 @@ from onecard.types import UserError
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parent.parent
-ON_A_CARD = sorted(file.stem for file in (ROOT / "recipes").glob("*.yaml") if load_recipe(file).card_gb)
+ON_A_CARD = sorted(
+    file.stem for file in (ROOT / "recipes").glob("*.yaml") if load_recipe(file).card_gb
+)
 # As the models' cards on the hub state them.
 PUBLISHED = {
     "Qwen/Qwen2.5-0.5B-Instruct": 494_032_768,
@@ -52,7 +56,9 @@ def test_a_stored_shape_has_the_published_number_of_parameters(name: str) -> Non
 
 def test_every_recipe_for_a_card_plans_offline_and_fits_its_card() -> None:
     assert len(ON_A_CARD) >= 7
-    assert {recipe(name=name).model.name for name in ON_A_CARD} <= set(json.loads(STORED.read_text()))
+    assert {recipe(name=name).model.name for name in ON_A_CARD} <= set(
+        json.loads(STORED.read_text())
+    )
     assert "random-qwen2.5-0.5b" in json.loads(STORED.read_text())
     for name in ON_A_CARD:
         of = recipe(name=name)
@@ -64,17 +70,26 @@ def test_every_recipe_for_a_card_plans_offline_and_fits_its_card() -> None:
 
 
 def test_the_cache_goes_by_head_dim() -> None:
-    """Qwen3-4B: 36 layers x 8 key-value heads x 128 x keys and values x 2 bytes; hidden / heads would say 80."""
+    """Qwen3-4B: 36 layers x 8 key-value heads x 128 x keys and values x 2 bytes; hidden / heads
+    would say 80.
+    """
     of = recipe(name="gsm8k-qwen3-4b")
     tokens = 8 * (of.data.max_prompt_length + of.grpo.max_completion_length)
     assert plan_memory(of, shape("Qwen/Qwen3-4B")).generation["KV cache"] == tokens * 147_456
 
 
 def test_weights_of_a_4_bit_model() -> None:
-    """Qwen2.5-7B: 6.5 G linear weights at half a byte and a little, 1.1 G of embeddings and head at two."""
-    held = plan_memory(recipe(name="gsm8k-qwen2.5-7b"), shape("Qwen/Qwen2.5-7B-Instruct")).always["weights"]
+    """Qwen2.5-7B: 6.5 G linear weights at half a byte and a little, 1.1 G of embeddings and head at
+    two.
+    """
+    held = plan_memory(recipe(name="gsm8k-qwen2.5-7b"), shape("Qwen/Qwen2.5-7B-Instruct")).always[
+        "weights"
+    ]
     assert held / 1e9 == pytest.approx(6.525 * 0.516 + 1.0901 * 2, rel=0.001)
-    whole = plan_memory(recipe("model.load_in_4bit=false", name="gsm8k-qwen2.5-7b"), shape("Qwen/Qwen2.5-7B-Instruct")).always["weights"]
+    whole = plan_memory(
+        recipe("model.load_in_4bit=false", name="gsm8k-qwen2.5-7b"),
+        shape("Qwen/Qwen2.5-7B-Instruct"),
+    ).always["weights"]
     assert whole == PUBLISHED["Qwen/Qwen2.5-7B-Instruct"] * 2
 
 
@@ -90,17 +105,28 @@ def test_weights_of_a_4_bit_model() -> None:
 )
 def test_what_takes_more_is_planned_as_more(more: str, phase: str) -> None:
     base = recipe("grpo.max_completion_length=400")
-    assert plan_memory(recipe("grpo.max_completion_length=400", more), shape()).phases[phase] > plan_memory(base, shape()).phases[phase]
+    assert (
+        plan_memory(recipe("grpo.max_completion_length=400", more), shape()).phases[phase]
+        > plan_memory(base, shape()).phases[phase]
+    )
 
 
 def test_the_plan_is_near_what_was_counted() -> None:
-    """docs/memory.md, by `make memory`: the plan in it is today's, and the largest step takes what the plan says or little more."""
-    rows = [row.strip("| ").split(" | ") for row in (ROOT / "docs/memory.md").read_text().splitlines() if " GB | " in row]
+    """docs/memory.md, by `make memory`: the plan in it is today's, and the largest step takes what
+    the plan says or little more.
+    """
+    rows = [
+        row.strip("| ").split(" | ")
+        for row in (ROOT / "docs/memory.md").read_text().splitlines()
+        if " GB | " in row
+    ]
     assert {named.split()[0] for named, *_ in rows} == set(ON_A_CARD)
     for named, _, planned, *sizes in rows:
         name, *settings = named.split()
         of = recipe(*settings, name=name)
-        assert float(planned) == pytest.approx(plan_memory(of, shape(of.model.name)).training["activations"] / GIB, abs=0.006), named
+        assert float(planned) == pytest.approx(
+            plan_memory(of, shape(of.model.name)).training["activations"] / GIB, abs=0.006
+        ), named
         step, scoring, *unsloth = map(float, sizes)
         assert scoring <= step <= 1.1 * float(planned) <= 1.25 * step, named
         assert unsloth[1] > scoring, named
@@ -112,7 +138,9 @@ def test_fit_changes_until_it_fits_and_no_more_than_needed() -> None:
     assert plan_memory(of, four).verdict(7) == "does not fit"
     changes = fit(of, four, 7)
     assert plan_memory(recipe(*changes, name="gsm8k-qwen3-4b"), four).verdict(7) == "fits"
-    assert changes[0].startswith("grpo.per_device_train_batch_size=")  # the same learning comes first
+    assert changes[0].startswith(
+        "grpo.per_device_train_batch_size="
+    )  # the same learning comes first
     fitted = recipe(*changes, name="gsm8k-qwen3-4b")
     assert fitted.grpo.num_generations == of.grpo.num_generations
     assert fitted.grpo.completions_per_step == of.grpo.completions_per_step
@@ -135,16 +163,30 @@ def test_the_cheapest_knob_saves() -> None:
 
 def test_the_plan_names_phases_verdicts_and_what_it_is() -> None:
     text = plan_text(recipe(name="gsm8k-qwen2.5-7b"))
-    for part in ("KV cache", "CUDA graphs", "activations", "reserve", "weights", "optimizer", "CUDA context", "cheapest to save: --set"):
+    for part in (
+        "KV cache",
+        "CUDA graphs",
+        "activations",
+        "reserve",
+        "weights",
+        "optimizer",
+        "CUDA context",
+        "cheapest to save: --set",
+    ):
         assert part in text
     assert "8 GB card  does not fit" in text
     assert "24 GB card fits" in text
     assert "not measured" in text
-    assert "no plan: the config.json of nobody/knows is not on this disk" in plan_text(recipe("model.name=nobody/knows"))
+    assert "no plan: the config.json of nobody/knows is not on this disk" in plan_text(
+        recipe("model.name=nobody/knows")
+    )
 
 
 def test_time_follows_the_work() -> None:
-    one, twice = (sum(estimate_seconds(recipe(f"grpo.max_steps={steps}"), shape(), 8).values()) for steps in (100, 200))
+    one, twice = (
+        sum(estimate_seconds(recipe(f"grpo.max_steps={steps}"), shape(), 8).values())
+        for steps in (100, 200)
+    )
     assert twice == pytest.approx(2 * one)
     times = [sum(estimate_seconds(recipe(), shape(), card).values()) for card in (8, 24)]
     assert times[1] < times[0]
@@ -153,9 +195,13 @@ def test_time_follows_the_work() -> None:
 
 def test_a_shape_is_read_from_a_config_and_not_guessed() -> None:
     config = {
-        "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "model_type": "llama",
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
         "vocab_size": 100,
-    }  # fmt: skip
+    }
     found = read_shape(config)
     assert found is not None
     assert (found.num_key_value_heads, found.head_dim, found.tie_word_embeddings) == (4, 16, False)
@@ -175,7 +221,9 @@ def test_no_card_is_told_with_what_to_type() -> None:
         check_card([], needed=True)
     check_card([], needed=False)
     check_card([CARD], needed=True)
-    with pytest.raises(UserError, match=r"GTX 1080 has compute capability 6\.1; .* need 7\.0 or newer"):
+    with pytest.raises(
+        UserError, match=r"GTX 1080 has compute capability 6\.1; .* need 7\.0 or newer"
+    ):
         check_card([Card("GTX 1080", 8 * GIB, (6, 1))], needed=False)
 
 
@@ -194,7 +242,10 @@ def test_a_torch_build_is_held_against_the_card(architectures: list[str], runs: 
     if runs:
         check_built_for(CARD, architectures)
     else:
-        with pytest.raises(UserError, match=r"RTX 3060 has compute capability 8\.6, and this build of PyTorch has code for"):
+        with pytest.raises(
+            UserError,
+            match=r"RTX 3060 has compute capability 8\.6, and this build of PyTorch has code for",
+        ):
             check_built_for(CARD, architectures)
 
 
@@ -206,7 +257,9 @@ def test_bf16_by_capability() -> None:
 def examined(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "onecard.doctor", *arguments]
     environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp"} | env
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_the_doctor_is_of_use_without_a_card() -> None:
@@ -227,8 +280,12 @@ def test_the_doctor_says_that_a_recipe_cannot_start_here() -> None:
     assert examined("nowhere.yaml").returncode == 2
 
 
-def test_the_doctor_on_machines_that_are_not_this_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What it says of a card, by the parts that need none: the plan against the card's size, packages against the lock."""
+def test_the_doctor_on_machines_that_are_not_this_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What it says of a card, by the parts that need none: the plan against the card's size,
+    packages against the lock.
+    """
     monkeypatch.setattr(doctor, "driver_cuda_version", lambda: "12.4")
     small = Card("RTX 3050", 4 * GIB, (8, 6))
     findings = list(doctor.check_cards([small], recipe(name="gsm8k-qwen2.5-7b")))
@@ -237,7 +294,10 @@ def test_the_doctor_on_machines_that_are_not_this_one(monkeypatch: pytest.Monkey
     assert findings[-1].remedy == "python train.py RECIPE --fit 4GB"
     (torch,) = doctor.check_torch_build([small])
     assert torch.ok is False
-    assert "CPU build, but there is a card" in torch.text or "the driver supports 12.4 at most" in torch.text  # here; in the image
+    assert (
+        "CPU build, but there is a card" in torch.text
+        or "the driver supports 12.4 at most" in torch.text
+    )  # here; in the image
     for lock in ("requirements-cpu.txt", "requirements.txt"):
         (tmp_path / lock).write_text("torch==1.0\nnot-a-package==2\n")
     monkeypatch.setattr(doctor, "ROOT", tmp_path)
@@ -248,14 +308,22 @@ def test_the_doctor_on_machines_that_are_not_this_one(monkeypatch: pytest.Monkey
     if find_spec("vllm") is None:
         (packages,) = doctor.check_packages(on_card=True, with_vllm=True)
         assert (packages.ok, packages.text) == (False, "missing: vllm")
-        with pytest.raises(UserError, match=r"vLLM is not installed here; .*--set model\.fast_inference=false"):
+        with pytest.raises(
+            UserError, match=r"vLLM is not installed here; .*--set model\.fast_inference=false"
+        ):
             check_vllm()
 
 
 def test_a_card_s_use_is_told_by_phase_without_what_others_hold() -> None:
     now = [3 * GIB]
     use = CardUse(lambda: now[0])
-    for phase, in_use in ((None, 9 * GIB), ("generation", 8 * GIB), ("training", 5 * GIB), ("training", 4 * GIB), (None, 9 * GIB)):
+    for phase, in_use in (
+        (None, 9 * GIB),
+        ("generation", 8 * GIB),
+        ("training", 5 * GIB),
+        ("training", 4 * GIB),
+        (None, 9 * GIB),
+    ):
         use.phase = None
         now[0] = in_use
         use.phase = phase

@@ -1,4 +1,6 @@
-"""Checkpoints on the disk, without torch: whole or not there, believed only if every byte is as written; folders that are locked."""
+"""Checkpoints on the disk, without torch: whole or not there, believed only if every byte is as
+written; folders that are locked.
+"""
 
 import json
 import multiprocessing
@@ -71,10 +73,15 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert (checkpoint.step, checkpoint.facts) == (7, {"recipe": {"name": "x"}, "beta": 0.1})
 
 
-@pytest.mark.fault("a file of the newest checkpoint flipped, cut, emptied or removed", "noticed and told; the one before is used")
+@pytest.mark.fault(
+    "a file of the newest checkpoint flipped, cut, emptied or removed",
+    "noticed and told; the one before is used",
+)
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", FILES)
-def test_each_file_damaged_in_turn_is_noticed_and_the_one_before_used(tmp_path: Path, name: str, damage: str) -> None:
+def test_each_file_damaged_in_turn_is_noticed_and_the_one_before_used(
+    tmp_path: Path, name: str, damage: str
+) -> None:
     write(tmp_path, 2)
     newest = write(tmp_path, 4)
     DAMAGES[damage](newest / name)
@@ -113,7 +120,9 @@ def test_none_that_verifies_is_none(tmp_path: Path) -> None:
     assert len(told) == 2
 
 
-@pytest.mark.fault("an error while a checkpoint is written", "nothing of it is left, the one before is whole")
+@pytest.mark.fault(
+    "an error while a checkpoint is written", "nothing of it is left, the one before is whole"
+)
 def test_a_failure_while_writing_leaves_nothing_and_harms_nothing(tmp_path: Path) -> None:
     before = write(tmp_path, 2)
     with pytest.raises(OSError, match="disk full"), new_checkpoint(tmp_path, 4, {}) as folder:
@@ -128,7 +137,11 @@ def test_pruning_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
         write(tmp_path, step)
     (tmp_path / f"checkpoint-12{UNFINISHED}").mkdir()
     prune(tmp_path, keep=2, best=4)
-    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-4", "checkpoint-8"]
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == [
+        "checkpoint-10",
+        "checkpoint-4",
+        "checkpoint-8",
+    ]
 
 
 def kill_in_the_middle(folder: Path) -> None:
@@ -137,9 +150,14 @@ def kill_in_the_middle(folder: Path) -> None:
         os._exit(9)
 
 
-@pytest.mark.fault("kill -9 while a folder is written", "no folder of that name; what is left half-written is cleared away")
+@pytest.mark.fault(
+    "kill -9 while a folder is written",
+    "no folder of that name; what is left half-written is cleared away",
+)
 def test_a_kill_in_the_middle_leaves_no_folder_of_that_name(tmp_path: Path) -> None:
-    process = multiprocessing.get_context("fork").Process(target=kill_in_the_middle, args=(tmp_path / "whole",))
+    process = multiprocessing.get_context("fork").Process(
+        target=kill_in_the_middle, args=(tmp_path / "whole",)
+    )
     process.start()
     process.join()
     assert process.exitcode == 9
@@ -163,14 +181,23 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     ("error", "told"),
     [
         (OSError(28, "No space left on device", "runs/x"), "No space left on device: runs/x"),
-        (OSError(13, "Permission denied", "runs/x/metrics.jsonl"), "Permission denied: runs/x/metrics.jsonl"),
+        (
+            OSError(13, "Permission denied", "runs/x/metrics.jsonl"),
+            "Permission denied: runs/x/metrics.jsonl",
+        ),
         (OSError(13, "Permission denied", "/dev/nvidia0"), None),
         (OSError(5, "Input/output error"), None),
         (RuntimeError("nvcc failed with return code: 1, see log"), None),
         (RuntimeError("exit code: 28, kind"), None),
         (OSError(27, "File too large"), "File too large"),
-        (RuntimeError("I/O error: No space left on device (os error 28)"), "No space left on device"),
-        (RuntimeError('IoError(Os { code: 30, kind: ReadOnlyFilesystem, message: "x" })'), "Read-only file system"),
+        (
+            RuntimeError("I/O error: No space left on device (os error 28)"),
+            "No space left on device",
+        ),
+        (
+            RuntimeError('IoError(Os { code: 30, kind: ReadOnlyFilesystem, message: "x" })'),
+            "Read-only file system",
+        ),
         (RuntimeError("step 28"), None),
         (FileNotFoundError(2, "No such file"), None),
     ],
@@ -187,7 +214,9 @@ def locks_too(folder: Path) -> None:
     os._exit(0)
 
 
-@pytest.mark.fault("two processes at one run folder", "the second refuses, and says which process holds it")
+@pytest.mark.fault(
+    "two processes at one run folder", "the second refuses, and says which process holds it"
+)
 def test_a_folder_is_held_by_one_process(tmp_path: Path) -> None:
     lock = lock_folder(tmp_path)
 
@@ -208,9 +237,13 @@ def started(root: Path) -> Run:
     return run
 
 
-def resume(root: Path, *settings: str, anyway: bool = False, data: Any = None, say: Any = None) -> tuple[Run, Any]:
+def resume(
+    root: Path, *settings: str, anyway: bool = False, data: Any = None, say: Any = None
+) -> tuple[Run, Any]:
     recipe = load_recipe(ROOT / "recipes/tiny.yaml", list(settings))
-    found, checkpoint = resume_run(recipe, root, None, facts_of(recipe, data or DATA), anyway, say or (lambda _: None))
+    found, checkpoint = resume_run(
+        recipe, root, None, facts_of(recipe, data or DATA), anyway, say or (lambda _: None)
+    )
     found.lock.close()
     return found, checkpoint
 
@@ -219,7 +252,10 @@ def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--resume: there is no run in .*tiny; leave --resume out"):
         resume(tmp_path)
     started(tmp_path)
-    with pytest.raises(UserError, match=r"exists already: add --resume to go on with that run, --name NAME to begin another"):
+    with pytest.raises(
+        UserError,
+        match=r"exists already: add --resume to go on with that run, --name NAME to begin another",
+    ):
         started(tmp_path)
     assert resume(tmp_path)[1] is None  # no step was kept
 
@@ -232,7 +268,9 @@ def test_a_changed_recipe_is_refused_with_the_list_of_what_differs(tmp_path: Pat
     assert "seed: 0 and 3" in str(caught.value)
     assert "grpo.beta: 0.001 and 0.5" in str(caught.value)
     assert "save.keep" not in str(caught.value)  # that alone would not matter
-    with pytest.raises(UserError, match=r"save\.keep: 2 and 5; --resume-anyway goes on with these changes"):
+    with pytest.raises(
+        UserError, match=r"save\.keep: 2 and 5; --resume-anyway goes on with these changes"
+    ):
         resume(tmp_path, "save.keep=5")
     run, _ = resume(tmp_path, "save.keep=5", anyway=True)
     assert load_recipe(run.recipe).save.keep == 5
@@ -255,7 +293,9 @@ def test_other_data_is_refused_and_other_packages_are_told(tmp_path: Path) -> No
     assert "torch: '1.0' and" in told[0]
 
 
-@pytest.mark.fault("every checkpoint damaged", "refused with what to type, never begun anew silently")
+@pytest.mark.fault(
+    "every checkpoint damaged", "refused with what to type, never begun anew silently"
+)
 def test_what_was_the_last_step_stays_the_last(tmp_path: Path) -> None:
     """Of a training that health ended, too, unless health is to look at it otherwise."""
     run = started(tmp_path)
@@ -266,12 +306,21 @@ def test_what_was_the_last_step_stays_the_last(tmp_path: Path) -> None:
     assert resume(tmp_path)[1].last is True
     assert resume(tmp_path, "health.stop_on=[]", anyway=True)[1].last is False
     told: list[str] = []
-    assert resume(tmp_path, "health.stop_on=[]", "grpo.max_steps=60", anyway=True, say=told.append)[1].last is True
-    assert told == ["grpo.max_steps was 80; the learning rate goes on as if it had been 60 from the start"]
+    assert (
+        resume(tmp_path, "health.stop_on=[]", "grpo.max_steps=60", anyway=True, say=told.append)[
+            1
+        ].last
+        is True
+    )
+    assert told == [
+        "grpo.max_steps was 80; the learning rate goes on as if it had been 60 from the start"
+    ]
 
 
 @pytest.mark.parametrize("trouble", ["unreadable", "of another version"])
-def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(tmp_path: Path, trouble: str) -> None:
+def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(
+    tmp_path: Path, trouble: str
+) -> None:
     folder = write(tmp_path, 2)
     if trouble == "unreadable":
         (folder / MANIFEST).unlink()
@@ -280,23 +329,48 @@ def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(tmp_path: Path, 
         manifest = json.loads((folder / MANIFEST).read_text()) | {"format": 2}
         manifest.pop("sha256")
         (folder / MANIFEST).write_text(json.dumps(manifest | {"sha256": hash_of(manifest)}))
-    with pytest.raises(UserError, match="cannot be read" if trouble == "unreadable" else "has format 2, and this version reads 1"):
+    with pytest.raises(
+        UserError,
+        match=(
+            "cannot be read"
+            if trouble == "unreadable"
+            else "has format 2, and this version reads 1"
+        ),
+    ):
         newest_checkpoint(tmp_path, lambda _: None)
     assert folder.is_dir()
 
 
-def test_a_run_whose_every_checkpoint_is_damaged_does_not_begin_anew_by_itself(tmp_path: Path) -> None:
+def test_a_run_whose_every_checkpoint_is_damaged_does_not_begin_anew_by_itself(
+    tmp_path: Path,
+) -> None:
     run = started(tmp_path)
-    flip(write(run.checkpoints, 2, **facts_of(load_recipe(ROOT / "recipes/tiny.yaml"), DATA)) / "state.json")
+    flip(
+        write(run.checkpoints, 2, **facts_of(load_recipe(ROOT / "recipes/tiny.yaml"), DATA))
+        / "state.json"
+    )
     for _ in range(2):
-        with pytest.raises(UserError, match=r"none of the checkpoints in .* remove checkpoint-2\.damaged there to begin GRPO anew"):
+        with pytest.raises(
+            UserError,
+            match=(
+                r"none of the checkpoints in .* remove checkpoint-2\.damaged there to begin GRPO"
+                r" anew"
+            ),
+        ):
             resume(tmp_path)
 
 
 def test_what_came_after_the_checkpoint_is_forgotten(tmp_path: Path) -> None:
     run = started(tmp_path)
     checkpoint = read_checkpoint(write(run.checkpoints, 4))
-    for name in ("tiny-before", "two-step-problems-before", "tiny-dev-step-2", "tiny-dev-step-4", "tiny-dev-step-6", "tiny-after"):
+    for name in (
+        "tiny-before",
+        "two-step-problems-before",
+        "tiny-dev-step-2",
+        "tiny-dev-step-4",
+        "tiny-dev-step-6",
+        "tiny-after",
+    ):
         (run.folder / "eval" / name).mkdir(parents=True)
     run.metrics.write_text('{"step": 4}\n{"step": 5}\n{"st')
     (run.folder / f"adapter{UNFINISHED}").mkdir()
@@ -307,10 +381,17 @@ def test_what_came_after_the_checkpoint_is_forgotten(tmp_path: Path) -> None:
     assert run.metrics.read_text() == '{"step": 4}\n'
     assert not list(run.folder.glob("adapter*"))
     (run.folder / "eval/tiny-dev-step-0").mkdir()
-    forget_after(run, None)  # what `eval` says of the dev split may be changed before GRPO begins anew
-    assert sorted(folder.name for folder in (run.folder / "eval").iterdir()) == ["tiny-before", "two-step-problems-before"]
+    forget_after(
+        run, None
+    )  # what `eval` says of the dev split may be changed before GRPO begins anew
+    assert sorted(folder.name for folder in (run.folder / "eval").iterdir()) == [
+        "tiny-before",
+        "two-step-problems-before",
+    ]
     (run.folder / "eval/tiny-after").mkdir()
-    forget_after(run, replace(checkpoint, last=True))  # training is done: what was evaluated since is of the same adapter
+    forget_after(
+        run, replace(checkpoint, last=True)
+    )  # training is done: what was evaluated since is of the same adapter
     assert (run.folder / "eval/tiny-after").is_dir()
 
 
@@ -322,7 +403,9 @@ def test_an_evaluation_that_other_packages_began_is_begun_anew(tmp_path: Path) -
     resume(tmp_path)
     assert len(list((run.folder / "eval").iterdir())) == 2
     environment = json.loads(run.environment.read_text())
-    run.environment.write_text(json.dumps(environment | {"packages": environment["packages"] | {"torch": "1.0"}}))
+    run.environment.write_text(
+        json.dumps(environment | {"packages": environment["packages"] | {"torch": "1.0"}})
+    )
     resume(tmp_path)
     assert [folder.name for folder in (run.folder / "eval").iterdir()] == ["tiny-before"]
 
@@ -339,7 +422,9 @@ def test_seconds_add_up_over_interruptions(tmp_path: Path) -> None:
     assert 10.0 <= json.loads(again.seconds_file.read_text())["GRPO"] < 11.0
 
 
-def test_a_token_in_the_command_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_in_the_command_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setattr("sys.argv", ["train.py", "--set", "x=hf_secret"])
     run = started(tmp_path)

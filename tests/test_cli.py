@@ -1,4 +1,6 @@
-"""train.py as a person types it: fast answers, and bad input told in one sentence with nothing written."""
+"""train.py as a person types it: fast answers, and bad input told in one sentence with nothing
+written.
+"""
 
 import json
 import subprocess
@@ -16,10 +18,15 @@ ROOT = Path(__file__).parent.parent
 def train(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "train.py"), *arguments]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(cwd), "HF_HUB_OFFLINE": "1"} | env
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("recipes/tiny.yaml", "--plan"), ("recipes/gsm8k-tiny.yaml", "--plan")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("recipes/tiny.yaml", "--plan"), ("recipes/gsm8k-tiny.yaml", "--plan")],
+)
 def test_help_and_plan_answer_in_under_a_second(arguments: tuple[str, ...]) -> None:
     train(*arguments)  # the first call compiles the modules
     started = time.monotonic()
@@ -30,16 +37,20 @@ def test_help_and_plan_answer_in_under_a_second(arguments: tuple[str, ...]) -> N
 
 def test_plan_imports_none_of_the_heavy_packages() -> None:
     code = (
-        "import sys, train; sys.argv = ['train.py', 'recipes/tiny.yaml', '--plan']; assert train.main() == 0;"
-        "heavy = {'torch', 'trl', 'unsloth', 'transformers', 'datasets', 'scipy', 'matplotlib', 'huggingface_hub'} & set(sys.modules);"
-        "assert not heavy, heavy"
+        "import sys, train; sys.argv = ['train.py', 'recipes/tiny.yaml', '--plan']; assert"
+        " train.main() == 0;heavy = {'torch', 'trl', 'unsloth', 'transformers', 'datasets',"
+        " 'scipy', 'matplotlib', 'huggingface_hub'} & set(sys.modules);assert not heavy, heavy"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
 def test_plan_says_what_will_be_done() -> None:
-    plan = train("recipes/tiny.yaml", "--plan", "--set", "grpo.max_steps=10", "--set", "eval.limit=300").stdout
+    plan = train(
+        "recipes/tiny.yaml", "--plan", "--set", "grpo.max_steps=10", "--set", "eval.limit=300"
+    ).stdout
     assert "max_steps: 10" in plan
     assert "10 steps x 16 prompts x 8 completions" in plan
     assert "1,280 completions, at most 61,440 generated tokens" in plan
@@ -61,16 +72,34 @@ GOOD_ROW = json.dumps({"question": "What is 1 + 1?", "answer": "1 + 1 = 2\n#### 
         (["nowhere.yaml"], "no recipe nowhere.yaml"),
         (["data"], "is a folder, not a recipe"),
         (["{tiny}", "--set", "grpo.max_steps=many"], "should be a valid integer, got 'many'"),
-        (["{tiny}", "--set", "grpo.per_device_train_batch_size=12"], "does not divide; make it 8 or 16"),
-        (["{tiny}", "--set", "model.name=some-owner/some-model"], "model.name: some-owner/some-model is not on this disk"),
+        (
+            ["{tiny}", "--set", "grpo.per_device_train_batch_size=12"],
+            "does not divide; make it 8 or 16",
+        ),
+        (
+            ["{tiny}", "--set", "model.name=some-owner/some-model"],
+            "model.name: some-owner/some-model is not on this disk",
+        ),
         (["{tiny}", "--set", "model.name=data"], "model.name: the folder data has no config.json"),
         (["{tiny}", "--set", "data.path=nowhere"], "data.path: no folder 'nowhere'"),
-        (["{tiny}", "--set", "data.path=nowhere", "--set", "data.hub_id=owner/set"], "data.hub_id: owner/set is not on this disk"),
+        (
+            ["{tiny}", "--set", "data.path=nowhere", "--set", "data.hub_id=owner/set"],
+            "data.hub_id: owner/set is not on this disk",
+        ),
         (
             ["{gsm}", "--set", "data.path=columns"],
-            "columns/train.jsonl, row 1: no text in column 'question' (the row has: problem, answer)",
+            (
+                "columns/train.jsonl, row 1: no text in column 'question' (the row has: problem,"
+                " answer)"
+            ),
         ),
-        (["{gsm}", "--set", "data.path=gold"], "gold/train.jsonl, row 2: the answer must be a number or end in '#### NUMBER', got 'two'"),
+        (
+            ["{gsm}", "--set", "data.path=gold"],
+            (
+                "gold/train.jsonl, row 2: the answer must be a number or end in '#### NUMBER', got"
+                " 'two'"
+            ),
+        ),
         (["{gsm}", "--set", "data.path=empty"], "empty/train.jsonl: no rows"),
         (["{gsm}", "--set", "data.path=broken"], "broken/train.jsonl, line 1: not JSON"),
         (["{gsm}", "--set", "data.path=."], "no file train.jsonl"),
@@ -80,7 +109,9 @@ GOOD_ROW = json.dumps({"question": "What is 1 + 1?", "answer": "1 + 1 = 2\n#### 
         (["{tiny}", "--name", "taken"], "runs/taken exists already"),
     ],
 )
-def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path: Path, arguments: list[str], expected: str) -> None:
+def test_bad_input_is_one_sentence_and_writes_nothing(
+    tmp_path: Path, arguments: list[str], expected: str
+) -> None:
     rows(tmp_path / "data", GOOD_ROW)
     rows(tmp_path / "columns", json.dumps({"problem": "p", "answer": "#### 1"}))
     rows(tmp_path / "gold", GOOD_ROW + "\n" + json.dumps({"question": "q", "answer": "two"}))
@@ -88,7 +119,10 @@ def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path: Path, arguments:
     rows(tmp_path / "broken", "{question")
     (tmp_path / "runs/taken").mkdir(parents=True)
     there = {file for file in tmp_path.rglob("*") if ".cache" not in file.parts}
-    names = {"{tiny}": str(ROOT / "recipes/tiny.yaml"), "{gsm}": str(ROOT / "recipes/gsm8k-tiny.yaml")}
+    names = {
+        "{tiny}": str(ROOT / "recipes/tiny.yaml"),
+        "{gsm}": str(ROOT / "recipes/gsm8k-tiny.yaml"),
+    }
     done = train(*(names.get(argument, argument) for argument in arguments), cwd=tmp_path)
     assert done.returncode == 2
     assert expected in done.stderr
@@ -98,13 +132,23 @@ def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path: Path, arguments:
     assert {file for file in tmp_path.rglob("*") if ".cache" not in file.parts} == there
 
 
-@pytest.mark.fault("a model that brings Python code of its own", "refused unless the recipe trusts it; nothing of it is run")
+@pytest.mark.fault(
+    "a model that brings Python code of its own",
+    "refused unless the recipe trusts it; nothing of it is run",
+)
 def test_code_that_a_model_brings_along_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     config = {"model_type": "odd", "auto_map": {"AutoConfig": "configuration_odd.OddConfig"}}
     (tmp_path / "model/config.json").write_text(json.dumps(config))
     (tmp_path / "model/configuration_odd.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
-    done = train(str(ROOT / "recipes/tiny.yaml"), "--set", "model.name=model", "--set", "warmup=null", cwd=tmp_path)
+    done = train(
+        str(ROOT / "recipes/tiny.yaml"),
+        "--set",
+        "model.name=model",
+        "--set",
+        "warmup=null",
+        cwd=tmp_path,
+    )
     assert done.returncode == 2
     assert "model.name: model brings Python code of its own along" in done.stderr
     assert "`model.trust_remote_code: true` runs it" in done.stderr
@@ -115,8 +159,20 @@ def test_code_that_a_model_brings_along_is_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "told"),
     [
-        ("owner/gated", "model.name: owner/gated is gated: accept its licence on its page of the hub, then set HF_TOKEN"),
-        ("owner/none", "model.name: the hub knows no model 'owner/none'; if it is private or gated, set HF_TOKEN"),
+        (
+            "owner/gated",
+            (
+                "model.name: owner/gated is gated: accept its licence on its page of the hub, then"
+                " set HF_TOKEN"
+            ),
+        ),
+        (
+            "owner/none",
+            (
+                "model.name: the hub knows no model 'owner/none'; if it is private or gated, set"
+                " HF_TOKEN"
+            ),
+        ),
     ],
 )
 def test_a_model_that_the_hub_does_not_give_is_refused_at_once(
@@ -124,7 +180,15 @@ def test_a_model_that_the_hub_does_not_give_is_refused_at_once(
 ) -> None:
     answers, environment = hub
     answers.known["owner/gated"] = {"gated": "manual"}
-    done = train(str(ROOT / "recipes/tiny.yaml"), "--set", f"model.name={model}", "--set", "warmup=null", cwd=tmp_path, **environment)
+    done = train(
+        str(ROOT / "recipes/tiny.yaml"),
+        "--set",
+        f"model.name={model}",
+        "--set",
+        "warmup=null",
+        cwd=tmp_path,
+        **environment,
+    )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert told in done.stderr
     assert not (tmp_path / "runs").exists()

@@ -1,4 +1,6 @@
-"""Benchmarks, extraction as lm-evaluation-harness does it, tasks, and statistics against published values."""
+"""Benchmarks, extraction as lm-evaluation-harness does it, tasks, and statistics against published
+values.
+"""
 
 import json
 import math
@@ -21,16 +23,28 @@ from onecard.types import EvalResult, Sample, Sampling, UserError, Verdict
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT / "../shared/data"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="GSM8K's and SVAMP's files are not in ../shared/data")
+needs_shared = pytest.mark.skipif(
+    not SHARED.is_dir(), reason="GSM8K's and SVAMP's files are not in ../shared/data"
+)
 EXTRACTIONS = [
-    json.loads(line) for line in (Path(__file__).parent / "cases/extractions.jsonl").read_text(encoding="utf-8").split("\n") if line
+    json.loads(line)
+    for line in (
+        (Path(__file__).parent / "cases/extractions.jsonl").read_text(encoding="utf-8").split("\n")
+    )
+    if line
 ]
 
 
 def test_extraction_is_the_harness_s_on_every_case() -> None:
-    """What lm-eval 0.4.13 extracted and scored; tests/cases/make_extractions.py made the file with lm-eval itself."""
+    """What lm-eval 0.4.13 extracted and scored; tests/cases/make_extractions.py made the file with
+    lm-eval itself.
+    """
     assert len(EXTRACTIONS) >= 1000
-    assert {case["strict_match"] for case in EXTRACTIONS} == {case["flexible_match"] for case in EXTRACTIONS} == {True, False}
+    assert (
+        {case["strict_match"] for case in EXTRACTIONS}
+        == {case["flexible_match"] for case in EXTRACTIONS}
+        == {True, False}
+    )
     for case in EXTRACTIONS:
         gold = read_rows([{"question": "q", "answer": case["answer"]}], "cases")[0].gold
         found = strict(case["completion"]), flexible(case["completion"])
@@ -65,11 +79,16 @@ def test_mcnemar_is_the_exact_binomial_test() -> None:
 def test_no_change_is_no_evidence() -> None:
     difference = paired_difference([True, False] * 10, [True, False] * 10)
     assert (difference.points, difference.p_value) == (0.0, 1.0)
-    assert difference.ci_low < -5 < 5 < difference.ci_high  # twenty problems cannot show that nothing changed
+    assert (
+        difference.ci_low < -5 < 5 < difference.ci_high
+    )  # twenty problems cannot show that nothing changed
 
 
 def test_bootstrap_interval_agrees_with_the_normal_one_on_many_problems() -> None:
-    before, after = [False] * 300 + [True] * 700, [True] * 200 + [False] * 100 + [True] * 650 + [False] * 50
+    before, after = (
+        [False] * 300 + [True] * 700,
+        [True] * 200 + [False] * 100 + [True] * 650 + [False] * 50,
+    )
     difference = paired_difference(before, after)
     half_width = 1.96 * ((0.25 - 0.15**2) / 1000) ** 0.5 * 100
     assert difference.points == pytest.approx(15.0)
@@ -78,7 +97,9 @@ def test_bootstrap_interval_agrees_with_the_normal_one_on_many_problems() -> Non
 
 
 def test_few_changed_problems_get_an_interval_that_covers() -> None:
-    """Simulated: 60 problems, 8 % fixed and 2 % broken; the bootstrap, used alone, covers in 92 % of draws."""
+    """Simulated: 60 problems, 8 % fixed and 2 % broken; the bootstrap, used alone, covers in 92 %
+    of draws.
+    """
     rng = np.random.default_rng(0)
     covered = few = 0
     for _ in range(2000):
@@ -109,7 +130,9 @@ def test_shares_are_tested_by_flipping_signs() -> None:
 
 
 @pytest.mark.parametrize(("samples", "correct"), [(5, 0), (5, 1), (5, 3), (8, 8)])
-def test_pass_at_k_is_the_share_of_all_draws_of_k_with_a_right_one(samples: int, correct: int) -> None:
+def test_pass_at_k_is_the_share_of_all_draws_of_k_with_a_right_one(
+    samples: int, correct: int
+) -> None:
     for k in range(1, samples + 1):
         draws = list(combinations([True] * correct + [False] * (samples - correct), k))
         assert pass_at(k, samples, correct) == pytest.approx(sum(map(any, draws)) / len(draws))
@@ -133,14 +156,18 @@ def test_majority_and_its_ties(answers: list[str | None], gold: str, value: floa
 def test_scores_of_several_samples_a_problem() -> None:
     right = [[True, True, False, False], [True, False, False, False], [False] * 4]
     items = [
-        item(n, ok, sample=s, extracted=("1.0" if s else "1") if ok else "2") for n, row in enumerate(right) for s, ok in enumerate(row)
+        item(n, ok, sample=s, extracted=("1.0" if s else "1") if ok else "2")
+        for n, row in enumerate(right)
+        for s, ok in enumerate(row)
     ]
     found = scores(EvalResult("tiny", tuple(items)))
     assert (found["n"], found["samples"]) == (3, 4)
     assert found["accuracy"] == pytest.approx(3 / 12)
     assert found["pass@2"] == pytest.approx((5 / 6 + 1 / 2 + 0) / 3)
     assert found["pass@4"] == pytest.approx(2 / 3)
-    assert found["maj@4"] == pytest.approx(0.5 / 3)  # 1 and 1.0 are one vote: the first problem is a tie, the second is lost
+    assert found["maj@4"] == pytest.approx(
+        0.5 / 3
+    )  # 1 and 1.0 are one vote: the first problem is a tie, the second is lost
     assert found["pass@4_ci"][0] < 2 / 3 < found["pass@4_ci"][1]
 
 
@@ -156,9 +183,17 @@ def test_one_answer_written_twice_is_one_vote() -> None:
 
 
 def test_what_was_not_asked_is_not_called_cut() -> None:
-    items = (item(0, True), item(1, False, "", tokens=0, truncated=True, verdict=Verdict.TRUNCATED, extracted=None))
+    items = (
+        item(0, True),
+        item(1, False, "", tokens=0, truncated=True, verdict=Verdict.TRUNCATED, extracted=None),
+    )
     found = scores(EvalResult("tiny", items))
-    assert (found["not_asked"], found["truncated"], found["accuracy"], found["mean_tokens"]) == (0.5, 0.0, 0.5, 10.0)
+    assert (found["not_asked"], found["truncated"], found["accuracy"], found["mean_tokens"]) == (
+        0.5,
+        0.0,
+        0.5,
+        10.0,
+    )
 
 
 def test_shares_of_failures() -> None:
@@ -173,7 +208,10 @@ def test_shares_of_failures() -> None:
 
 
 def test_confusion_counts_every_problem() -> None:
-    before, after = (EvalResult("tiny", tuple(item(n, n in right) for n in range(10))) for right in ({0, 1, 2}, {0, 3, 4, 5, 6}))
+    before, after = (
+        EvalResult("tiny", tuple(item(n, n in right) for n in range(10)))
+        for right in ({0, 1, 2}, {0, 3, 4, 5, 6})
+    )
     found = compare(before, after)
     assert found["confusion"] == {"fixed": 4, "broken": 2, "still_right": 1, "still_wrong": 3}
     assert found["difference"]["points"] == pytest.approx(20.0)
@@ -196,22 +234,29 @@ def test_real_benchmarks_load_whole_from_a_recipe_s_neighbourhood(name: str) -> 
 def test_svamp_s_golds_and_questions() -> None:
     first = load_benchmark("svamp", Source(str(SHARED / "gsm8k")))[0]
     assert (first.id, first.gold) == ("1", "51")
-    assert first.question == (
-        "Each pack of dvds costs 76 dollars. If there is a discount of 25 dollars on each pack "
+    assert (
+        first.question
+        == "Each pack of dvds costs 76 dollars. If there is a discount of 25 dollars on each pack "
         "How much do you have to pay to buy each pack?"
     )
 
 
 def test_a_benchmark_is_never_some_other_data_under_its_name(tmp_path: Path) -> None:
     (tmp_path / "gsm8k").mkdir()
-    (tmp_path / "gsm8k/test.jsonl").write_text(json.dumps({"question": "What is 1 + 1?", "answer": "2"}))
-    with pytest.raises(UserError, match=r"gsm8k: it has 1,319 problems, but .* gives 1; .* is the benchmark `test`"):
+    (tmp_path / "gsm8k/test.jsonl").write_text(
+        json.dumps({"question": "What is 1 + 1?", "answer": "2"})
+    )
+    with pytest.raises(
+        UserError, match=r"gsm8k: it has 1,319 problems, but .* gives 1; .* is the benchmark `test`"
+    ):
         load_benchmark("gsm8k", Source(str(tmp_path / "gsm8k")))
     assert len(load_benchmark("test", Source(str(tmp_path / "gsm8k")))) == 1
 
 
 def task_of(benchmark: str, own: Source | None = None, root: Path | None = None) -> Task:
-    return load_task(benchmark, own, Sampling(48, 8), system_prompt=None, answer_format="auto", root=root)
+    return load_task(
+        benchmark, own, Sampling(48, 8), system_prompt=None, answer_format="auto", root=root
+    )
 
 
 @needs_shared
@@ -242,8 +287,13 @@ def test_a_named_data_folder_is_never_replaced_by_another(tmp_path: Path) -> Non
 @pytest.mark.fault("test problems among the training rows", "refused with the rows' numbers")
 def test_problems_that_were_trained_on_are_refused_with_their_rows() -> None:
     task = tiny_task()
-    samples = [Sample("7", f" {task.problems[1].question}\n", "1"), Sample("8", "something else", "2")]
-    with pytest.raises(UserError, match=r"1 problems of tiny are in the training data: rows 2 \(training row 7\)"):
+    samples = [
+        Sample("7", f" {task.problems[1].question}\n", "1"),
+        Sample("8", "something else", "2"),
+    ]
+    with pytest.raises(
+        UserError, match=r"1 problems of tiny are in the training data: rows 2 \(training row 7\)"
+    ):
         check_unseen(samples, task)
     check_unseen(samples[1:], task)
 
@@ -258,11 +308,21 @@ def test_svamp_that_is_none_is_told(tmp_path: Path) -> None:
 
 def tiny_task(shots: int = 0, system_prompt: str | None = None) -> Task:
     sampling = Sampling(max_completion_length=48, batch_size=8)
-    return load_task("tiny", None, sampling, system_prompt=system_prompt, answer_format="answer", shots=shots, limit=2)
+    return load_task(
+        "tiny",
+        None,
+        sampling,
+        system_prompt=system_prompt,
+        answer_format="answer",
+        shots=shots,
+        limit=2,
+    )
 
 
 def test_few_shot_prompts_are_the_harness_s() -> None:
-    """lm-eval's gsm8k task: "Question: ...\\nAnswer: working\\n#### gold", blocks apart by an empty line, and no chat template."""
+    """lm-eval's gsm8k task: "Question: ...\\nAnswer: working\\n#### gold", blocks apart by an empty
+    line, and no chat template.
+    """
     task = tiny_task(shots=8, system_prompt="Think.")
     text = task.prompt(task.problems[0], SimpleNamespace(chat_template=None))
     blocks = text.split("\n\n")
@@ -283,7 +343,9 @@ def test_exemplars_are_never_the_problems_asked() -> None:
 def test_a_bare_gold_s_exemplar_has_no_empty_line() -> None:
     shown = Sample("1", "What is 1 + 1?", "2")
     task = Task("mine", 1, (shown,), None, (shown,), "hash", Sampling(48, 8))
-    assert task.prompt(shown, None).startswith("Question: What is 1 + 1?\nAnswer:\n#### 2\n\nQuestion:")
+    assert task.prompt(shown, None).startswith(
+        "Question: What is 1 + 1?\nAnswer:\n#### 2\n\nQuestion:"
+    )
 
 
 def test_zero_shot_needs_a_chat_template() -> None:
@@ -295,5 +357,7 @@ def test_facts_tell_other_problems_and_other_exemplars_apart() -> None:
     one, other = tiny_task().facts(), tiny_task(shots=2).facts()
     assert one["benchmark"] == other["benchmark"]
     assert one["prompt"] != other["prompt"]
-    shorter = load_task("tiny", None, Sampling(48, 8), system_prompt=None, answer_format="answer", limit=1).facts()
+    shorter = load_task(
+        "tiny", None, Sampling(48, 8), system_prompt=None, answer_format="answer", limit=1
+    ).facts()
     assert shorter["benchmark"] != one["benchmark"]

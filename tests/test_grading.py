@@ -32,11 +32,21 @@ def pay(rollout):
 
 def batch_scorer(tmp_path: Path, *settings: str) -> BatchScorer:
     (tmp_path / "faulty.py").write_text(FAULTY)
-    rewards = f"rewards=[{{name: correct_answer}}, {{name: custom, function: '{tmp_path}/faulty.py:pay'}}]"
-    return BatchScorer(load_recipe(TINY, [rewards, "grpo.num_generations=2", *settings]), SAMPLES, {END}, think_opened=False)
+    rewards = (
+        "rewards=[{name: correct_answer}, {name: custom, function:"
+        f" '{tmp_path}/faulty.py:pay'}}]"
+    )
+    return BatchScorer(
+        load_recipe(TINY, [rewards, "grpo.num_generations=2", *settings]),
+        SAMPLES,
+        {END},
+        think_opened=False,
+    )
 
 
-def call(scorer: BatchScorer, texts: list[str], ids: list[list[int]] | None = None) -> tuple[list[list[Any]], list[float]]:
+def call(
+    scorer: BatchScorer, texts: list[str], ids: list[list[int]] | None = None
+) -> tuple[list[list[Any]], list[float]]:
     """The columns, as TRL asks for them in turn with the same lists, and what was logged."""
     logged: list[float] = []
     completions = [[{"role": "assistant", "content": text}] for text in texts]
@@ -60,7 +70,10 @@ RIGHT = "<answer>18</answer>"
 
 def test_columns_carry_the_labels_and_rows_in_order(tmp_path: Path) -> None:
     scorer = batch_scorer(tmp_path)
-    assert [function.__name__ for function in scorer.reward_functions()] == ["correct_answer", "pay"]
+    assert [function.__name__ for function in scorer.reward_functions()] == [
+        "correct_answer",
+        "pay",
+    ]
     columns, logged = call(scorer, [RIGHT, "", "none", RIGHT + " none"])
     assert columns == [[1.0, 0.0, 0.0, 1.0], [1.0, 1.0, None, None]]
     assert logged == [0.0]
@@ -79,11 +92,21 @@ def test_a_completion_without_an_end_token_is_truncated(tmp_path: Path) -> None:
     assert [rollout.tokens for rollout in rollouts] == [2, 2, 0]
 
 
-@pytest.mark.fault("a reward that raises, hangs, pays NaN, with on_error: stop", "the run stops, naming reward and sample")
-@pytest.mark.parametrize(
-    ("text", "reason"), [("raise", "KeyError: 'boom'"), ("nan", "wanted a finite number"), ("hang", "no value within 0.3 s")]
+@pytest.mark.fault(
+    "a reward that raises, hangs, pays NaN, with on_error: stop",
+    "the run stops, naming reward and sample",
 )
-def test_a_fault_stops_the_run_and_names_reward_and_sample(tmp_path: Path, text: str, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("raise", "KeyError: 'boom'"),
+        ("nan", "wanted a finite number"),
+        ("hang", "no value within 0.3 s"),
+    ],
+)
+def test_a_fault_stops_the_run_and_names_reward_and_sample(
+    tmp_path: Path, text: str, reason: str
+) -> None:
     scorer = batch_scorer(tmp_path, "grading.deadline_seconds=0.3")
     started = time.monotonic()
     with pytest.raises(RuntimeError) as caught:
@@ -93,7 +116,10 @@ def test_a_fault_stops_the_run_and_names_reward_and_sample(tmp_path: Path, text:
     assert time.monotonic() - started < 3
 
 
-@pytest.mark.fault("a reward that raises, hangs, pays NaN, with on_error: skip_group", "its group is left out and counted")
+@pytest.mark.fault(
+    "a reward that raises, hangs, pays NaN, with on_error: skip_group",
+    "its group is left out and counted",
+)
 @pytest.mark.parametrize("text", ["raise", "nan", "hang"])
 def test_skip_group_leaves_the_whole_group_out_and_counts(tmp_path: Path, text: str) -> None:
     scorer = batch_scorer(tmp_path, "grading.deadline_seconds=0.3", "grading.on_error=skip_group")

@@ -1,4 +1,6 @@
-"""What check_health says of a history: each condition, its near miss, and that nothing in a history makes it fail."""
+"""What check_health says of a history: each condition, its near miss, and that nothing in a history
+makes it fail.
+"""
 
 import struct
 from collections.abc import Callable
@@ -21,7 +23,9 @@ Curve = float | None | Callable[[int], float | None]
 
 
 def history(steps: int, **curves: Curve) -> list[dict[str, Any]]:
-    """Lines of a run that learns: the reward rises, half of the groups have a signal. `curves` change that; `__` stands for `/`."""
+    """Lines of a run that learns: the reward rises, half of the groups have a signal. `curves`
+    change that; `__` stands for `/`.
+    """
     healthy: dict[str, Curve] = {
         "reward": lambda step: 0.2 + step / 100 + wobble(step) / 20,
         "reward_std": 0.4,
@@ -41,7 +45,9 @@ def history(steps: int, **curves: Curve) -> list[dict[str, Any]]:
     }
     wanted = healthy | {key.replace("__", "/"): curve for key, curve in curves.items()}
     return [
-        {"step": step} | {key: curve(step) if callable(curve) else curve for key, curve in wanted.items()} for step in range(1, steps + 1)
+        {"step": step}
+        | {key: curve(step) if callable(curve) else curve for key, curve in wanted.items()}
+        for step in range(1, steps + 1)
     ]
 
 
@@ -50,9 +56,15 @@ def wobble(step: int) -> float:
     return (step * 7919 % 13 - 6) / 6
 
 
-def dev(lines: list[dict[str, Any]], every: int, *accuracies: float, start: float | None = None) -> list[dict[str, Any]]:
-    """The same, with dev evaluations before step 1 (`start`) and every so many steps, each before its step's own line, as in a run."""
-    found: list[dict[str, Any]] = [] if start is None else [{"step": 0, "eval/tiny-dev/accuracy": start}]
+def dev(
+    lines: list[dict[str, Any]], every: int, *accuracies: float, start: float | None = None
+) -> list[dict[str, Any]]:
+    """The same, with dev evaluations before step 1 (`start`) and every so many steps, each before
+    its step's own line, as in a run.
+    """
+    found: list[dict[str, Any]] = (
+        [] if start is None else [{"step": 0, "eval/tiny-dev/accuracy": start}]
+    )
     for line in lines:
         number, rest = divmod(line["step"], every)
         if rest == 0 and number <= len(accuracies):
@@ -77,59 +89,203 @@ HACKED = history(40, rewards__correct_answer__mean=0.3)  # the reward rises, rig
 CASES: list[tuple[str, str, list[dict[str, Any]], list[dict[str, Any]]]] = [
     # name, level, a history that raises it, a near miss
     ("reward_flat", "warn", history(40, reward=FLAT), history(39, reward=FLAT)),
-    ("reward_flat", "alarm", history(80, reward=FLAT), history(80, reward=lambda step: 0.2 + step / 1000 + wobble(step) / 50)),
-    ("reward_flat", "warn", history(40, reward=0.5), history(40, reward=lambda step: 0.5 + (step > 20) * 1e-3)),
+    (
+        "reward_flat",
+        "alarm",
+        history(80, reward=FLAT),
+        history(80, reward=lambda step: 0.2 + step / 1000 + wobble(step) / 50),
+    ),
+    (
+        "reward_flat",
+        "warn",
+        history(40, reward=0.5),
+        history(40, reward=lambda step: 0.5 + (step > 20) * 1e-3),
+    ),
     ("reward_flat", "warn", history(40, reward=lambda step: 0.5 - step / 100), history(40)),
-    ("no_signal", "warn", history(25, rewards__signal_share=0.19), history(25, rewards__signal_share=0.21)),
-    ("no_signal", "alarm", history(20, rewards__signal_share=0.0), history(19, rewards__signal_share=0.0)),
+    (
+        "no_signal",
+        "warn",
+        history(25, rewards__signal_share=0.19),
+        history(25, rewards__signal_share=0.21),
+    ),
+    (
+        "no_signal",
+        "alarm",
+        history(20, rewards__signal_share=0.0),
+        history(19, rewards__signal_share=0.0),
+    ),
     ("kl", "warn", history(9, kl=10.1), history(9, kl=9.9)),
     ("kl", "alarm", history(9, kl=20.1), history(9, kl=lambda step: 49.0 if step == 9 else 0.1)),
-    ("entropy_collapse", "alarm", history(30, entropy=lambda step: 1.0 if step <= 5 else 0.04),
-     history(30, entropy=lambda step: 1.0 if step <= 5 else 0.06)),
-    ("completions_cut", "alarm", history(5, completions__clipped_ratio=0.31), history(5, completions__clipped_ratio=0.29)),
-    ("format_unpaid", "alarm", history(20, rewards__think_format__mean=0.0),
-     history(20, rewards__think_format__mean=lambda step: 0.01 if step == 7 else 0.0)),
-    ("format_unpaid", "alarm", history(20, rewards__my_format__mean=0.0),
-     history(20, rewards__my_format__mean=0.0, rewards__correct_answer__mean=0.0)),
-    ("loss_near_zero", "note", history(5, loss=lambda step: 0.005 * (-1) ** step), history(4, loss=0.0)),
-    ("loss_near_zero", "note", history(50, loss=lambda step: 0.0 if step <= 5 else 3.0), history(50, loss=lambda step: 3.0 * (step <= 5))),
-    ("adapter_unchanged", "alarm", history(8, adapter__lora_b_norm=0.0), history(8, adapter__lora_b_norm=lambda step: 1e-12 * step)),
-    ("adapter_unchanged", "alarm", history(9, adapter__lora_b_norm=lambda step: min(step, 5)),
-     history(8, adapter__lora_b_norm=lambda step: min(step, 5))),
-    ("grad_spikes", "warn", history(20, grad_norm=lambda step: 3.1 if step == 12 else 0.3),
-     history(20, grad_norm=lambda step: 2.9 if step == 12 else 0.3)),
-    ("grad_spikes", "alarm", history(20, grad_norm=lambda step: 5.0 if step % 6 == 0 else 0.3),
-     history(20, grad_norm=lambda step: 0.9 if step % 6 == 0 else 0.01)),
-    ("accuracy_falls", "alarm", dev(history(40, reward=FLAT), 10, 0.6, 0.6, 0.45, 0.45),
-     dev(history(40, reward=FLAT), 10, 0.6, 0.6, 0.52, 0.5)),
-    ("accuracy_falls", "alarm", dev(history(30, reward=FLAT), 10, 0.6, 0.5, 0.4), dev(history(29, reward=FLAT), 10, 0.6, 0.5, 0.4)),
+    (
+        "entropy_collapse",
+        "alarm",
+        history(30, entropy=lambda step: 1.0 if step <= 5 else 0.04),
+        history(30, entropy=lambda step: 1.0 if step <= 5 else 0.06),
+    ),
+    (
+        "completions_cut",
+        "alarm",
+        history(5, completions__clipped_ratio=0.31),
+        history(5, completions__clipped_ratio=0.29),
+    ),
+    (
+        "format_unpaid",
+        "alarm",
+        history(20, rewards__think_format__mean=0.0),
+        history(20, rewards__think_format__mean=lambda step: 0.01 if step == 7 else 0.0),
+    ),
+    (
+        "format_unpaid",
+        "alarm",
+        history(20, rewards__my_format__mean=0.0),
+        history(20, rewards__my_format__mean=0.0, rewards__correct_answer__mean=0.0),
+    ),
+    (
+        "loss_near_zero",
+        "note",
+        history(5, loss=lambda step: 0.005 * (-1) ** step),
+        history(4, loss=0.0),
+    ),
+    (
+        "loss_near_zero",
+        "note",
+        history(50, loss=lambda step: 0.0 if step <= 5 else 3.0),
+        history(50, loss=lambda step: 3.0 * (step <= 5)),
+    ),
+    (
+        "adapter_unchanged",
+        "alarm",
+        history(8, adapter__lora_b_norm=0.0),
+        history(8, adapter__lora_b_norm=lambda step: 1e-12 * step),
+    ),
+    (
+        "adapter_unchanged",
+        "alarm",
+        history(9, adapter__lora_b_norm=lambda step: min(step, 5)),
+        history(8, adapter__lora_b_norm=lambda step: min(step, 5)),
+    ),
+    (
+        "grad_spikes",
+        "warn",
+        history(20, grad_norm=lambda step: 3.1 if step == 12 else 0.3),
+        history(20, grad_norm=lambda step: 2.9 if step == 12 else 0.3),
+    ),
+    (
+        "grad_spikes",
+        "alarm",
+        history(20, grad_norm=lambda step: 5.0 if step % 6 == 0 else 0.3),
+        history(20, grad_norm=lambda step: 0.9 if step % 6 == 0 else 0.01),
+    ),
+    (
+        "accuracy_falls",
+        "alarm",
+        dev(history(40, reward=FLAT), 10, 0.6, 0.6, 0.45, 0.45),
+        dev(history(40, reward=FLAT), 10, 0.6, 0.6, 0.52, 0.5),
+    ),
+    (
+        "accuracy_falls",
+        "alarm",
+        dev(history(30, reward=FLAT), 10, 0.6, 0.5, 0.4),
+        dev(history(29, reward=FLAT), 10, 0.6, 0.5, 0.4),
+    ),
     # As where the first steps undo what the model could do before them.
-    ("accuracy_falls", "alarm", dev(history(20, reward=FLAT), 10, 0.3, 0.3, start=0.6), dev(history(20, reward=FLAT), 10, 0.3, 0.3)),
-    ("reward_hacking", "alarm", dev(HACKED, 10, 0.3, 0.3, 0.3, 0.3, start=0.6), dev(HACKED, 10, 0.6, 0.6, 0.6, 0.6, start=0.6)),
-    ("reward_hacking", "alarm", dev(HACKED, 10, 0.6, 0.6, 0.45, 0.45), dev(HACKED, 10, 0.6, 0.6, 0.7, 0.4)),
-    ("overfitting", "alarm", dev(history(40), 10, 0.3, 0.3, 0.3, 0.3, start=0.6), dev(HACKED, 10, 0.3, 0.3, 0.3, 0.3, start=0.6)),
-    ("overfitting", "alarm", dev(history(40), 10, 0.6, 0.6, 0.45, 0.45), dev(history(40), 10, 0.6, 0.6, 0.7, 0.4)),
-    ("pass_at_g_flat", "warn", history(40, **{"rewards/pass@G": FLAT}), history(40, **{"rewards/pass@G": 0.95})),
-    ("pass_at_g_flat", "alarm", history(80, **{"rewards/pass@G": FLAT}), history(39, **{"rewards/pass@G": FLAT})),
-    ("memory_climbs", "alarm", history(80, memory__gib=lambda step: 2 + 0.003 * step),
-     history(80, memory__gib=lambda step: 2 + 0.003 * min(step, 65))),
-    ("memory_climbs", "alarm", history(120, memory__gib=lambda step: 2 + step / 20 + wobble(step) / 20),
-     history(79, memory__gib=lambda step: 2 + step / 20)),
-    ("memory_climbs", "alarm", history(80, memory__gib=lambda step: 1.1 + step / 80),
-     history(80, memory__gib=lambda step: 1.1 + min(step, 31) / 80)),
-    ("sampling_drift", "alarm", history(3, sampling__drift=0.6), history(9, sampling__drift=lambda step: 0.02 if step % 3 == 0 else 0.9)),
-    # As where the engine was not handed the adapter (LOG.md), and as where 16 bit rounds: more, but not much more, with what is learned.
-    ("sampling_drift", "alarm", history(9, sampling__drift=lambda step: 0.001 if step < 3 else 0.17),
-     history(9, sampling__drift=lambda step: 0.001 if step < 3 else 0.04)),
-    ("sampling_drift", "alarm", history(9, sampling__drift=lambda step: 0.02 if step < 3 else 0.12),
-     history(9, sampling__drift=lambda step: 0.02 if step < 3 else 0.08)),
-    ("skipped_steps", "alarm", history(12, steps__skipped_in_a_row=lambda step: step - 2),
-     history(11, steps__skipped_in_a_row=lambda step: step - 2)),
-]  # fmt: skip
+    (
+        "accuracy_falls",
+        "alarm",
+        dev(history(20, reward=FLAT), 10, 0.3, 0.3, start=0.6),
+        dev(history(20, reward=FLAT), 10, 0.3, 0.3),
+    ),
+    (
+        "reward_hacking",
+        "alarm",
+        dev(HACKED, 10, 0.3, 0.3, 0.3, 0.3, start=0.6),
+        dev(HACKED, 10, 0.6, 0.6, 0.6, 0.6, start=0.6),
+    ),
+    (
+        "reward_hacking",
+        "alarm",
+        dev(HACKED, 10, 0.6, 0.6, 0.45, 0.45),
+        dev(HACKED, 10, 0.6, 0.6, 0.7, 0.4),
+    ),
+    (
+        "overfitting",
+        "alarm",
+        dev(history(40), 10, 0.3, 0.3, 0.3, 0.3, start=0.6),
+        dev(HACKED, 10, 0.3, 0.3, 0.3, 0.3, start=0.6),
+    ),
+    (
+        "overfitting",
+        "alarm",
+        dev(history(40), 10, 0.6, 0.6, 0.45, 0.45),
+        dev(history(40), 10, 0.6, 0.6, 0.7, 0.4),
+    ),
+    (
+        "pass_at_g_flat",
+        "warn",
+        history(40, **{"rewards/pass@G": FLAT}),
+        history(40, **{"rewards/pass@G": 0.95}),
+    ),
+    (
+        "pass_at_g_flat",
+        "alarm",
+        history(80, **{"rewards/pass@G": FLAT}),
+        history(39, **{"rewards/pass@G": FLAT}),
+    ),
+    (
+        "memory_climbs",
+        "alarm",
+        history(80, memory__gib=lambda step: 2 + 0.003 * step),
+        history(80, memory__gib=lambda step: 2 + 0.003 * min(step, 65)),
+    ),
+    (
+        "memory_climbs",
+        "alarm",
+        history(120, memory__gib=lambda step: 2 + step / 20 + wobble(step) / 20),
+        history(79, memory__gib=lambda step: 2 + step / 20),
+    ),
+    (
+        "memory_climbs",
+        "alarm",
+        history(80, memory__gib=lambda step: 1.1 + step / 80),
+        history(80, memory__gib=lambda step: 1.1 + min(step, 31) / 80),
+    ),
+    (
+        "sampling_drift",
+        "alarm",
+        history(3, sampling__drift=0.6),
+        history(9, sampling__drift=lambda step: 0.02 if step % 3 == 0 else 0.9),
+    ),
+    # As where the engine was not handed the adapter (LOG.md), and as where 16 bit rounds: more, but
+    # not much more, with what is learned.
+    (
+        "sampling_drift",
+        "alarm",
+        history(9, sampling__drift=lambda step: 0.001 if step < 3 else 0.17),
+        history(9, sampling__drift=lambda step: 0.001 if step < 3 else 0.04),
+    ),
+    (
+        "sampling_drift",
+        "alarm",
+        history(9, sampling__drift=lambda step: 0.02 if step < 3 else 0.12),
+        history(9, sampling__drift=lambda step: 0.02 if step < 3 else 0.08),
+    ),
+    (
+        "skipped_steps",
+        "alarm",
+        history(12, steps__skipped_in_a_row=lambda step: step - 2),
+        history(11, steps__skipped_in_a_row=lambda step: step - 2),
+    ),
+]
 
 
-@pytest.mark.parametrize(("name", "level", "ill", "well"), CASES, ids=[f"{name}-{number}" for number, (name, *_) in enumerate(CASES)])
-def test_each_condition_and_its_near_miss(name: str, level: str, ill: list[dict[str, Any]], well: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize(
+    ("name", "level", "ill", "well"),
+    CASES,
+    ids=[f"{name}-{number}" for number, (name, *_) in enumerate(CASES)],
+)
+def test_each_condition_and_its_near_miss(
+    name: str, level: str, ill: list[dict[str, Any]], well: list[dict[str, Any]]
+) -> None:
     found = said(ill)
     assert found[name] == level
     assert name not in said(well)
@@ -152,15 +308,33 @@ def one(lines: list[dict[str, Any]], name: str) -> Alarm:
 
 @pytest.mark.parametrize(
     ("right", "told"),
-    [(0.97, "Too easy"), (0.02, "Too hard"), (0.5, "Some problems are too easy and the others too hard")],
+    [
+        (0.97, "Too easy"),
+        (0.02, "Too hard"),
+        (0.5, "Some problems are too easy and the others too hard"),
+    ],
 )
-def test_no_signal_says_whether_the_problems_are_too_easy_or_too_hard(right: float, told: str) -> None:
-    assert told in one(history(20, rewards__signal_share=0.0, rewards__correct_answer__mean=right), "no_signal").advice
+def test_no_signal_says_whether_the_problems_are_too_easy_or_too_hard(
+    right: float, told: str
+) -> None:
+    assert (
+        told
+        in one(
+            history(20, rewards__signal_share=0.0, rewards__correct_answer__mean=right), "no_signal"
+        ).advice
+    )
 
 
 @pytest.mark.parametrize(("reward", "told"), [(0.25, "Too easy"), (0.01, "Too hard")])
-def test_no_signal_without_correct_answer_looks_at_what_completions_have_earned(reward: float, told: str) -> None:
-    lines = history(20, rewards__signal_share=0.0, reward=reward, **{"rewards/best": 0.25, "rewards/correct_answer/mean": None})
+def test_no_signal_without_correct_answer_looks_at_what_completions_have_earned(
+    reward: float, told: str
+) -> None:
+    lines = history(
+        20,
+        rewards__signal_share=0.0,
+        reward=reward,
+        **{"rewards/best": 0.25, "rewards/correct_answer/mean": None},
+    )
     assert told in one(lines, "no_signal").advice
 
 
@@ -182,9 +356,15 @@ def test_what_rises_says_why_dev_accuracy_falls() -> None:
 def test_an_alarm_has_its_numbers_in_one_line() -> None:
     alarm = one(history(9, kl=12.3), "kl")
     assert (round(alarm.value, 6), alarm.limit, alarm.step) == (12.3, 10.0, 9)
-    assert alarm.text.startswith("warn: kl, step 9: kl, nats a token, mean of 5 steps: 12.3, limit 10. The policy is far from")
+    assert alarm.text.startswith(
+        "warn: kl, step 9: kl, nats a token, mean of 5 steps: 12.3, limit 10. The policy is far"
+        " from"
+    )
     for _, _, ill, _ in CASES:
-        assert all("\n" not in alarm.text and alarm.step == ill[-1]["step"] for alarm in check_health(ill, SETTINGS))
+        assert all(
+            "\n" not in alarm.text and alarm.step == ill[-1]["step"]
+            for alarm in check_health(ill, SETTINGS)
+        )
 
 
 @given(st.floats(0, 60), st.floats(0, 60))
@@ -194,8 +374,18 @@ def test_a_worse_value_is_never_milder(one_kl: float, other_kl: float) -> None:
     assert ranks.index(low) <= ranks.index(high)
 
 
-KEYS = sorted({key for line in history(1) for key in line} | {"eval/dev/accuracy", "sampling/drift", "steps/skipped_in_a_row", "step"})
-NUMBERS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.floats(0, 1), st.sampled_from([0.0, 1e308, -1e308, 10**400]))
+KEYS = sorted(
+    {key for line in history(1) for key in line}
+    | {"eval/dev/accuracy", "sampling/drift", "steps/skipped_in_a_row", "step"}
+)
+NUMBERS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.floats(0, 1),
+    st.sampled_from([0.0, 1e308, -1e308, 10**400]),
+)
 LINES = st.lists(st.dictionaries(st.sampled_from(KEYS), NUMBERS), max_size=60)
 SHORT = Health(
     recent_steps=1,
@@ -221,7 +411,10 @@ def told(lines: list[dict[str, Any]], start: int = 0) -> list[tuple[int, str, st
     found: list[tuple[int, str, str]] = []
     for end in range(start + 1, len(lines) + 1):
         if "reward" in lines[end - 1]:
-            found += [(alarm.step, alarm.name, alarm.level) for alarm in watch.begun(check_health(lines[:end], SETTINGS))]
+            found += [
+                (alarm.step, alarm.name, alarm.level)
+                for alarm in watch.begun(check_health(lines[:end], SETTINGS))
+            ]
     return found
 
 
@@ -238,7 +431,9 @@ def test_the_loss_is_explained_once() -> None:
     assert told(history(100, loss=0.0)) == [(5, "loss_near_zero", "note")]
 
 
-@pytest.mark.parametrize("kl", [lambda step: step / 2, lambda step: 12.0 if step // 15 % 2 else 0.0])
+@pytest.mark.parametrize(
+    "kl", [lambda step: step / 2, lambda step: 12.0 if step // 15 % 2 else 0.0]
+)
 def test_a_resumed_run_tells_what_an_uninterrupted_one_tells(kl: Curve) -> None:
     lines = dev(history(90, kl=kl, reward=FLAT), 10, 0.6, 0.6, 0.4, 0.4, 0.4)
     whole = told(lines)
@@ -249,9 +444,15 @@ def test_a_resumed_run_tells_what_an_uninterrupted_one_tells(kl: Curve) -> None:
 
 
 def test_stop_on_takes_names_of_alarms_only() -> None:
-    assert set(load_recipe("recipes/tiny.yaml", [f"health.stop_on=[{', '.join(MAY_STOP)}]"]).health.stop_on) == set(MAY_STOP)
+    assert set(
+        load_recipe("recipes/tiny.yaml", [f"health.stop_on=[{', '.join(MAY_STOP)}]"]).health.stop_on
+    ) == set(MAY_STOP)
     with pytest.raises(
-        UserError, match=r"health\.stop_on\.0: no alarm 'rewad_flat' \(did you mean 'reward_flat'\?\); there are: reward_flat, "
+        UserError,
+        match=(
+            r"health\.stop_on\.0: no alarm 'rewad_flat' \(did you mean 'reward_flat'\?\); there"
+            r" are: reward_flat, "
+        ),
     ):
         load_recipe("recipes/tiny.yaml", ["health.stop_on=[rewad_flat]"])
     with pytest.raises(UserError, match=r"kl_warn 30.0 is more than kl_alarm 20.0"):
@@ -272,10 +473,14 @@ def test_pass_at_g_counts_groups_with_a_right_completion() -> None:
     assert pass_at_g([nan, nan], 2) is None
 
 
-@pytest.mark.parametrize("value", [0.1, 0.3, 0.6, 0.7])  # not exact in binary: their mean in 32 bit is another
+@pytest.mark.parametrize(
+    "value", [0.1, 0.3, 0.6, 0.7]
+)  # not exact in binary: their mean in 32 bit is another
 def test_a_group_that_is_all_alike_has_no_signal(value: float) -> None:
     rounded = struct.unpack("f", struct.pack("f", value))[0]  # as TRL has it
-    batch = {"rewards": {"a": [value] * 3 + [rounded] + [0.0, 0.0, 0.0, value], "b": [float("nan")] * 8}}
+    batch = {
+        "rewards": {"a": [value] * 3 + [rounded] + [0.0, 0.0, 0.0, value], "b": [float("nan")] * 8}
+    }
     assert signal_share(batch, [1.0, 1.0], 4) == 0.5
     assert measure(batch, [2.0, 1.0], 4)["rewards/best"] == pytest.approx(2 * value)
 
@@ -284,7 +489,10 @@ def test_the_completions_shown_for_hacking_are_the_best_paid_wrong_ones() -> Non
     completions = [[{"role": "assistant", "content": text}] for text in "abcdef"]
     batch = {
         "completion": completions,
-        "rewards": {"correct_answer": [1.0, 0.0, 0.0, 0.0, 0.0, float("nan")], "think_format": [1.0, 0.0, 1.0, 0.5, 0.2, 1.0]},
+        "rewards": {
+            "correct_answer": [1.0, 0.0, 0.0, 0.0, 0.0, float("nan")],
+            "think_format": [1.0, 0.0, 1.0, 0.5, 0.2, 1.0],
+        },
     }
     shown = most_paid(batch, [1.0, 0.5])
     assert [text[-1] for text in shown] == ["c", "d", "e"]

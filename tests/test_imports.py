@@ -1,4 +1,6 @@
-"""The import rules of the house: what must stay light, and who alone may touch the heavy packages."""
+"""The import rules of the house: what must stay light, and who alone may touch the heavy
+packages.
+"""
 
 import ast
 import subprocess
@@ -9,7 +11,14 @@ import pytest
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parent.parent
-FILES = [ROOT / "train.py", *(file for folder in ("onecard", "rewards", "eval") for file in sorted((ROOT / folder).rglob("*.py")))]
+FILES = [
+    ROOT / "train.py",
+    *(
+        file
+        for folder in ("onecard", "rewards", "eval")
+        for file in sorted((ROOT / folder).rglob("*.py"))
+    ),
+]
 
 
 def imported(file: Path) -> set[str]:
@@ -18,7 +27,9 @@ def imported(file: Path) -> set[str]:
     typing_only = {
         child
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        if isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
         for child in ast.walk(node)
     }
     names = set()
@@ -31,7 +42,9 @@ def imported(file: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize(("package", "owner"), [("unsloth", "onecard/policy.py"), ("trl", "onecard/trainer.py")])
+@pytest.mark.parametrize(
+    ("package", "owner"), [("unsloth", "onecard/policy.py"), ("trl", "onecard/trainer.py")]
+)
 def test_one_file_owns_each_trainer_package(package: str, owner: str) -> None:
     assert [str(file.relative_to(ROOT)) for file in FILES if package in imported(file)] == [owner]
 
@@ -43,22 +56,53 @@ def test_nobody_imports_train() -> None:
 def test_no_module_is_written_import_eval() -> None:
     for file in FILES:
         for node in ast.walk(ast.parse(file.read_text())):
-            assert not (isinstance(node, ast.Import) and any(alias.name == "eval" for alias in node.names)), file
+            assert not (
+                isinstance(node, ast.Import) and any(alias.name == "eval" for alias in node.names)
+            ), file
 
 
 @pytest.mark.parametrize(
     "module",
-    ["onecard.types", "onecard.recipe", "onecard.plan", "onecard.grpo", "onecard.data.samples", "onecard.data.problems",
-     "onecard.runs", "onecard.display",
-     "rewards", "rewards.answer", "rewards.format", "eval.benchmarks", "eval.task", "eval.target", "eval.record",
-     "eval.results", "eval.show", "eval.steps", "eval.__main__",
-     "onecard.card.memory", "onecard.card.models", "onecard.card.pace", "onecard.card.gpu",
-     "onecard.doctor",
-     "onecard.health", "onecard.batch", "onecard.checkpoint", "onecard.resume", "onecard.disk", "onecard.stopping",
-     "onecard.catalog", "onecard.chat", "onecard.export.__main__"],
-)  # fmt: skip
+    [
+        "onecard.types",
+        "onecard.recipe",
+        "onecard.plan",
+        "onecard.grpo",
+        "onecard.data.samples",
+        "onecard.data.problems",
+        "onecard.runs",
+        "onecard.display",
+        "rewards",
+        "rewards.answer",
+        "rewards.format",
+        "eval.benchmarks",
+        "eval.task",
+        "eval.target",
+        "eval.record",
+        "eval.results",
+        "eval.show",
+        "eval.steps",
+        "eval.__main__",
+        "onecard.card.memory",
+        "onecard.card.models",
+        "onecard.card.pace",
+        "onecard.card.gpu",
+        "onecard.doctor",
+        "onecard.health",
+        "onecard.batch",
+        "onecard.checkpoint",
+        "onecard.resume",
+        "onecard.disk",
+        "onecard.stopping",
+        "onecard.catalog",
+        "onecard.chat",
+        "onecard.export.__main__",
+    ],
+)
 def test_light_modules_stay_light(module: str) -> None:
     heavy = "{'torch', 'trl', 'unsloth', 'datasets', 'transformers'}"
     code = f"import {module}, sys; found = {heavy} & set(sys.modules); assert not found, found"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr

@@ -12,35 +12,62 @@ from onecard.recipe_file import load_recipe
 
 pytestmark = pytest.mark.unit
 DOCUMENTS = [
-    file for file in ROOT.rglob("*.md") if not any(part.startswith(".") or part == "runs" for part in file.relative_to(ROOT).parts)
+    file
+    for file in ROOT.rglob("*.md")
+    if not any(part.startswith(".") or part == "runs" for part in file.relative_to(ROOT).parts)
 ]
 
 
 def rows(file: str) -> list[list[str]]:
     """The cells of every line of a document that belongs to a table."""
     lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in lines
+        if line.startswith("|")
+    ]
 
 
 def test_the_accuracies_of_the_readme_are_those_of_the_bench() -> None:
     shown = {tuple(row[:2]): row[2:] for row in rows("README.md")}
-    for run, benchmark, n, before, after, difference, p, _, *others in rows("docs/demo-seeds.md")[2:]:
+    for run, benchmark, n, before, after, difference, p, _, *others in rows("docs/demo-seeds.md")[
+        2:
+    ]:
         steps_before, steps_after, tokens_before, tokens_after, *_ = others
         told = "< 0.001" if float(p.strip("< ")) <= 0.001 else p
         steps, tokens = f"{steps_before} -> {steps_after} %", f"{tokens_before} -> {tokens_after}"
-        assert shown[run, benchmark] == [n, f"{before} %", f"{after} %", difference, told, steps, tokens]
+        assert shown[run, benchmark] == [
+            n,
+            f"{before} %",
+            f"{after} %",
+            difference,
+            told,
+            steps,
+            tokens,
+        ]
     for run, benchmark, _, before, after, difference, *_ in rows("docs/demo-controls.md")[2:]:
         if benchmark == "tiny":
             assert shown[run, benchmark] == [f"{before} %", f"{after} %", difference]
 
 
 def test_the_memory_in_the_documents_is_what_was_counted_and_planned() -> None:
-    (sizes,) = ([float(size) for size in row[2:]] for row in rows("docs/memory.md") if row[0] == "gsm8k-qwen3-4b")
+    (sizes,) = (
+        [float(size) for size in row[2:]]
+        for row in rows("docs/memory.md")
+        if row[0] == "gsm8k-qwen3-4b"
+    )
     _, step, scoring, step_unsloth, scoring_unsloth = sizes
-    told = f"a step {step:.1f} GiB of activations in place of {step_unsloth:.1f}, scoring {scoring:.1f} in place of {scoring_unsloth:.1f}"
+    told = (
+        f"a step {step:.1f} GiB of activations in place of {step_unsloth:.1f}, scoring"
+        f" {scoring:.1f} in place of {scoring_unsloth:.1f}"
+    )
     assert told in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     published = (ROOT / "docs/gpu.md").read_text(encoding="utf-8")
-    for name, told in (("1.5b", "gsm8k-qwen2.5-1.5b: {:.1f} GiB"), ("3b", ": {:.1f} and "), ("7b", " and {:.1f} GiB")):
+    for name, told in (
+        ("1.5b", "gsm8k-qwen2.5-1.5b: {:.1f} GiB"),
+        ("3b", ": {:.1f} and "),
+        ("7b", " and {:.1f} GiB"),
+    ):
         recipe = load_recipe(ROOT / f"recipes/gsm8k-qwen2.5-{name}.yaml")
         shape = stored_shape(recipe.model.name)
         assert shape
@@ -48,13 +75,22 @@ def test_the_memory_in_the_documents_is_what_was_counted_and_planned() -> None:
 
 
 def test_the_readme_lists_every_recipe_for_a_card_by_its_card() -> None:
-    listed = {name: row[0] for row in rows("README.md") if re.fullmatch(r"\d+ GB", row[0]) for name in row[1].split(", ")}
+    listed = {
+        name: row[0]
+        for row in rows("README.md")
+        if re.fullmatch(r"\d+ GB", row[0])
+        for name in row[1].split(", ")
+    }
     recipes = {file.stem: load_recipe(file).card_gb for file in (ROOT / "recipes").glob("*.yaml")}
-    assert listed == {name: f"{card} GB" for name, card in recipes.items() if card and name != "gpu-smoke"}
+    assert listed == {
+        name: f"{card} GB" for name, card in recipes.items() if card and name != "gpu-smoke"
+    }
 
 
 def test_what_the_documents_name_is_there() -> None:
-    targets = set(re.findall(r"^([a-z][\w-]*(?: [a-z][\w-]*)*):", (ROOT / "Makefile").read_text(), re.M))
+    targets = set(
+        re.findall(r"^([a-z][\w-]*(?: [a-z][\w-]*)*):", (ROOT / "Makefile").read_text(), re.M)
+    )
     targets = {name for line in targets for name in line.split()}
     for file in DOCUMENTS:
         text = file.read_text(encoding="utf-8")

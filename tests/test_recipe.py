@@ -24,7 +24,9 @@ def edited(tmp_path: Path, old: str, new: str) -> Path:
 
 
 def line_of(file: Path, text: str) -> int:
-    return next(number for number, line in enumerate(file.read_text().splitlines(), start=1) if text in line)
+    return next(
+        number for number, line in enumerate(file.read_text().splitlines(), start=1) if text in line
+    )
 
 
 def fault(path: Path | str, *overrides: str) -> str:
@@ -47,15 +49,22 @@ def test_every_shipped_recipe_loads_and_is_named_after_its_file(file: Path) -> N
         ("    weight: 0.25", "    wieght: 0.25", "rewards.1.wieght", "weight"),
     ],
 )
-def test_unknown_key_is_refused_with_its_line_and_the_nearest_name(tmp_path: Path, old: str, new: str, key: str, suggestion: str) -> None:
+def test_unknown_key_is_refused_with_its_line_and_the_nearest_name(
+    tmp_path: Path, old: str, new: str, key: str, suggestion: str
+) -> None:
     file = edited(tmp_path, old, new)
     message = fault(file)
-    assert f"{file}, line {line_of(file, key.split('.')[-1])}: unknown key {key} (did you mean '{suggestion}'?)" in message
+    assert (
+        f"{file}, line {line_of(file, key.split('.')[-1])}: unknown key {key} (did you mean"
+        f" '{suggestion}'?)" in message
+    )
 
 
 def test_unknown_key_of_set_names_the_option() -> None:
-    assert fault(TINY, "grpo.num_generation=4") == (
-        "--set grpo.num_generation=4: unknown key grpo.num_generation (did you mean 'num_generations'?)"
+    assert (
+        fault(TINY, "grpo.num_generation=4")
+        == "--set grpo.num_generation=4: unknown key grpo.num_generation (did you mean"
+        " 'num_generations'?)"
     )
 
 
@@ -82,7 +91,10 @@ def test_set_is_typed_by_the_schema(override: str, value: object) -> None:
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize("override", ["grpo.max_steps", "=3", "grpo..x=3", "rewards.7.weight=1", "name.x=1", "seed=[", "rewards=3"])
+@pytest.mark.parametrize(
+    "override",
+    ["grpo.max_steps", "=3", "grpo..x=3", "rewards.7.weight=1", "name.x=1", "seed=[", "rewards=3"],
+)
 def test_set_that_makes_no_sense_is_refused(override: str) -> None:
     assert f"--set {override}" in fault(TINY, override)
 
@@ -90,7 +102,10 @@ def test_set_that_makes_no_sense_is_refused(override: str) -> None:
 @pytest.mark.parametrize("value", ["'10'", "10.5", "true", "null", "[10]"])
 def test_wrong_type_is_refused_and_not_coerced(tmp_path: Path, value: str) -> None:
     file = edited(tmp_path, "max_steps: 400", f"max_steps: {value}")
-    assert f"line {line_of(file, 'max_steps:')}: warmup.max_steps: Input should be a valid integer, got" in fault(file)
+    assert (
+        f"line {line_of(file, 'max_steps:')}: warmup.max_steps: Input should be a valid"
+        " integer, got" in fault(file)
+    )
 
 
 @pytest.mark.parametrize("value", [".inf", ".nan"])
@@ -99,8 +114,10 @@ def test_infinities_are_refused(tmp_path: Path, value: str) -> None:
 
 
 def test_ranges_are_shown() -> None:
-    assert fault(TINY, "grpo.num_generations=1") == (
-        "--set grpo.num_generations=1: grpo.num_generations: Input should be greater than or equal to 2, got 1"
+    assert (
+        fault(TINY, "grpo.num_generations=1")
+        == "--set grpo.num_generations=1: grpo.num_generations: Input should be greater than or"
+        " equal to 2, got 1"
     )
 
 
@@ -112,13 +129,21 @@ def test_batch_that_does_not_divide_shows_the_arithmetic_and_the_remedy() -> Non
 
 def test_sequence_that_does_not_fit_shows_the_arithmetic() -> None:
     message = fault(TINY, "grpo.max_completion_length=100")
-    assert "112 + max_completion_length 100 = 212 tokens is more than model.max_seq_length 160; raise that to 212" in message
+    assert (
+        "112 + max_completion_length 100 = 212 tokens is more than model.max_seq_length 160; raise"
+        " that to 212" in message
+    )
 
 
-BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))  # 2 x 9^11 values
+BOMB = "a0: &a0 [x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)  # 2 x 9^11 values
 
 
-@pytest.mark.fault("a recipe that is broken YAML, makes Python objects, or is a bomb of aliases", "refused in one line, nothing is run")
+@pytest.mark.fault(
+    "a recipe that is broken YAML, makes Python objects, or is a bomb of aliases",
+    "refused in one line, nothing is run",
+)
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -129,7 +154,10 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9
         ("", "a recipe is a mapping of sections"),
         ("name: !!python/object/apply:os.system ['true']\n", "broken YAML"),
         ("? [a, b]\n: 1\n", "broken YAML"),
-        ("a: &a [x, x]\nb: *a\n", "line 2: broken YAML: aliases (*name) are not taken; write the value out"),
+        (
+            "a: &a [x, x]\nb: *a\n",
+            "line 2: broken YAML: aliases (*name) are not taken; write the value out",
+        ),
         (BOMB, "line 2: broken YAML: aliases (*name) are not taken"),
     ],
 )
@@ -170,8 +198,12 @@ def test_benchmarks_are_known() -> None:
 
 
 def test_extra_takes_fields_of_the_stock_config_only() -> None:
-    assert load_recipe(TINY, ["grpo.extra={top_entropy_quantile: 0.8}"]).grpo.extra == {"top_entropy_quantile": 0.8}
-    assert "no field 'top_entropy_quantil' (did you mean 'top_entropy_quantile'?)" in fault(TINY, "grpo.extra={top_entropy_quantil: 0.8}")
+    assert load_recipe(TINY, ["grpo.extra={top_entropy_quantile: 0.8}"]).grpo.extra == {
+        "top_entropy_quantile": 0.8
+    }
+    assert "no field 'top_entropy_quantil' (did you mean 'top_entropy_quantile'?)" in fault(
+        TINY, "grpo.extra={top_entropy_quantil: 0.8}"
+    )
     assert "write it there" in fault(TINY, "grpo.extra={beta: 0.1}")
     assert "the run folder is --name" in fault(TINY, "grpo.extra={output_dir: /tmp}")
 
@@ -204,7 +236,13 @@ def test_odd_values_are_told_without_a_traceback(tmp_path: Path, value: str) -> 
 
 
 @pytest.mark.parametrize(
-    "override", ["grpo.\u00b2=1", "rewards.\u2461.name=1", "rewards.\u0660.name=random", "grpo.max_steps=" + "[" * 2000]
+    "override",
+    [
+        "grpo.\u00b2=1",
+        "rewards.\u2461.name=1",
+        "rewards.\u0660.name=random",
+        "grpo.max_steps=" + "[" * 2000,
+    ],
 )
 def test_odd_overrides_are_told_without_a_traceback(override: str) -> None:
     assert "--set" in fault(TINY, override)
@@ -227,8 +265,14 @@ def test_faults_of_an_override_are_blamed_on_it_and_not_on_the_file(override: st
 
 
 def test_text_is_taken_as_it_is_where_the_schema_wants_text() -> None:
-    recipe = load_recipe(TINY, ["data.system_prompt=Think first: then answer", "caveat=yes", "data.hub_config=1"])
-    assert (recipe.data.system_prompt, recipe.caveat, recipe.data.hub_config) == ("Think first: then answer", "yes", "1")
+    recipe = load_recipe(
+        TINY, ["data.system_prompt=Think first: then answer", "caveat=yes", "data.hub_config=1"]
+    )
+    assert (recipe.data.system_prompt, recipe.caveat, recipe.data.hub_config) == (
+        "Think first: then answer",
+        "yes",
+        "1",
+    )
     assert load_recipe(TINY, ["caveat=null"]).caveat is None
 
 
@@ -258,9 +302,18 @@ def test_nonsense_is_not_accepted(override: str, told: str) -> None:
     [
         ("lora.r=8", "unknown key lora.r; here it is lora.rank"),
         ("num_generations=4", "unknown key num_generations (did you mean grpo.num_generations?)"),
-        ("grpo.max_prompt_length=64", "unknown key grpo.max_prompt_length; here it is data.max_prompt_length"),
-        ("grpo.use_vllm=true", "unknown key grpo.use_vllm, which is not taken here: write `model.fast_inference:`"),
-        ("grpo.top_p=0.9", "unknown key grpo.top_p; it is a field of TRL's GRPOConfig: write it below grpo.extra"),
+        (
+            "grpo.max_prompt_length=64",
+            "unknown key grpo.max_prompt_length; here it is data.max_prompt_length",
+        ),
+        (
+            "grpo.use_vllm=true",
+            "unknown key grpo.use_vllm, which is not taken here: write `model.fast_inference:`",
+        ),
+        (
+            "grpo.top_p=0.9",
+            "unknown key grpo.top_p; it is a field of TRL's GRPOConfig: write it below grpo.extra",
+        ),
     ],
 )
 def test_a_notebook_s_name_is_told_what_it_is_here(override: str, told: str) -> None:
@@ -271,7 +324,9 @@ def test_a_folder_that_somebody_typed_is_never_replaced_by_the_recipe_s_data_on_
     recipe = "recipes/gsm8k-qwen2.5-1.5b.yaml"
     assert load_recipe(recipe).data.hub_id == "openai/gsm8k"
     assert load_recipe(recipe, ["data.path=mine"]).data.source == Source("mine")
-    assert load_recipe(recipe, ["data.path=mine", "data.hub_id=me/mine"]).data.source == Source("mine", "me/mine")
+    assert load_recipe(recipe, ["data.path=mine", "data.hub_id=me/mine"]).data.source == Source(
+        "mine", "me/mine"
+    )
 
 
 def test_what_is_asked_during_training_is_not_a_benchmark_too() -> None:

@@ -1,4 +1,6 @@
-"""The report of a run folder made by hand: numbers from its files, and nothing that a model wrote is ever markup."""
+"""The report of a run folder made by hand: numbers from its files, and nothing that a model wrote
+is ever markup.
+"""
 
 import json
 from io import StringIO
@@ -25,16 +27,29 @@ def folder(tmp_path: Path) -> Path:
     """20 problems: 4 right before, 14 right after, one of the first four broken."""
     run = open_run(load_recipe("recipes/tiny.yaml"), tmp_path, "hand-made")
     write_evaluation(run.evaluation("tiny", "before"), [item(n, n < 4, "short") for n in range(20)])
-    write_evaluation(run.evaluation("tiny", "after"), [item(n, 0 < n < 15, ATTACK, question=ATTACK) for n in range(20)])
+    write_evaluation(
+        run.evaluation("tiny", "after"),
+        [item(n, 0 < n < 15, ATTACK, question=ATTACK) for n in range(20)],
+    )
     before, after = (read_result(run.evaluation("tiny", when))[1] for when in ("before", "after"))
     results = {
         "benchmarks": {"tiny": compare(before, after)},
         "seconds": {"GRPO": 1.5, "total": 2.0},
-        "card": {"name": "RTX 3060", "total_gib": 11.75, "measured_gib": {"training": 5.5}, "planned_gib": {"training": 6.25}},
+        "card": {
+            "name": "RTX 3060",
+            "total_gib": 11.75,
+            "measured_gib": {"training": 5.5},
+            "planned_gib": {"training": 6.25},
+        },
         "peak_memory_gib": 1.25,
     }
     write_json(run.folder / "results.json", results)
-    times = {"time/generation": 0.5, "time/reward": 0.25, "time/training": 1.25, "time/tokens_per_second": 1000.0}
+    times = {
+        "time/generation": 0.5,
+        "time/reward": 0.25,
+        "time/training": 1.25,
+        "time/tokens_per_second": 1000.0,
+    }
     step = {"rewards/best": 1.25, "completions/mean_length": 20.0, **times}
     write_jsonl(run.metrics, [{"step": s, "reward": s / 10, **step} for s in (1, 2, 3)])
     write_report(run.folder)
@@ -49,15 +64,35 @@ def test_numbers_stand_in_both_reports(folder: Path) -> None:
         assert "+50.0 points" in text
         assert "0.006" in text  # exact McNemar of 11 fixed and 1 broken: 2 * (1 + 12) / 2**12
         assert "1.25 GiB" in text
-        assert "2 s per step, mean of 3: generation 0.5, reward 0.25, training 1.25; 1,000 tokens/s while generating" in text
-        assert "Peak memory of the RTX 3060 (11.75 GiB), measured: training 5.50 GiB, 6.25 planned" in text
+        assert (
+            "2 s per step, mean of 3: generation 0.5, reward 0.25, training 1.25; 1,000 tokens/s"
+            " while generating" in text
+        )
+        assert (
+            "Peak memory of the RTX 3060 (11.75 GiB), measured: training 5.50 GiB, 6.25 planned"
+            in text
+        )
 
 
 def test_alarms_stand_in_both_reports_and_only_as_text(folder: Path) -> None:
-    alarm = {"name": "kl", "level": "alarm", "step": 7, "metric": "kl", "value": 30.0, "limit": 20.0, "advice": ATTACK}
-    told = alarm | {"text": f"alarm: kl, step 7: {ATTACK}", "stopped": True, "completions": [ATTACK]}
+    alarm = {
+        "name": "kl",
+        "level": "alarm",
+        "step": 7,
+        "metric": "kl",
+        "value": 30.0,
+        "limit": 20.0,
+        "advice": ATTACK,
+    }
+    told = alarm | {
+        "text": f"alarm: kl, step 7: {ATTACK}",
+        "stopped": True,
+        "completions": [ATTACK],
+    }
     names = ("report.html", "report.md")
-    assert all("Health" not in (folder / name).read_text(encoding="utf-8") for name in names)  # nobody watched this run
+    assert all(
+        "Health" not in (folder / name).read_text(encoding="utf-8") for name in names
+    )  # nobody watched this run
     for alarms in ([], [told]):
         write_jsonl(folder / "health.jsonl", alarms)
         write_report(folder)
@@ -77,12 +112,24 @@ def test_alarms_stand_in_both_reports_and_only_as_text(folder: Path) -> None:
 
 def test_the_pilot_and_the_best_on_dev_stand_in_both_reports(folder: Path) -> None:
     pilot = {
-        "prompts": 32, "num_generations": 8, "pass_rate": 0.421875, "pass_at_g": 1, "signal_share": 0.96875, "truncated": 0.25,
-        "tokens": {"p10": 11.0, "p50": 12.0, "p90": 37.0, "max": 48}, "generation_seconds_per_step": 0.54, "advice": [ATTACK],
-    }  # fmt: skip
+        "prompts": 32,
+        "num_generations": 8,
+        "pass_rate": 0.421875,
+        "pass_at_g": 1,
+        "signal_share": 0.96875,
+        "truncated": 0.25,
+        "tokens": {"p10": 11.0, "p50": 12.0, "p90": 37.0, "max": 48},
+        "generation_seconds_per_step": 0.54,
+        "advice": [ATTACK],
+    }
     write_json(folder / "pilot.json", pilot)
     results = json.loads((folder / "results.json").read_text())
-    best = {"step": 40, "accuracy": 0.8125, "before": 0.5, "adapter": "checkpoints/checkpoint-40/adapter"}
+    best = {
+        "step": 40,
+        "accuracy": 0.8125,
+        "before": 0.5,
+        "adapter": "checkpoints/checkpoint-40/adapter",
+    }
     write_json(folder / "results.json", results | {"best_on_dev": best})
     write_report(folder)
     for name in ("report.html", "report.md"):
@@ -137,7 +184,17 @@ def test_summary_fits_a_narrow_terminal(folder: Path) -> None:
     console.print(summary(folder))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     line = next(line for line in text.splitlines() if line.startswith(" tiny "))
-    assert line.split() == ["tiny", "20", "20.0%", "70.0%", "+50.0", "+25.0", "to", "+75.0", "0.006"]
+    assert line.split() == [
+        "tiny",
+        "20",
+        "20.0%",
+        "70.0%",
+        "+50.0",
+        "+25.0",
+        "to",
+        "+75.0",
+        "0.006",
+    ]
     assert "tensorboard --logdir" in text
     assert "generation 0.5, reward 0.25, training" in text
     assert "training 5.50 GiB, 6.25 planned" in " ".join(text.split())

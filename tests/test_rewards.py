@@ -1,4 +1,6 @@
-"""Each reward: what it pays for, what it does not, and others' published values for the same idea."""
+"""Each reward: what it pays for, what it does not, and others' published values for the same
+idea.
+"""
 
 import json
 import re
@@ -35,8 +37,17 @@ def build(name: str, **knobs: Any) -> Reward:
     return REWARDS[name].model_validate({"name": name} | knobs)
 
 
-def paid(name: str, text: str, gold: str = "18", tokens: int = 10, think_opened: bool = False, **knobs: Any) -> float:
-    score = build(name, **knobs).score(Rollout(Sample("1", "q", gold), text, tokens, False, think_opened))
+def paid(
+    name: str,
+    text: str,
+    gold: str = "18",
+    tokens: int = 10,
+    think_opened: bool = False,
+    **knobs: Any,
+) -> float:
+    score = build(name, **knobs).score(
+        Rollout(Sample("1", "q", gold), text, tokens, False, think_opened)
+    )
     assert score is not None
     return score.value
 
@@ -68,7 +79,11 @@ def right(working: str) -> str:
     ],
 )
 def test_formats(text: str, exact: float, soft: float, tags: float) -> None:
-    assert (paid("think_format", text), paid("think_format_soft", text), paid("tag_count", text)) == (exact, soft, tags)
+    assert (
+        paid("think_format", text),
+        paid("think_format_soft", text),
+        paid("tag_count", text),
+    ) == (exact, soft, tags)
 
 
 def test_a_think_block_that_the_template_opened_counts() -> None:
@@ -101,19 +116,31 @@ def test_reasoning_steps(working: str, value: float) -> None:
 
 @pytest.mark.parametrize(
     ("working", "value"),
-    [("also soap thus", 1 / 3), ("so so so so", 1 / 3), ("So, because of this, therefore that", 1.0), ("also, soon, sincere, ifs", 0.0)],
+    [
+        ("also soap thus", 1 / 3),
+        ("so so so so", 1 / 3),
+        ("So, because of this, therefore that", 1.0),
+        ("also, soon, sincere, ifs", 0.0),
+    ],
 )
 def test_logical_flow_counts_whole_different_words(working: str, value: float) -> None:
     assert paid("logical_flow", right(working)) == pytest.approx(value)
 
 
-@pytest.mark.parametrize(("working", "value"), [("Let me check.", 1.0), ("I VERIFY it", 1.0), ("checkers, awaiting", 0.0), ("", 0.0)])
+@pytest.mark.parametrize(
+    ("working", "value"),
+    [("Let me check.", 1.0), ("I VERIFY it", 1.0), ("checkers, awaiting", 0.0), ("", 0.0)],
+)
 def test_self_verification(working: str, value: float) -> None:
     assert paid("self_verification", right(working)) == value
 
 
-@pytest.mark.parametrize("name", ["reasoning_steps", "logical_flow", "self_verification", "language_consistency"])
-def test_shaping_is_paid_beside_a_right_answer_only_unless_the_recipe_says_otherwise(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["reasoning_steps", "logical_flow", "self_verification", "language_consistency"]
+)
+def test_shaping_is_paid_beside_a_right_answer_only_unless_the_recipe_says_otherwise(
+    name: str,
+) -> None:
     working = "First, so check. Then, because. Finally, therefore."
     wrong = f"<think>{working}</think><answer>17</answer>"
     assert paid(name, right(working)) == 1.0
@@ -131,16 +158,21 @@ def test_language_consistency_is_a_share_of_letters() -> None:
     assert paid("language_consistency", right("12")) == 0.0
 
 
-@pytest.mark.parametrize(("tokens", "value"), [(0, 0.0), (80, 0.0), (90, -0.5), (95, -0.75), (100, -1.0), (500, -1.0)])
+@pytest.mark.parametrize(
+    ("tokens", "value"), [(0, 0.0), (80, 0.0), (90, -0.5), (95, -0.75), (100, -1.0), (500, -1.0)]
+)
 def test_overlong_is_dapo_equation_13(tokens: int, value: float) -> None:
     assert paid("overlong", "x", tokens=tokens, max_tokens=100, buffer_tokens=20) == value
 
 
 @pytest.mark.parametrize(
-    ("answer", "tokens", "value"), [(18, 0, 1.0), (18, 50, 0.75), (18, 100, 0.5), (17, 0, -1.0), (17, 50, -0.75), (17, 900, -0.5)]
+    ("answer", "tokens", "value"),
+    [(18, 0, 1.0), (18, 50, 0.75), (18, 100, 0.5), (17, 0, -1.0), (17, 50, -0.75), (17, 900, -0.5)],
 )
 def test_cosine_length(answer: int, tokens: int, value: float) -> None:
-    assert paid("cosine_length", f"<answer>{answer}</answer>", tokens=tokens, max_tokens=100) == pytest.approx(value)
+    assert paid(
+        "cosine_length", f"<answer>{answer}</answer>", tokens=tokens, max_tokens=100
+    ) == pytest.approx(value)
 
 
 @pytest.mark.parametrize(
@@ -177,20 +209,36 @@ def test_answer_is_number() -> None:
 
 def test_the_random_control_pays_about_half_whatever_is_written() -> None:
     coin = build("random")
-    rollouts = [Rollout(Sample("1", "q", "18"), right("x"), 1, place=place) for place in range(1000)]
+    rollouts = [
+        Rollout(Sample("1", "q", "18"), right("x"), 1, place=place) for place in range(1000)
+    ]
     values = [coin.score(rollout) for rollout in rollouts]
     assert 400 < sum(score.value for score in values if score) < 600
-    assert values == [coin.score(rollout) for rollout in rollouts]  # a resumed run is paid as it would have been
+    assert values == [
+        coin.score(rollout) for rollout in rollouts
+    ]  # a resumed run is paid as it would have been
 
 
 def test_presets_expand_into_weighted_parts() -> None:
     recipe = load_recipe(TINY, ["rewards=[{name: deepseek_r1, weight: 2.0}, {name: think_format}]"])
     parts = [(part.label, part.weight) for part in expand(recipe.rewards)]
     assert parts == [
-        ("correct_answer", 1.2), ("reasoning_steps", 0.3), ("logical_flow", 0.3), ("self_verification", 0.2), ("think_format", 1.0),
-    ]  # fmt: skip
-    robust = {part.label: part.weight for part in expand(load_recipe(TINY, ["rewards=[{name: robust}]"]).rewards)}
-    assert robust == {"correct_answer": 0.7, "think_format": 0.2, "repetition": 0.5, "too_short": 0.3}
+        ("correct_answer", 1.2),
+        ("reasoning_steps", 0.3),
+        ("logical_flow", 0.3),
+        ("self_verification", 0.2),
+        ("think_format", 1.0),
+    ]
+    robust = {
+        part.label: part.weight
+        for part in expand(load_recipe(TINY, ["rewards=[{name: robust}]"]).rewards)
+    }
+    assert robust == {
+        "correct_answer": 0.7,
+        "think_format": 0.2,
+        "repetition": 0.5,
+        "too_short": 0.3,
+    }
 
 
 @pytest.mark.parametrize("name", sorted(set(REWARDS) - {"custom", "deepseek_r1", "robust"}))
@@ -204,10 +252,14 @@ def test_no_text_breaks_a_reward_and_noise_earns_nothing(name: str, text: str) -
         assert score.value <= 0.0
 
 
-@pytest.mark.parametrize("name", sorted(set(REWARDS) - {"custom", "deepseek_r1", "robust", "random"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(REWARDS) - {"custom", "deepseek_r1", "robust", "random"})
+)
 def test_no_long_text_makes_a_reward_slow(name: str) -> None:
     """100,000 characters each; a quadratic pattern would need many seconds for one of them."""
-    knobs = KNOBS.get(name, {}) | ({"only_if_correct": False} if "only_if_correct" in REWARDS[name].model_fields else {})
+    knobs = KNOBS.get(name, {}) | (
+        {"only_if_correct": False} if "only_if_correct" in REWARDS[name].model_fields else {}
+    )
     reward = build(name, **knobs)
     for text in (*HOSTILE, *(f"<think>{text}</think><answer>18</answer>" for text in HOSTILE)):
         started = time.perf_counter()
@@ -232,15 +284,32 @@ def test_the_custom_functions_of_rewards_readme_pay_as_they_stand_there(tmp_path
     blocks = re.findall(r"(?:^    .*\n|^\n)+", text[text.index("    def short(") :], re.M)
     (tmp_path / "my_rewards.py").write_text(textwrap.dedent(blocks[0]).split("rewards:")[0])
     assert paid("custom", "x", function=f"{tmp_path}/my_rewards.py:short") == -10 / 512
-    assert paid("custom", "<answer>18</answer>", function=f"{tmp_path}/my_rewards.py:correctness_reward_func") == 2.0
-    assert paid("custom", "<answer>17</answer>", function=f"{tmp_path}/my_rewards.py:correctness_reward_func") == 0.0
+    assert (
+        paid(
+            "custom",
+            "<answer>18</answer>",
+            function=f"{tmp_path}/my_rewards.py:correctness_reward_func",
+        )
+        == 2.0
+    )
+    assert (
+        paid(
+            "custom",
+            "<answer>17</answer>",
+            function=f"{tmp_path}/my_rewards.py:correctness_reward_func",
+        )
+        == 0.0
+    )
 
 
 def test_custom_functions_of_both_signatures(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(CUSTOM)
     assert paid("custom", "18", function=f"{file}:ours") == 1.0
-    assert build("custom", function=f"{file}:ours").score(Rollout(Sample("1", "q", "18"), "no", 1)) is None
+    assert (
+        build("custom", function=f"{file}:ours").score(Rollout(Sample("1", "q", "18"), "no", 1))
+        is None
+    )
     assert paid("custom", "18", function=f"{file}:theirs") == 2.0
     assert paid("custom", "18", function="math.ceil".replace("math.ceil", "operator.truth")) == 1.0
     with pytest.raises(ValueError, match="wanted a list of one number"):
@@ -276,10 +345,22 @@ def test_custom_functions_are_found_before_their_file_is_run(tmp_path: Path) -> 
     [
         ("[{name: corect_answer}]", "no reward 'corect_answer' (did you mean 'correct_answer'?)"),
         ("[{weight: 1.0}]", "rewards.0.name is missing; there are: correct_answer"),
-        ("[{name: overlong, max_tokens: 10, buffer: 5}]", "unknown key rewards.0.buffer (did you mean 'buffer_tokens'?)"),
-        ("[{name: overlong, max_tokens: 10, buffer_tokens: 10}]", "buffer_tokens 10 must be smaller than max_tokens 10"),
-        ("[{name: correct_answer, answer_format: box}]", "rewards.0.answer_format: Input should be 'auto', 'answer', 'hash' or 'boxed'"),
-        ("[{name: correct_answer, weight: .inf}]", "rewards.0.weight: Input should be a finite number"),
+        (
+            "[{name: overlong, max_tokens: 10, buffer: 5}]",
+            "unknown key rewards.0.buffer (did you mean 'buffer_tokens'?)",
+        ),
+        (
+            "[{name: overlong, max_tokens: 10, buffer_tokens: 10}]",
+            "buffer_tokens 10 must be smaller than max_tokens 10",
+        ),
+        (
+            "[{name: correct_answer, answer_format: box}]",
+            "rewards.0.answer_format: Input should be 'auto', 'answer', 'hash' or 'boxed'",
+        ),
+        (
+            "[{name: correct_answer, weight: .inf}]",
+            "rewards.0.weight: Input should be a finite number",
+        ),
         ("[{name: correct_answer, weight: 0}]", "every weight is 0"),
         ("[{name: correct_answer}, {name: deepseek_r1}]", "correct_answer is listed twice"),
         ("[]", "rewards: List should have at least 1 item"),
@@ -291,7 +372,9 @@ def test_wrong_reward_entries_are_told(rewards: str, told: str) -> None:
     assert told in str(caught.value)
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda file: file.stem
+)
 @pytest.mark.parametrize("think_opened", [False, True])
 def test_every_shipped_recipe_passes_its_self_test(file: Path, think_opened: bool) -> None:
     rewards = expand(load_recipe(file).rewards)
@@ -308,7 +391,10 @@ def test_every_shipped_recipe_passes_its_self_test(file: Path, think_opened: boo
         "[{name: robust}]",
         "[{name: correct_answer, answer_format: hash}]",
         "[{name: correct_answer, answer_format: boxed}, {name: repetition}]",
-        "[{name: correct_answer}, {name: overlong, max_tokens: 48, buffer_tokens: 8}, {name: tag_count, weight: 0.5}]",
+        (
+            "[{name: correct_answer}, {name: overlong, max_tokens: 48, buffer_tokens: 8}, {name:"
+            " tag_count, weight: 0.5}]"
+        ),
     ],
 )
 def test_sensible_mixtures_pass_the_self_test(rewards: str) -> None:
@@ -319,30 +405,61 @@ def test_sensible_mixtures_pass_the_self_test(rewards: str) -> None:
 def test_a_mixture_that_pays_for_noise_or_against_the_perfect_answer_fails_the_self_test() -> None:
     negative = expand(load_recipe(TINY, ["rewards=[{name: correct_answer, weight: -1.0}]"]).rewards)
     assert "more than the perfect one" in check_cases(run_cases(negative))[0]
-    noise = expand(load_recipe(TINY, ["rewards=[{name: correct_answer}, {name: too_short, weight: -0.5}]"]).rewards)
-    assert any("empty completion earns 0.5; it must earn nothing" in fault for fault in check_cases(run_cases(noise)))
+    noise = expand(
+        load_recipe(
+            TINY, ["rewards=[{name: correct_answer}, {name: too_short, weight: -0.5}]"]
+        ).rewards
+    )
+    assert any(
+        "empty completion earns 0.5; it must earn nothing" in fault
+        for fault in check_cases(run_cases(noise))
+    )
 
 
 def rewards_command(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rewards", *arguments]
-    return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_the_command_line_scores_what_is_pasted(tmp_path: Path) -> None:
-    shown = rewards_command("recipes/tiny.yaml", "--gold", "18", "--completion-file", "-", stdin=right("9*2 = 18"))
+    shown = rewards_command(
+        "recipes/tiny.yaml", "--gold", "18", "--completion-file", "-", stdin=right("9*2 = 18")
+    )
     assert shown.returncode == 0, shown.stderr
     row = next(line for line in shown.stdout.splitlines() if "correct" in line and "18" in line)
-    assert [cell.strip() for cell in row.split("\u2502")][1:-1] == ["1", "1", "1", "1.25", "correct", "18"]
+    assert [cell.strip() for cell in row.split("\u2502")][1:-1] == [
+        "1",
+        "1",
+        "1",
+        "1.25",
+        "correct",
+        "18",
+    ]
     file = tmp_path / "many.jsonl"
-    file.write_text("\n".join(json.dumps({"completion": text, "gold": 18}) for text in (right("x"), "", "#### 17")))
+    file.write_text(
+        "\n".join(
+            json.dumps({"completion": text, "gold": 18}) for text in (right("x"), "", "#### 17")
+        )
+    )
     many = rewards_command("recipes/tiny.yaml", "--completion-file", str(file))
-    assert [word for word in ("correct", "no_answer", "wrong") if word in many.stdout] == ["correct", "no_answer", "wrong"]
+    assert [word for word in ("correct", "no_answer", "wrong") if word in many.stdout] == [
+        "correct",
+        "no_answer",
+        "wrong",
+    ]
     assert rewards_command("recipes/tiny.yaml").returncode == 2
-    assert "no file nowhere" in rewards_command("recipes/tiny.yaml", "--completion-file", "nowhere").stderr
+    assert (
+        "no file nowhere"
+        in rewards_command("recipes/tiny.yaml", "--completion-file", "nowhere").stderr
+    )
 
 
 def test_the_self_test_command_fails_on_a_bad_mixture() -> None:
     assert rewards_command("recipes/tiny.yaml", "--self-test").returncode == 0
-    bad = rewards_command("recipes/tiny.yaml", "--self-test", "--set", "rewards=[{name: too_short, weight: -1.0}]")
+    bad = rewards_command(
+        "recipes/tiny.yaml", "--self-test", "--set", "rewards=[{name: too_short, weight: -1.0}]"
+    )
     assert bad.returncode == 1
     assert "it must earn nothing" in bad.stderr

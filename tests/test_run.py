@@ -1,4 +1,6 @@
-"""A short run with the real packages: what it leaves behind is whole, agrees with itself, and can be used again."""
+"""A short run with the real packages: what it leaves behind is whole, agrees with itself, and can
+be used again.
+"""
 
 import json
 import os
@@ -28,11 +30,15 @@ def events(short_run: ShortRun) -> Any:
 def events_of(folder: Path) -> Any:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    return EventAccumulator(str(folder / "tensorboard"), size_guidance={"tensors": 0, "scalars": 0}).Reload()
+    return EventAccumulator(
+        str(folder / "tensorboard"), size_guidance={"tensors": 0, "scalars": 0}
+    ).Reload()
 
 
 def texts(events: Any, tag: str) -> list[str]:
-    return [event.tensor_proto.string_val[0].decode() for event in events.Tensors(f"{tag}/text_summary")]
+    return [
+        event.tensor_proto.string_val[0].decode() for event in events.Tensors(f"{tag}/text_summary")
+    ]
 
 
 def test_plain_lines_tell_each_phase(short_run: ShortRun) -> None:
@@ -51,7 +57,9 @@ def test_results_keep_the_contract(short_run: ShortRun) -> None:
     for benchmark in results["benchmarks"].values():
         assert benchmark["n"] == 48
         for when in ("before", "after"):
-            assert {"accuracy", "stderr", "strict", "flexible", "no_answer", "truncated"} <= set(benchmark[when])
+            assert {"accuracy", "stderr", "strict", "flexible", "no_answer", "truncated"} <= set(
+                benchmark[when]
+            )
         assert {"points", "ci_low", "ci_high", "p_value"} == set(benchmark["difference"])
         gain = 100 * (benchmark["after"]["accuracy"] - benchmark["before"]["accuracy"])
         assert benchmark["difference"]["points"] == pytest.approx(gain)
@@ -62,15 +70,25 @@ def test_results_keep_the_contract(short_run: ShortRun) -> None:
 def test_items_are_the_numbers_of_the_results(short_run: ShortRun) -> None:
     results = json.loads((short_run[0] / "results.json").read_text())
     for name, benchmark in results["benchmarks"].items():
-        before, after = (read_jsonl(short_run[0] / f"eval/{name}-{when}/items.jsonl") for when in ("before", "after"))
+        before, after = (
+            read_jsonl(short_run[0] / f"eval/{name}-{when}/items.jsonl")
+            for when in ("before", "after")
+        )
         assert [item["question"] for item in before] == [item["question"] for item in after]
         for when, items in (("before", before), ("after", after)):
-            assert benchmark[when]["accuracy"] == sum(item["verdict"] == "correct" for item in items) / 48
+            assert (
+                benchmark[when]["accuracy"]
+                == sum(item["verdict"] == "correct" for item in items) / 48
+            )
             assert benchmark[when]["flexible"] == sum(item["flexible"] for item in items) / 48
 
 
 def test_metrics_and_tensorboard_are_twins(short_run: ShortRun, events: Any) -> None:
-    scalars = {(tag, event.step): event.value for tag in events.Tags()["scalars"] for event in events.Scalars(tag)}
+    scalars = {
+        (tag, event.step): event.value
+        for tag in events.Tags()["scalars"]
+        for event in events.Scalars(tag)
+    }
     lines = read_jsonl(short_run[0] / "metrics.jsonl")
     seen = set()
     for line in lines:
@@ -85,7 +103,9 @@ def test_metrics_and_tensorboard_are_twins(short_run: ShortRun, events: Any) -> 
 
 
 def test_the_seconds_of_every_step_are_split(short_run: ShortRun, events: Any) -> None:
-    """Timed from a step's beginning to its optimizer's step; TRL's own step_time leaves out the optimizer."""
+    """Timed from a step's beginning to its optimizer's step; TRL's own step_time leaves out the
+    optimizer.
+    """
     steps = [line for line in read_jsonl(short_run[0] / "metrics.jsonl") if "reward" in line]
     total = 0.0
     for step in steps:
@@ -93,22 +113,48 @@ def test_the_seconds_of_every_step_are_split(short_run: ShortRun, events: Any) -
         assert min(parts) > 0
         assert 0.95 * step["step_time"] <= sum(parts)
         sampled = step["completions/mean_length"] * 128
-        assert step["time/tokens_per_second"] * step["time/generation"] == pytest.approx(sampled, rel=1e-4)
+        assert step["time/tokens_per_second"] * step["time/generation"] == pytest.approx(
+            sampled, rel=1e-4
+        )
         total += sum(parts)
     assert total <= json.loads((short_run[0] / "results.json").read_text())["seconds"]["GRPO"]
     assert [event.step for event in events.Scalars("time/generation")] == [1, 2, 3, 4]
     for told in (short_run[1], (short_run[0] / "report.md").read_text(encoding="utf-8")):
-        assert re.search(r"s per step, mean of 4: generation [\d.]+, reward [\d.]+, training [\d.]+; [\d,]+ tokens/s", told)
+        assert re.search(
+            r"s per step, mean of 4: generation [\d.]+, reward [\d.]+, training [\d.]+; [\d,]+"
+            r" tokens/s",
+            told,
+        )
 
 
 def test_tensorboard_has_the_tags_that_people_look_for(events: Any) -> None:
     tags = set(events.Tags()["scalars"])
-    assert {"train/reward", "train/kl", "train/loss", "train/completions/mean_length", "train/entropy"} <= tags  # TRL's own
-    assert {"train/rewards/correct_answer/mean", "train/rewards/think_format/mean", "rewards/best", "rewards/worst"} <= tags
-    assert {"objective/kl", "objective/entropy", "rewards/pass@G", "adapter/lora_b_norm", "memory/gib"} <= tags
+    assert {
+        "train/reward",
+        "train/kl",
+        "train/loss",
+        "train/completions/mean_length",
+        "train/entropy",
+    } <= tags  # TRL's own
+    assert {
+        "train/rewards/correct_answer/mean",
+        "train/rewards/think_format/mean",
+        "rewards/best",
+        "rewards/worst",
+    } <= tags
+    assert {
+        "objective/kl",
+        "objective/entropy",
+        "rewards/pass@G",
+        "adapter/lora_b_norm",
+        "memory/gib",
+    } <= tags
     for benchmark in ("tiny", "tiny-shifted"):
         assert [event.step for event in events.Scalars(f"eval/{benchmark}/accuracy")] == [0, 4]
-    best, worst, mean = ([e.value for e in events.Scalars(t)] for t in ("rewards/best", "rewards/worst", "train/reward"))
+    best, worst, mean = (
+        [e.value for e in events.Scalars(t)]
+        for t in ("rewards/best", "rewards/worst", "train/reward")
+    )
     assert all(b >= m >= w for b, m, w in zip(best, mean, worst, strict=True))
 
 
@@ -121,7 +167,11 @@ def test_what_trl_does_not_measure_is_measured(short_run: ShortRun) -> None:
         assert line["objective/kl"] == line["kl"]
         assert line["objective/entropy"] == line["entropy"]
         assert 0.2 < line["memory/gib"] < 8  # torch alone is 0.2
-        assert line["rewards/correct_answer/mean"] <= line["rewards/pass@G"] <= min(1, 8 * line["rewards/correct_answer/mean"])
+        assert (
+            line["rewards/correct_answer/mean"]
+            <= line["rewards/pass@G"]
+            <= min(1, 8 * line["rewards/correct_answer/mean"])
+        )
 
 
 def test_a_well_run_says_so(short_run: ShortRun) -> None:
@@ -151,7 +201,9 @@ def test_report_is_one_file_with_pictures_and_the_caveat(short_run: ShortRun) ->
 
 
 def test_checkpoints_are_where_the_recipe_says(short_run: ShortRun) -> None:
-    assert sorted(folder.name for folder in (short_run[0] / "checkpoints").glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
+    assert sorted(
+        folder.name for folder in (short_run[0] / "checkpoints").glob("checkpoint-*")
+    ) == ["checkpoint-2", "checkpoint-4"]
 
 
 def test_environment_and_resolved_recipe_are_kept(short_run: ShortRun) -> None:
@@ -163,7 +215,9 @@ def test_environment_and_resolved_recipe_are_kept(short_run: ShortRun) -> None:
 
 
 def test_the_saved_adapter_is_the_one_that_was_evaluated(short_run: ShortRun) -> None:
-    """Base and adapter, loaded again with PEFT alone, write the completions that the evaluation recorded."""
+    """Base and adapter, loaded again with PEFT alone, write the completions that the evaluation
+    recorded.
+    """
     import unsloth  # isort: skip
     from peft import PeftModel
     from safetensors.torch import load_file
@@ -176,21 +230,46 @@ def test_the_saved_adapter_is_the_one_that_was_evaluated(short_run: ShortRun) ->
     assert not any("ref" in name for name in weights)
     assert any(value.abs().max() > 0 for name, value in weights.items() if "lora_B" in name)
     base = str(folder / "base-model")
-    model, _ = unsloth.FastLanguageModel.from_pretrained(base, max_seq_length=160, load_in_4bit=True)
-    policy = Policy(PeftModel.from_pretrained(model, str(folder / "adapter")), load_tokenizer(str(folder / "adapter")), base, context=160)
-    items = [item for name in ("tiny", "tiny-shifted") for item in read_jsonl(folder / f"eval/{name}-after/items.jsonl")]
-    prompts = policy.tokenizer([item["prompt"] for item in items], add_special_tokens=False)["input_ids"]
+    model, _ = unsloth.FastLanguageModel.from_pretrained(
+        base, max_seq_length=160, load_in_4bit=True
+    )
+    policy = Policy(
+        PeftModel.from_pretrained(model, str(folder / "adapter")),
+        load_tokenizer(str(folder / "adapter")),
+        base,
+        context=160,
+    )
+    items = [
+        item
+        for name in ("tiny", "tiny-shifted")
+        for item in read_jsonl(folder / f"eval/{name}-after/items.jsonl")
+    ]
+    prompts = policy.tokenizer([item["prompt"] for item in items], add_special_tokens=False)[
+        "input_ids"
+    ]
 
     def agreement(batch_size: int) -> float:
-        batches = policy.generate(prompts, Sampling(max_completion_length=48, batch_size=batch_size))
-        written = {index: completion.text for batch in batches for index, completion in batch.items()}
-        return float(sum(written[index] == item["completion"] for index, item in enumerate(items)) / len(items))
+        batches = policy.generate(
+            prompts, Sampling(max_completion_length=48, batch_size=batch_size)
+        )
+        written = {
+            index: completion.text for batch in batches for index, completion in batch.items()
+        }
+        return float(
+            sum(written[index] == item["completion"] for index, item in enumerate(items))
+            / len(items)
+        )
 
-    # Not 1.0: an under-trained model has near ties, which bf16 sums of another batch shape may turn.
+    # Not 1.0: an under-trained model has near ties, which bf16 sums of another batch shape may
+    # turn.
     assert agreement(batch_size=48) >= 0.9
-    assert agreement(batch_size=1) >= 0.9  # sorting by length and padding on the left change no answer
+    assert (
+        agreement(batch_size=1) >= 0.9
+    )  # sorting by length and padding on the left change no answer
     with policy.model.disable_adapter():
-        assert agreement(batch_size=48) <= 0.7  # the base alone answers otherwise, so the adapter was on
+        assert (
+            agreement(batch_size=48) <= 0.7
+        )  # the base alone answers otherwise, so the adapter was on
 
 
 def test_every_setting_survives_in_the_stock_config(tmp_path: Path) -> None:
@@ -208,7 +287,9 @@ def test_every_setting_survives_in_the_stock_config(tmp_path: Path) -> None:
         config = GRPOConfig(**settings)
         for name, value in settings.items():
             if name == "optim" and "8bit" in value:
-                continue  # bitsandbytes' 8-bit optimizers have no CPU kernels: Unsloth's CPU back end says so and swaps them
+                # bitsandbytes' 8-bit optimizers have no CPU kernels: Unsloth's CPU back end says so
+                # and swaps them
+                continue
             kept = getattr(config, name)
             assert getattr(kept, "value", kept) in (value, [] if value == "none" else value), name
 
@@ -216,9 +297,18 @@ def test_every_setting_survives_in_the_stock_config(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("template", "told"),
     [
-        (None, "error: this model has no chat template, so it cannot be asked as training asks: use its instruct version"),
         (
-            "{% if messages[0].role == 'system' %}{{ raise_exception('no system role here') }}{% endif %}{{ messages[0].content }}",
+            None,
+            (
+                "error: this model has no chat template, so it cannot be asked as training asks:"
+                " use its instruct version"
+            ),
+        ),
+        (
+            (
+                "{% if messages[0].role == 'system' %}{{ raise_exception('no system role here')"
+                " }}{% endif %}{{ messages[0].content }}"
+            ),
             "error: this model's chat template refuses the messages: no system role here",
         ),
     ],
@@ -230,15 +320,25 @@ def test_a_model_that_cannot_be_asked_is_refused_and_leaves_no_run(
     (model / "chat_template.jinja").unlink()
     if template:
         (model / "chat_template.jinja").write_text(template)
-    done = run_train(tmp_path, "tiny", f"model.name={model}", "warmup=null", "data.system_prompt=Think.")
+    done = run_train(
+        tmp_path, "tiny", f"model.name={model}", "warmup=null", "data.system_prompt=Think."
+    )
     assert done.returncode == 2, done.stdout + done.stderr
     assert told in done.stderr
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_a_model_on_disk_may_have_a_warm_up_of_its_adapter(short_run: ShortRun, tmp_path: Path) -> None:
+def test_a_model_on_disk_may_have_a_warm_up_of_its_adapter(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
     warmup = "warmup={trains: adapter, max_steps: 2, batch_size: 4, learning_rate: 1e-3}"
-    settings = (f"model.name={short_run[0] / 'base-model'}", "grpo.max_steps=1", "eval.limit=8", "eval.benchmarks=[tiny]", warmup)
+    settings = (
+        f"model.name={short_run[0] / 'base-model'}",
+        "grpo.max_steps=1",
+        "eval.limit=8",
+        "eval.benchmarks=[tiny]",
+        warmup,
+    )
     done = run_train(tmp_path, "tiny", *settings)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "runs/tiny/adapter/adapter_model.safetensors").is_file()
@@ -248,11 +348,19 @@ def test_a_model_on_disk_may_have_a_warm_up_of_its_adapter(short_run: ShortRun, 
 @pytest.mark.parametrize(
     ("extra", "told"),
     [
-        ("{top_entropy_quantile: high}", "grpo.extra.top_entropy_quantile: Input should be a valid number"),
-        ("{generation_batch_size: 100}", "grpo: TRL refuses these settings: generation_batch_size (100) must be divisible"),
+        (
+            "{top_entropy_quantile: high}",
+            "grpo.extra.top_entropy_quantile: Input should be a valid number",
+        ),
+        (
+            "{generation_batch_size: 100}",
+            "grpo: TRL refuses these settings: generation_batch_size (100) must be divisible",
+        ),
     ],
 )
-def test_what_trl_refuses_is_told_before_the_model_is_built(tmp_path: Path, extra: str, told: str) -> None:
+def test_what_trl_refuses_is_told_before_the_model_is_built(
+    tmp_path: Path, extra: str, told: str
+) -> None:
     done = run_train(tmp_path, "tiny", f"grpo.extra={extra}")
     assert done.returncode == 2, done.stderr
     assert told in done.stderr
@@ -270,62 +378,114 @@ def test_too_long_prompts_are_counted_aloud_and_too_few_refused(tmp_path: Path) 
 
 def no_warm_up(short_run: ShortRun) -> tuple[str, ...]:
     """Settings for a quick run on the warmed-up model that the short run left on disk."""
-    return f"model.name={short_run[0] / 'base-model'}", "warmup=null", "eval.limit=8", "eval.benchmarks=[tiny]", "pilot=0"
+    return (
+        f"model.name={short_run[0] / 'base-model'}",
+        "warmup=null",
+        "eval.limit=8",
+        "eval.benchmarks=[tiny]",
+        "pilot=0",
+    )
 
 
 def test_a_recipe_of_many_rewards_trains_and_logs_each(short_run: ShortRun, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("def pay(rollout):\n    return None if rollout.truncated else 0.5\n")
-    rewards = f"[{{name: deepseek_r1}}, {{name: tag_count, weight: 0.25}}, {{name: custom, function: '{tmp_path}/mine.py:pay'}}]"
+    (tmp_path / "mine.py").write_text(
+        "def pay(rollout):\n    return None if rollout.truncated else 0.5\n"
+    )
+    rewards = (
+        "[{name: deepseek_r1}, {name: tag_count, weight: 0.25}, {name: custom, function:"
+        f" '{tmp_path}/mine.py:pay'}}]"
+    )
     settings = (*no_warm_up(short_run), "grpo.max_steps=2")
     done = run_train(tmp_path, "tiny", *settings, f"rewards={rewards}")
     assert done.returncode == 2  # pay() gives noise 0.5, and says so before step 1
     assert "the garbage completion earns 0.5; it must earn nothing" in done.stderr
     assert list((tmp_path / "runs").iterdir()) == []
-    (tmp_path / "mine.py").write_text("def pay(rollout):\n    return None if rollout.truncated else 0.0\n")
+    (tmp_path / "mine.py").write_text(
+        "def pay(rollout):\n    return None if rollout.truncated else 0.0\n"
+    )
     done = run_train(tmp_path, "tiny", *settings, f"rewards={rewards}")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = read_jsonl(tmp_path / "runs/tiny/metrics.jsonl")
     steps = [line for line in lines if "reward" in line]
-    for label in ("correct_answer", "reasoning_steps", "logical_flow", "self_verification", "tag_count", "pay"):
+    for label in (
+        "correct_answer",
+        "reasoning_steps",
+        "logical_flow",
+        "self_verification",
+        "tag_count",
+        "pay",
+    ):
         assert all(f"rewards/{label}/mean" in step for step in steps)
     assert all(step["rewards/faults"] == 0 for step in steps)
 
 
-def test_a_reward_that_raises_ends_the_run_with_its_name(short_run: ShortRun, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("def pay(rollout):\n    return 0.0 if rollout.sample.id == 'self-test' else 1 / 0\n")
+def test_a_reward_that_raises_ends_the_run_with_its_name(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def pay(rollout):\n    return 0.0 if rollout.sample.id == 'self-test' else 1 / 0\n"
+    )
     rewards = f"[{{name: correct_answer}}, {{name: custom, function: '{tmp_path}/mine.py:pay'}}]"
     settings = (*no_warm_up(short_run), "grpo.max_steps=1")
     done = run_train(tmp_path, "tiny", *settings, f"rewards={rewards}")
     assert done.returncode == 1
-    assert re.search(r"reward pay failed on sample \d+, row 0 of the batch: ZeroDivisionError", done.stderr)
-    skipped = run_train(tmp_path, "tiny", *settings, f"rewards={rewards}", "grading.on_error=skip_group", name="skip")
+    assert re.search(
+        r"reward pay failed on sample \d+, row 0 of the batch: ZeroDivisionError", done.stderr
+    )
+    skipped = run_train(
+        tmp_path,
+        "tiny",
+        *settings,
+        f"rewards={rewards}",
+        "grading.on_error=skip_group",
+        name="skip",
+    )
     assert skipped.returncode == 0, skipped.stderr
-    step = next(line for line in read_jsonl(tmp_path / "runs/skip/metrics.jsonl") if "reward" in line)
+    step = next(
+        line for line in read_jsonl(tmp_path / "runs/skip/metrics.jsonl") if "reward" in line
+    )
     assert step["rewards/faults"] == 128
     assert step["grad_norm"] < 1e-6
 
 
 def test_evaluation_during_training_changes_nothing(short_run: ShortRun, tmp_path: Path) -> None:
-    """The same run with and without eval.every_steps, and without the worst case tried before step 1: the same metrics at every step,
-    and the same adapter to the last bit."""
+    """The same run with and without eval.every_steps, and without the worst case tried before step
+    1: the same metrics at every step, and the same adapter to the last bit."""
     settings = (*no_warm_up(short_run), "grpo.max_steps=2")
-    untried = "import onecard.policy, onecard.worst_case as w, train; w.TryWorstCase.on_step_begin = lambda *_, **__: None; train.main()"
+    untried = (
+        "import onecard.policy, onecard.worst_case as w, train; w.TryWorstCase.on_step_begin ="
+        " lambda *_, **__: None; train.main()"
+    )
     for name, extra in (("without", ()), ("with", ("eval.every_steps=1", "eval.dev_problems=16"))):
         done = run_train(tmp_path, "tiny", *settings, *extra, name=name)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "could not be tried" not in done.stdout
     done = run_train(tmp_path, "tiny", *settings, name="untried", python=("-c", untried))
     assert done.returncode == 0, done.stdout + done.stderr
-    lines = {name: read_jsonl(tmp_path / f"runs/{name}/metrics.jsonl") for name in ("without", "with", "untried")}
+    lines = {
+        name: read_jsonl(tmp_path / f"runs/{name}/metrics.jsonl")
+        for name in ("without", "with", "untried")
+    }
     curves = {
-        name: [{k: v for k, v in line.items() if not k.startswith(("step_time", "time/", "memory/"))} for line in found if "reward" in line]
+        name: [
+            {k: v for k, v in line.items() if not k.startswith(("step_time", "time/", "memory/"))}
+            for line in found
+            if "reward" in line
+        ]
         for name, found in lines.items()
     }
     assert len(curves["with"]) == 2
     assert curves["with"] == curves["without"] == curves["untried"]
-    adapters = {(tmp_path / f"runs/{name}/adapter/adapter_model.safetensors").read_bytes() for name in ("without", "with", "untried")}
+    adapters = {
+        (tmp_path / f"runs/{name}/adapter/adapter_model.safetensors").read_bytes()
+        for name in ("without", "with", "untried")
+    }
     assert len(adapters) == 1
-    dev = [(line["step"], line["eval/tiny-dev/accuracy"]) for line in lines["with"] if "eval/tiny-dev/accuracy" in line]
+    dev = [
+        (line["step"], line["eval/tiny-dev/accuracy"])
+        for line in lines["with"]
+        if "eval/tiny-dev/accuracy" in line
+    ]
     assert [step for step, _ in dev] == [0, 1, 2]
     items = read_jsonl(tmp_path / "runs/with/eval/tiny-dev-step-2/items.jsonl")
     assert dev[-1][1] == sum(item["verdict"] == "correct" for item in items) / 16
@@ -354,19 +514,37 @@ def test_a_hopeless_run_ends_early_with_its_report(short_run: ShortRun, tmp_path
 def test_sigterm_ends_a_run_with_143(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train.py"), str(ROOT / "recipes/tiny.yaml")]
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
         assert process.stdout is not None
-        assert any(line.startswith("warm-up") for line in process.stdout)  # in the middle of a phase
+        assert any(
+            line.startswith("warm-up") for line in process.stdout
+        )  # in the middle of a phase
         process.terminate()
         assert process.wait(timeout=30) == 143
 
 
-def test_memory_that_does_not_hold_the_largest_step_is_told_before_step_1(short_run: ShortRun, tmp_path: Path) -> None:
-    """A real allocation fails: the process may have 16 GiB of addresses, and the completions are allowed 400,000 tokens."""
+def test_memory_that_does_not_hold_the_largest_step_is_told_before_step_1(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A real allocation fails: the process may have 16 GiB of addresses, and the completions are
+    allowed 400,000 tokens.
+    """
     longest = ("model.max_seq_length=400200", "grpo.max_completion_length=400000")
-    done = run_train(tmp_path, "tiny", *no_warm_up(short_run), *longest, "grpo.max_steps=1", address_space_gib=16)
+    done = run_train(
+        tmp_path, "tiny", *no_warm_up(short_run), *longest, "grpo.max_steps=1", address_space_gib=16
+    )
     assert done.returncode == 2, done.stdout + done.stderr
-    assert "memory does not hold this recipe's largest step: 128 completions of 400000 tokens after prompts of 112" in done.stderr
+    assert (
+        "memory does not hold this recipe's largest step: 128 completions of 400000 tokens after"
+        " prompts of 112" in done.stderr
+    )
     assert "To save memory: " in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -376,8 +554,13 @@ def test_a_card_that_does_not_hold_model_and_engine_is_told_with_advice() -> Non
     from onecard.policy import explain_out_of_memory
 
     recipe = load_recipe(ROOT / "recipes/gsm8k-qwen2.5-7b.yaml")
-    told = r"out of memory while loading .*7B.*: Unsloth: Your GPU ran out of memory .* To save memory: --set "
+    told = (
+        r"out of memory while loading .*7B.*: Unsloth: Your GPU ran out of memory .* To save"
+        r" memory: --set "
+    )
     with pytest.raises(UserError, match=told), explain_out_of_memory(recipe):
-        raise MemoryError("Unsloth: Your GPU ran out of memory loading vLLM.\nTry one of these fixes")
+        raise MemoryError(
+            "Unsloth: Your GPU ran out of memory loading vLLM.\nTry one of these fixes"
+        )
     with pytest.raises(RuntimeError, match="illegal memory access"), explain_out_of_memory(recipe):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")

@@ -1,4 +1,6 @@
-"""The transformers engine and `python -m eval` with a real model: the same completions every time, however they are made."""
+"""The transformers engine and `python -m eval` with a real model: the same completions every time,
+however they are made.
+"""
 
 import json
 import os
@@ -37,37 +39,61 @@ def prompts(engine: Any) -> list[list[int]]:
     from eval.benchmarks import load_benchmark
     from onecard.data.prompts import prompt_for, render, tokenize
 
-    return tokenize(engine.tokenizer, [render(engine.tokenizer, prompt_for(sample, None)) for sample in load_benchmark("tiny", None)[:40]])
+    return tokenize(
+        engine.tokenizer,
+        [
+            render(engine.tokenizer, prompt_for(sample, None))
+            for sample in load_benchmark("tiny", None)[:40]
+        ],
+    )
 
 
-def written(engine: Any, prompts: list[list[int]], sampling: Sampling, done: tuple[int, ...] = ()) -> dict[int, Completion]:
-    return {index: completion for batch in engine.generate(prompts, sampling, done) for index, completion in batch.items()}
+def written(
+    engine: Any, prompts: list[list[int]], sampling: Sampling, done: tuple[int, ...] = ()
+) -> dict[int, Completion]:
+    return {
+        index: completion
+        for batch in engine.generate(prompts, sampling, done)
+        for index, completion in batch.items()
+    }
 
 
-def test_batches_shrinking_and_continuing_change_no_completion(engine: Any, prompts: list[list[int]]) -> None:
+def test_batches_shrinking_and_continuing_change_no_completion(
+    engine: Any, prompts: list[list[int]]
+) -> None:
     from onecard.generation import generate
 
     one_by_one = written(engine, prompts, Sampling(48, batch_size=1))
     batched = written(engine, prompts, GREEDY)
     assert batched == one_by_one
-    assert len({completion.tokens for completion in batched.values()}) > 1  # of different lengths, so that batches did shrink
-    whole = {i: c for batch in generate(engine.model, engine.tokenizer, prompts, GREEDY, leave=False) for i, c in batch.items()}
+    assert (
+        len({completion.tokens for completion in batched.values()}) > 1
+    )  # of different lengths, so that batches did shrink
+    whole = {
+        i: c
+        for batch in generate(engine.model, engine.tokenizer, prompts, GREEDY, leave=False)
+        for i, c in batch.items()
+    }
     assert batched == whole
     order = sorted(range(40), key=lambda index: len(prompts[index]), reverse=True)
     continued = written(engine, prompts, GREEDY, done=tuple(order[:20]))
-    assert set(continued) == set(order[16:])  # the first batch is done, the second is made again as it was
+    assert set(continued) == set(
+        order[16:]
+    )  # the first batch is done, the second is made again as it was
     assert all(continued[index] == batched[index] for index in continued)
 
 
-def test_a_completion_ends_where_transformers_own_generation_ends_it(engine: Any, prompts: list[list[int]]) -> None:
+def test_a_completion_ends_where_transformers_own_generation_ends_it(
+    engine: Any, prompts: list[list[int]]
+) -> None:
     import torch
 
     for index in range(8):
         given = torch.tensor([prompts[index]])
         with torch.inference_mode():
-            row = engine.model.generate(given, attention_mask=torch.ones_like(given), max_new_tokens=48, do_sample=False)[
-                0, given.shape[1] :
-            ]
+            row = engine.model.generate(
+                given, attention_mask=torch.ones_like(given), max_new_tokens=48, do_sample=False
+            )[0, given.shape[1] :]
         completion = written(engine, [prompts[index]], GREEDY)[0]
         assert completion.tokens == len(row)
         assert completion.text == engine.tokenizer.decode(row, skip_special_tokens=True)
@@ -75,34 +101,53 @@ def test_a_completion_ends_where_transformers_own_generation_ends_it(engine: Any
 
 
 OWN = {
-    "repetition_penalty": 5.0, "no_repeat_ngram_size": 2, "min_new_tokens": 45, "num_beams": 4, "suppress_tokens": [5, 6, 7, 8, 9],
-    "encoder_repetition_penalty": 5.0, "temperature": 3.0, "top_k": 1, "min_p": 0.9, "typical_p": 0.2, "epsilon_cutoff": 0.5,
-    "stop_strings": ["Tuesday"], "do_sample": True, "max_length": 3,
-}  # fmt: skip
+    "repetition_penalty": 5.0,
+    "no_repeat_ngram_size": 2,
+    "min_new_tokens": 45,
+    "num_beams": 4,
+    "suppress_tokens": [5, 6, 7, 8, 9],
+    "encoder_repetition_penalty": 5.0,
+    "temperature": 3.0,
+    "top_k": 1,
+    "min_p": 0.9,
+    "typical_p": 0.2,
+    "epsilon_cutoff": 0.5,
+    "stop_strings": ["Tuesday"],
+    "do_sample": True,
+    "max_length": 3,
+}
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_the_model_s_own_generation_config_is_not_used(engine: Any, prompts: list[list[int]], temperature: float) -> None:
+def test_the_model_s_own_generation_config_is_not_used(
+    engine: Any, prompts: list[list[int]], temperature: float
+) -> None:
     sampling = Sampling(48, 16, temperature=temperature)
     expected = written(engine, prompts, sampling)
     model = engine.model.get_base_model()
     own = model.generation_config
     for name, value in OWN.items():
-        model.generation_config = type(own)(**{name: value}, eos_token_id=own.eos_token_id, pad_token_id=own.pad_token_id)
+        model.generation_config = type(own)(
+            **{name: value}, eos_token_id=own.eos_token_id, pad_token_id=own.pad_token_id
+        )
         given = model.generation_config
         assert written(engine, prompts, sampling) == expected, name
         assert model.generation_config is given
     model.generation_config = own
 
 
-def test_sampling_follows_its_seed_and_leaves_the_rest_alone(engine: Any, prompts: list[list[int]]) -> None:
+def test_sampling_follows_its_seed_and_leaves_the_rest_alone(
+    engine: Any, prompts: list[list[int]]
+) -> None:
     import torch
 
     def drawn(seed: int) -> dict[int, Completion]:
         return written(engine, prompts, Sampling(48, 16, temperature=1.0, seed=seed))
 
     engine.model.train()
-    quiet = next(module for name, module in engine.model.named_modules() if name.endswith("layers.0"))
+    quiet = next(
+        module for name, module in engine.model.named_modules() if name.endswith("layers.0")
+    )
     quiet.eval()  # as some modules of a model in training are
     modes = [module.training for module in engine.model.modules()]
     state = torch.get_rng_state()
@@ -116,7 +161,9 @@ def test_sampling_follows_its_seed_and_leaves_the_rest_alone(engine: Any, prompt
     assert first != written(engine, prompts, GREEDY)
 
 
-def test_a_stop_string_ends_a_completion_and_is_cut_off(engine: Any, prompts: list[list[int]]) -> None:
+def test_a_stop_string_ends_a_completion_and_is_cut_off(
+    engine: Any, prompts: list[list[int]]
+) -> None:
     plain = written(engine, prompts, GREEDY)
     stopped = written(engine, prompts, Sampling(48, 16, stop=("Tuesday:",)))
     assert any("Tuesday:" in completion.text for completion in plain.values())
@@ -128,20 +175,29 @@ def test_a_stop_string_ends_a_completion_and_is_cut_off(engine: Any, prompts: li
             assert stopped[index].tokens < completion.tokens
 
 
-def test_a_special_token_as_a_stop_string_is_no_truncation(engine: Any, prompts: list[list[int]]) -> None:
-    """As with a base model asked few-shot, whose end token is another than the <|im_end|> that it writes."""
+def test_a_special_token_as_a_stop_string_is_no_truncation(
+    engine: Any, prompts: list[list[int]]
+) -> None:
+    """As with a base model asked few-shot, whose end token is another than the <|im_end|> that it
+    writes.
+    """
     plain = written(engine, prompts, GREEDY)
     config, end = engine.model.get_base_model().generation_config, engine.tokenizer.eos_token
     declared = config.eos_token_id
     try:
         config.eos_token_id, engine.tokenizer.eos_token = None, "<|pad|>"
-        stopped = [written(engine, prompts, Sampling(48, batch_size, stop=("<|im_end|>",))) for batch_size in (1, 16, 40)]
+        stopped = [
+            written(engine, prompts, Sampling(48, batch_size, stop=("<|im_end|>",)))
+            for batch_size in (1, 16, 40)
+        ]
     finally:
         config.eos_token_id, engine.tokenizer.eos_token = declared, end
     assert stopped == [plain, plain, plain]
 
 
-def test_an_adapter_whose_tensors_have_no_place_is_refused(short_run: ShortRun, tmp_path: Path) -> None:
+def test_an_adapter_whose_tensors_have_no_place_is_refused(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
     """PEFT only warns of it, and the base would answer in the adapter's name."""
     import shutil
 
@@ -152,7 +208,13 @@ def test_an_adapter_whose_tensors_have_no_place_is_refused(short_run: ShortRun, 
 
     shutil.copytree(short_run[0] / "adapter", tmp_path / "adapter")
     file = tmp_path / "adapter/adapter_model.safetensors"
-    save_file({name.replace("model.layers", "model.language_model.layers"): weights for name, weights in load_file(file).items()}, file)
+    save_file(
+        {
+            name.replace("model.layers", "model.language_model.layers"): weights
+            for name, weights in load_file(file).items()
+        },
+        file,
+    )
     target = Target(str(short_run[0] / "base-model"), tmp_path / "adapter", None, tmp_path)
     with pytest.raises(UserError, match=r"of its tensors, such as .*, are not the model's"):
         TransformersEngine(target, load_in_4bit=False, context=None)
@@ -169,7 +231,9 @@ def test_a_damaged_model_is_one_sentence(short_run: ShortRun, tmp_path: Path, da
     shutil.copytree(short_run[0] / "base-model", tmp_path / "model")
     (tmp_path / "model" / damage).write_text("{}")
     with pytest.raises(UserError, match="cannot be loaded"):
-        TransformersEngine(Target(str(tmp_path / "model"), None, None, tmp_path), load_in_4bit=False, context=None)
+        TransformersEngine(
+            Target(str(tmp_path / "model"), None, None, tmp_path), load_in_4bit=False, context=None
+        )
 
 
 def test_an_adapter_of_another_shape_is_refused(short_run: ShortRun, tmp_path: Path) -> None:
@@ -183,15 +247,27 @@ def test_an_adapter_of_another_shape_is_refused(short_run: ShortRun, tmp_path: P
     config.hidden_size = 64
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "narrow")
     with pytest.raises(UserError, match=r"adapter does not fit .*narrow"):
-        TransformersEngine(Target(str(tmp_path / "narrow"), folder / "adapter", None, tmp_path), load_in_4bit=False, context=None)
+        TransformersEngine(
+            Target(str(tmp_path / "narrow"), folder / "adapter", None, tmp_path),
+            load_in_4bit=False,
+            context=None,
+        )
 
 
 def items(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "items.jsonl").read_text(encoding="utf-8").split("\n") if line]
+    return [
+        json.loads(line)
+        for line in (folder / "items.jsonl").read_text(encoding="utf-8").split("\n")
+        if line
+    ]
 
 
-def test_a_run_evaluated_afterwards_says_what_it_said_during_the_run(short_run: ShortRun, tmp_path: Path) -> None:
-    """Other code loads the weights here, transformers and PEFT without Unsloth: the numbers are not Unsloth's doing."""
+def test_a_run_evaluated_afterwards_says_what_it_said_during_the_run(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Other code loads the weights here, transformers and PEFT without Unsloth: the numbers are not
+    Unsloth's doing.
+    """
     folder = short_run[0]
     done = run_eval(tmp_path, str(folder), "--benchmark", "tiny", "--limit", "48", "--out", "out")
     assert done.returncode == 0, done.stderr
@@ -204,34 +280,81 @@ def test_a_run_evaluated_afterwards_says_what_it_said_during_the_run(short_run: 
     result = json.loads((tmp_path / "out/tiny-first48/result.json").read_text())
     assert result["model"]["adapter"]["sha256"]
     assert result["first_prompt"] == again[0]["prompt"]
-    assert "evaluated already" in run_eval(tmp_path, str(folder), "--benchmark", "tiny", "--limit", "48", "--out", "out").stdout
+    assert (
+        "evaluated already"
+        in run_eval(
+            tmp_path, str(folder), "--benchmark", "tiny", "--limit", "48", "--out", "out"
+        ).stdout
+    )
 
 
 def test_few_shot_and_sampled(short_run: ShortRun, tmp_path: Path) -> None:
     """The tiny model has room for one exemplar at most; what matters is that it is asked so."""
-    asked = ("--base", "--benchmark", "tiny", "--limit", "6", "--max-completion-length", "12", "--out", "out")
-    done = run_eval(tmp_path, str(short_run[0]), *asked, "--shots", "1", "--samples", "3", "--temperature", "0.9")
+    asked = (
+        "--base",
+        "--benchmark",
+        "tiny",
+        "--limit",
+        "6",
+        "--max-completion-length",
+        "12",
+        "--out",
+        "out",
+    )
+    done = run_eval(
+        tmp_path,
+        str(short_run[0]),
+        *asked,
+        "--shots",
+        "1",
+        "--samples",
+        "3",
+        "--temperature",
+        "0.9",
+    )
     assert done.returncode == 0, done.stderr
     assert "pass@3" in done.stdout
     assert "maj@3" in done.stdout
     found = items(tmp_path / "out/tiny-base-1shot-first6-3x0.9")
-    assert [(item["id"], item["sample"]) for item in found] == [(str(n), s) for n in range(1, 7) for s in range(3)]
-    assert all(item["prompt"].startswith("Question: ") and item["prompt"].endswith("Answer:") for item in found)
+    assert [(item["id"], item["sample"]) for item in found] == [
+        (str(n), s) for n in range(1, 7) for s in range(3)
+    ]
+    assert all(
+        item["prompt"].startswith("Question: ") and item["prompt"].endswith("Answer:")
+        for item in found
+    )
     none_fits = run_eval(tmp_path, str(short_run[0]), *asked, "--shots", "8")
     assert none_fits.returncode == 2
     assert "not one prompt fits" in none_fits.stderr
 
 
-@pytest.mark.skipif(not (ROOT / "../shared/data/gsm8k").is_dir(), reason="the original GSM8K files are not in ../shared/data/gsm8k")
-def test_the_whole_of_gsm8k_killed_in_the_middle_comes_out_the_same_to_the_byte(short_run: ShortRun, tmp_path: Path) -> None:
-    """All 1,319 problems with a model whose context takes them; it solves none. kill -9 in the middle, then the same command."""
+@pytest.mark.skipif(
+    not (ROOT / "../shared/data/gsm8k").is_dir(),
+    reason="the original GSM8K files are not in ../shared/data/gsm8k",
+)
+def test_the_whole_of_gsm8k_killed_in_the_middle_comes_out_the_same_to_the_byte(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """All 1,319 problems with a model whose context takes them; it solves none. kill -9 in the
+    middle, then the same command.
+    """
     import shutil
 
     model = tmp_path / "model"
     shutil.copytree(short_run[0] / "base-model", model)
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 2048}))
-    asked = ["model", "--benchmark", "gsm8k", "--data", str(ROOT / "../shared/data"), "--max-completion-length", "8", "--batch-size", "32"]
+    asked = [
+        "model",
+        "--benchmark",
+        "gsm8k",
+        "--data",
+        str(ROOT / "../shared/data"),
+        "--max-completion-length",
+        "8",
+        "--batch-size",
+        "32",
+    ]
     done = run_eval(tmp_path, *asked, "--out", "whole")
     assert done.returncode == 0, done.stderr
     assert len(items(tmp_path / "whole/gsm8k")) == 1319
@@ -239,9 +362,13 @@ def test_the_whole_of_gsm8k_killed_in_the_middle_comes_out_the_same_to_the_byte(
     command = [sys.executable, "-m", "eval", *asked, "--out", "killed"]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
     partial = tmp_path / "killed/gsm8k/items.partial.jsonl"
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and not (partial.is_file() and partial.stat().st_size > 200_000):
+        while time.monotonic() < deadline and not (
+            partial.is_file() and partial.stat().st_size > 200_000
+        ):
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     kept = partial.read_bytes().count(b"\n")
@@ -249,16 +376,29 @@ def test_the_whole_of_gsm8k_killed_in_the_middle_comes_out_the_same_to_the_byte(
     done = run_eval(tmp_path, *asked, "--out", "killed")
     assert done.returncode == 0, done.stderr
     assert f"continued, {kept:,} of 1,319 completions are there already" in done.stdout
-    assert (tmp_path / "killed/gsm8k/items.jsonl").read_bytes() == (tmp_path / "whole/gsm8k/items.jsonl").read_bytes()
+    assert (tmp_path / "killed/gsm8k/items.jsonl").read_bytes() == (
+        tmp_path / "whole/gsm8k/items.jsonl"
+    ).read_bytes()
     assert not partial.exists()
 
 
-def test_chat_answers_with_the_base_beside_the_tuned_model(short_run: ShortRun, tmp_path: Path) -> None:
+def test_chat_answers_with_the_base_beside_the_tuned_model(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
     command = [sys.executable, "-m", "onecard.chat", str(short_run[0])]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
     question = items(short_run[0] / "eval/tiny-after")[0]["question"]
     lines = f"{question}\n{'word ' * 200}\n\nnot asked any more\n"
-    done = subprocess.run(command, input=lines, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command,
+        input=lines,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("base \u2500") == done.stdout.count("tuned \u2500") == 1
     assert "<think>" in done.stdout
@@ -266,7 +406,9 @@ def test_chat_answers_with_the_base_beside_the_tuned_model(short_run: ShortRun, 
 
 
 def with_unsloths_cuda_trainer(folder: Path, script: str) -> str:
-    """What `script` prints after Unsloth made its own GRPOConfig and GRPOTrainer, as for CUDA; in a process of its own, without a card."""
+    """What `script` prints after Unsloth made its own GRPOConfig and GRPOTrainer, as for CUDA; in a
+    process of its own, without a card.
+    """
     start = """
 import os, sys
 os.environ |= {"UNSLOTH_ALLOW_CPU": "1", "UNSLOTH_COMPILE_LOCATION": sys.argv[1]}
@@ -279,16 +421,21 @@ assert trl.GRPOTrainer.__name__.startswith("Unsloth"), trl.GRPOTrainer
 """
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", start + script, str(folder / "cache"), str(ROOT / "recipes")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
 
 def test_what_is_timed_of_a_step_is_what_unsloth_s_trainer_for_cuda_calls(tmp_path: Path) -> None:
-    """onecard/step_time.py times these two methods, and counts the tokens in the second of the things that _generate returns."""
+    """onecard/step_time.py times these two methods, and counts the tokens in the second of the
+    things that _generate returns.
+    """
     script = """
 import inspect
-written = inspect.getsource(trl.GRPOTrainer.__mro__[1])  # Unsloth's subclass sets up, this does the work
+# Unsloth's subclass sets up, its parent does the work.
+written = inspect.getsource(trl.GRPOTrainer.__mro__[1])
 step = written.partition("def _generate_and_score_completions(")[2].partition("    def ")[0]
 assert "self._generate(" in step and "self._calculate_rewards(" in step
 assert "return prompt_ids, completion_ids," in inspect.getsource(trl.GRPOTrainer._generate)
@@ -298,28 +445,37 @@ print("all called")
     assert "all called" in with_unsloths_cuda_trainer(tmp_path, script)
 
 
-def test_what_checkpoints_and_skipped_steps_rely_on_is_in_unsloth_s_trainer_for_cuda(tmp_path: Path) -> None:
-    """Our subclass overrides transformers' ways of loading, which nothing between may override; and reads TRL's counters and tables."""
+def test_what_checkpoints_and_skipped_steps_rely_on_is_in_unsloth_s_trainer_for_cuda(
+    tmp_path: Path,
+) -> None:
+    """Our subclass overrides transformers' ways of loading, which nothing between may override; and
+    reads TRL's counters and tables.
+    """
     script = """
 import inspect
 ours = {"_load_from_checkpoint", "_load_optimizer_and_scheduler", "_load_scaler", "_load_rng_state"}
 from transformers import Trainer
 for name in ours:
     assert hasattr(Trainer, name), name
-written = [inspect.getsource(cls) for cls in trl.GRPOTrainer.__mro__ if cls.__name__.endswith("GRPOTrainer")]
+classes = [cls for cls in trl.GRPOTrainer.__mro__ if cls.__name__.endswith("GRPOTrainer")]
+written = [inspect.getsource(cls) for cls in classes]
 source = "\\n".join(written)
 overridden = {name for name in ours if f"def {name}(" in source}
-assert overridden <= {"_load_optimizer_and_scheduler"}, overridden  # TRL's keeps use_adaptive_entropy, which a recipe may not set
+# TRL's keeps use_adaptive_entropy, which a recipe may not set.
+assert overridden <= {"_load_optimizer_and_scheduler"}, overridden
 assert "def _get_train_sampler(" in source and "RepeatSampler(" in source
 used = ["self._step += 1", "self._metrics[mode]", "steps_per_generation * self.num_iterations"]
-for text in [*used, *(f'self._logs["{table}"]' for table in ("rewards", "completion", "prompt", "advantages"))]:
+tables = ("rewards", "completion", "prompt", "advantages")
+for text in [*used, *(f'self._logs["{table}"]' for table in tables)]:
     assert text in source, text
 print("all there")
 """
     assert "all there" in with_unsloths_cuda_trainer(tmp_path, script)
 
 
-def test_every_setting_survives_in_the_config_that_unsloth_generates_for_cuda(tmp_path: Path) -> None:
+def test_every_setting_survives_in_the_config_that_unsloth_generates_for_cuda(
+    tmp_path: Path,
+) -> None:
     """Unsloth's GRPOConfig has other defaults, and drops what it does not know."""
     script = """
 import dataclasses
@@ -333,7 +489,8 @@ for file in files:
     settings = grpo_settings(load_recipe(file), Path(sys.argv[1]), cuda=True, bf16=True)
     unknown = set(settings) - known
     assert not unknown, unknown
-    settings |= {"bf16": False, "use_cpu": True, "dataloader_pin_memory": False}  # this machine has no card, and both look
+    # This machine has no card, and both look.
+    settings |= {"bf16": False, "use_cpu": True, "dataloader_pin_memory": False}
     config = trl.GRPOConfig(**settings)
     for name, value in settings.items():
         kept = getattr(config, name)
@@ -347,19 +504,25 @@ print("all kept")
 
 
 def test_a_run_states_every_value_whose_default_unsloth_changes(tmp_path: Path) -> None:
-    """Unstated, one would mean another thing on a card: so vLLM's log-probabilities were compared with the trainer's on no card."""
+    """Unstated, one would mean another thing on a card: so vLLM's log-probabilities were compared
+    with the trainer's on no card.
+    """
     script = """
 import dataclasses, inspect
 from pathlib import Path
 from onecard.grpo import grpo_settings
 from onecard.recipe_file import load_recipe
 def default(field):
-    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    plain = field.default_factory is dataclasses.MISSING
+    return field.default if plain else field.default_factory()
 generated = inspect.signature(trl.GRPOConfig.__init__).parameters
-changed = {f.name for f in dataclasses.fields(StockConfig) if f.name in generated and generated[f.name].default != default(f)}
+both = [field for field in dataclasses.fields(StockConfig) if field.name in generated]
+changed = {field.name for field in both if generated[field.name].default != default(field)}
 assert {"learning_rate", "vllm_importance_sampling_correction"} <= changed, changed
-stated = set(grpo_settings(load_recipe(Path(sys.argv[2]) / "gpu-smoke.yaml"), Path(sys.argv[1]), cuda=True, bf16=True))
-# The trainer evaluates nothing, counts no input tokens ("no" and False), has no experts; no keyword arguments and {} are the same.
+recipe = load_recipe(Path(sys.argv[2]) / "gpu-smoke.yaml")
+stated = set(grpo_settings(recipe, Path(sys.argv[1]), cuda=True, bf16=True))
+# The trainer evaluates nothing, counts no input tokens ("no" and False), has no experts; no keyword
+# arguments and {} are the same.
 evaluation = {"per_device_eval_batch_size", "eval_accumulation_steps"}
 alike = {"include_num_input_tokens_seen", "router_aux_loss_coef", "generation_kwargs"}
 assert changed - stated <= evaluation | alike, changed - stated
@@ -369,18 +532,24 @@ print("all stated")
 
 
 def test_completions_are_scored_as_many_at_once_as_are_trained(tmp_path: Path) -> None:
-    """Else Unsloth fits their number to the free memory by a formula that leaves the MLP out: docs/memory.md."""
+    """Else Unsloth fits their number to the free memory by a formula that leaves the MLP out:
+    docs/memory.md.
+    """
     script = """
 import inspect, torch
 from pathlib import Path
 from onecard.recipe_file import load_recipe
 from onecard.trainer import build_config, in_parts
-assert build_config(load_recipe(Path(sys.argv[2]) / "gpu-smoke.yaml"), Path(sys.argv[1])).unsloth_grpo_mini_batch == 1
+recipe = load_recipe(Path(sys.argv[2]) / "gpu-smoke.yaml")
+assert build_config(recipe, Path(sys.argv[1])).unsloth_grpo_mini_batch == 1
 scoring = inspect.getsource(trl.GRPOTrainer._get_per_token_logps_and_entropies)
-assert "B = self.args.unsloth_grpo_mini_batch" in scoring and "batch_size = math.ceil(total_samples / B)" in scoring  # one pass for all
+# One pass for all.
+assert "B = self.args.unsloth_grpo_mini_batch" in scoring
+assert "batch_size = math.ceil(total_samples / B)" in scoring
 assert "return logprobs.detach(), entropies, aux_loss" in scoring
 asked = []
-def score(model, ids, mask, keep):  # as wide as the completions and the longest padding before a prompt
+# As wide as the completions and the longest padding before a prompt.
+def score(model, ids, mask, keep):
     asked.append(ids[:, 0].tolist())
     return ids[:, :1].repeat(1, keep + int((mask == 0).sum(1).max())), None, None
 ids, mask = torch.arange(1, 6).unsqueeze(1).repeat(1, 6), torch.ones(5, 6)

@@ -7,15 +7,29 @@ from eval.steps import split_steps
 pytestmark = pytest.mark.unit
 
 
-def line(step: int, generation: float, training: float, tokens: float | None) -> dict[str, float | None]:
-    """A step of `tokens` sampled tokens; none in a step that goes over an earlier one's completions."""
-    found: dict[str, float | None] = {"step": step, "time/generation": generation, "time/reward": 0.5, "time/training": training}
+def line(
+    step: int, generation: float, training: float, tokens: float | None
+) -> dict[str, float | None]:
+    """A step of `tokens` sampled tokens; none in a step that goes over an earlier one's
+    completions.
+    """
+    found: dict[str, float | None] = {
+        "step": step,
+        "time/generation": generation,
+        "time/reward": 0.5,
+        "time/training": training,
+    }
     return found if tokens is None else found | {"time/tokens_per_second": tokens / generation}
 
 
 def test_means_over_the_steps_and_tokens_over_the_seconds_that_made_them() -> None:
     split = split_steps(
-        [line(1, 4.0, 3.0, 800), {"step": 1, "eval/tiny-dev/accuracy": 0.5}, line(2, 1.0, 1.0, 700), line(3, 0.0, 2.0, None)]
+        [
+            line(1, 4.0, 3.0, 800),
+            {"step": 1, "eval/tiny-dev/accuracy": 0.5},
+            line(2, 1.0, 1.0, 700),
+            line(3, 0.0, 2.0, None),
+        ]
     )
     assert split is not None
     assert (split.steps, split.reward, split.training) == (3, 0.5, 2.0)

@@ -1,4 +1,6 @@
-"""Signals, in a process of their own and without torch: heard at once, twice, and not where they are a child's."""
+"""Signals, in a process of their own and without torch: heard at once, twice, and not where they
+are a child's.
+"""
 
 import os
 import signal
@@ -23,7 +25,9 @@ START = IMPORTS + "signal.signal(signal.SIGHUP, signal.SIG_DFL); stopping = Stop
 
 def start(code: str, *arguments: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", START + code, *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     assert process.stdout is not None
     assert any(line.startswith("ready") for line in process.stdout)
     return process
@@ -72,12 +76,16 @@ def test_a_second_signal_ends_it_at_once() -> None:
     assert process.returncode == 130
 
 
-@pytest.mark.fault("a child that a reward forks, and ends with SIGTERM", "it ends, the run goes on, and no child holds the run's lock")
+@pytest.mark.fault(
+    "a child that a reward forks, and ends with SIGTERM",
+    "it ends, the run goes on, and no child holds the run's lock",
+)
 def test_a_signal_to_a_forked_child_is_the_child_s_alone(tmp_path: Path) -> None:
     code = """
 lock = lock_folder(__import__("pathlib").Path(sys.argv[1]))
 fork = multiprocessing.get_context("fork")
-child = fork.Process(target=time.sleep, args=(60,)); child.start(); child.terminate(); child.join(10)
+child = fork.Process(target=time.sleep, args=(60,))
+child.start(); child.terminate(); child.join(10)
 print("child", child.exitcode, flush=True)
 orphan = fork.Process(target=time.sleep, args=(60,)); orphan.start()
 print("ready", orphan.pid, flush=True)
@@ -89,7 +97,9 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(2)]
         process.wait(timeout=20)
-        assert process.returncode == -signal.SIGKILL  # by its own hand: the child's signal was not heard here
+        assert (
+            process.returncode == -signal.SIGKILL
+        )  # by its own hand: the child's signal was not heard here
         assert lines[0] == f"child {-signal.SIGTERM}\n"
         orphan = int(lines[1].split()[1])
         try:
@@ -101,8 +111,13 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_nohup_is_heeded() -> None:
-    code = "stopping = Stopping(Display()); os.kill(os.getpid(), signal.SIGHUP); time.sleep(1); print('still here', flush=True)"
+    code = (
+        "stopping = Stopping(Display()); os.kill(os.getpid(), signal.SIGHUP); time.sleep(1);"
+        " print('still here', flush=True)"
+    )
     command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-c", IMPORTS + code]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "still here" in done.stdout

@@ -51,15 +51,25 @@ def test_golds_and_steps_are_right(split: str) -> None:
 
 
 def test_splits_share_no_question() -> None:
-    splits = [{sample.question for sample in read(split, 512)} for split in ("dev", "test", "shifted")]
+    splits = [
+        {sample.question for sample in read(split, 512)} for split in ("dev", "test", "shifted")
+    ]
     splits.append({sample.question for sample in read("train", 8000)})
     assert len(set.union(*splits)) == sum(map(len, splits))
 
 
 def test_shifted_problems_have_no_familiar_name_or_object_and_larger_numbers() -> None:
     shifted = read("shifted", 512)
-    assert not any(re.search(rf"\b{word}\b", sample.question) for sample in shifted for word in (*NAMES, *OBJECTS))
-    assert max(int(sample.gold) for sample in shifted) > 20 >= max(int(sample.gold) for sample in read("train", 8000))
+    assert not any(
+        re.search(rf"\b{word}\b", sample.question)
+        for sample in shifted
+        for word in (*NAMES, *OBJECTS)
+    )
+    assert (
+        max(int(sample.gold) for sample in shifted)
+        > 20
+        >= max(int(sample.gold) for sample in read("train", 8000))
+    )
 
 
 def test_most_training_solutions_are_terse() -> None:

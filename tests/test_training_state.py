@@ -1,4 +1,6 @@
-"""What a checkpoint holds, there and back: kinds, keys and bits, of a bitsandbytes optimizer that has no kernels on a CPU too."""
+"""What a checkpoint holds, there and back: kinds, keys and bits, of a bitsandbytes optimizer that
+has no kernels on a CPU too.
+"""
 
 import json
 import random
@@ -23,7 +25,12 @@ def there_and_back(tree: Any) -> Any:
 def test_kinds_and_keys_are_kept() -> None:
     import torch
 
-    tree: Any = {0: (1, [2.5, None, True]), "a": {"b": torch.arange(3), (1, 2): float("inf")}, "empty": {}, "tensor": "not one"}
+    tree: Any = {
+        0: (1, [2.5, None, True]),
+        "a": {"b": torch.arange(3), (1, 2): float("inf")},
+        "empty": {},
+        "tensor": "not one",
+    }
     found = there_and_back(tree)
     assert torch.equal(found["a"].pop("b"), tree["a"].pop("b"))
     assert found == tree
@@ -32,7 +39,9 @@ def test_kinds_and_keys_are_kept() -> None:
 
 
 def test_what_cannot_be_kept_is_refused() -> None:
-    with pytest.raises(TypeError, match="a set in the training state cannot be kept in a checkpoint"):
+    with pytest.raises(
+        TypeError, match="a set in the training state cannot be kept in a checkpoint"
+    ):
         there_and_back({"x": {1, 2}})
 
 
@@ -46,7 +55,12 @@ def test_random_numbers_go_on_where_they_were() -> None:
     kept = there_and_back(random_states())
 
     def drawn() -> tuple[float, float, float, float]:
-        return random.random(), float(np.random.rand()), float(np.random.randn()), float(torch.rand(()))
+        return (
+            random.random(),
+            float(np.random.rand()),
+            float(np.random.randn()),
+            float(torch.rand(())),
+        )
 
     first = drawn()
     assert drawn() != first
@@ -62,7 +76,9 @@ def test_the_state_of_an_8_bit_optimizer_survives_to_the_bit() -> None:
     import bitsandbytes
 
     def optimizer(weights: list[Any]) -> Any:
-        return bitsandbytes.optim.AdamW8bit([torch.nn.Parameter(w.clone()) for w in weights], lr=1e-3)
+        return bitsandbytes.optim.AdamW8bit(
+            [torch.nn.Parameter(w.clone()) for w in weights], lr=1e-3
+        )
 
     weights = [torch.randn(64, 128), torch.randn(16)]  # the small one stays in 32 bit
     trained = optimizer(weights)
@@ -79,14 +95,24 @@ def test_the_state_of_an_8_bit_optimizer_survives_to_the_bit() -> None:
     for before, after in zip(trained.state.values(), resumed.state.values(), strict=True):
         assert set(before) == set(after)
         for name, value in before.items():
-            same = torch.equal(value, after[name]) and value.dtype == after[name].dtype if torch.is_tensor(value) else value == after[name]
+            same = (
+                torch.equal(value, after[name]) and value.dtype == after[name].dtype
+                if torch.is_tensor(value)
+                else value == after[name]
+            )
             assert same, name
 
 
 def test_the_state_of_a_loss_scaler_survives() -> None:
     import torch
 
-    state = {"scale": 1024.0, "growth_factor": 2.0, "backoff_factor": 0.5, "growth_interval": 2000, "_growth_tracker": 5}
+    state = {
+        "scale": 1024.0,
+        "growth_factor": 2.0,
+        "backoff_factor": 0.5,
+        "growth_interval": 2000,
+        "_growth_tracker": 5,
+    }
     scaler = torch.amp.GradScaler("cpu")
     scaler.load_state_dict(there_and_back(state))
     assert scaler.state_dict() == state

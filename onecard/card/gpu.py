@@ -1,4 +1,6 @@
-"""The NVIDIA cards of this machine, asked of the driver's own libraries: neither torch nor nvidia-smi is needed."""
+"""The NVIDIA cards of this machine, asked of the driver's own libraries: neither torch nor
+nvidia-smi is needed.
+"""
 
 import ctypes
 from collections.abc import Callable, Iterable
@@ -50,9 +52,15 @@ def read_card(driver: ctypes.CDLL, number: int) -> Card:
 
 
 def memory_reader() -> Callable[[], int] | None:
-    """Reads how many bytes of the first visible card anybody holds; None without one, and where the driver does not say, as for MIG."""
+    """Reads how many bytes of the first visible card anybody holds; None without one, and where the
+    driver does not say, as for MIG.
+    """
     driver, device, bus = load_driver(), ctypes.c_int(), ctypes.create_string_buffer(32)
-    if driver is None or driver.cuDeviceGet(ctypes.byref(device), 0) != 0 or driver.cuDeviceGetPCIBusId(bus, len(bus), device) != 0:
+    if (
+        driver is None
+        or driver.cuDeviceGet(ctypes.byref(device), 0) != 0
+        or driver.cuDeviceGetPCIBusId(bus, len(bus), device) != 0
+    ):
         return None
     try:
         import pynvml
@@ -64,7 +72,9 @@ def memory_reader() -> Callable[[], int] | None:
 
     try:
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByPciBusId(bus.value)  # CUDA and NVML number the cards of a machine differently
+        handle = pynvml.nvmlDeviceGetHandleByPciBusId(
+            bus.value
+        )  # CUDA and NVML number the cards of a machine differently
         read()
     except pynvml.NVMLError:
         return None
@@ -87,22 +97,26 @@ def check_card(cards: list[Card], needed: bool) -> None:
     if not cards:
         if needed:
             raise UserError(
-                "model.fast_inference: this recipe generates with vLLM on an NVIDIA card, and none is visible here; in a container add "
-                "`--gpus all`, and `python -m onecard.doctor` says what is missing (recipes/tiny.yaml runs without a card)"
+                "model.fast_inference: this recipe generates with vLLM on an NVIDIA card, and none"
+                " is visible here; in a container add `--gpus all`, and `python -m onecard.doctor`"
+                " says what is missing (recipes/tiny.yaml runs without a card)"
             )
         return
     card = cards[0]
     if card.capability < OLDEST:
         raise UserError(
-            f"{card.name} has compute capability {card.capability[0]}.{card.capability[1]}; the 4-bit kernels and Triton need "
-            f"{OLDEST[0]}.{OLDEST[1]} or newer (Volta, or an RTX card)"
+            f"{card.name} has compute capability {card.capability[0]}.{card.capability[1]}; the"
+            f" 4-bit kernels and Triton need {OLDEST[0]}.{OLDEST[1]} or newer (Volta, or an RTX"
+            " card)"
         )
 
 
 def check_built_for(card: Card, architectures: Iterable[str]) -> None:
-    """Raise UserError unless torch's build, by its list of sm_80, compute_90 ..., holds code that this card can run.
+    """Raise UserError unless torch's build, by its list of sm_80, compute_90 ..., holds code that
+    this card can run.
 
-    Binary code runs on cards of the same major version and an equal or higher minor one; compute_NN is compiled for any newer card.
+    Binary code runs on cards of the same major version and an equal or higher minor one; compute_NN
+    is compiled for any newer card.
     """
     listed = list(architectures)
     for entry in listed:
@@ -114,8 +128,9 @@ def check_built_for(card: Card, architectures: Iterable[str]) -> None:
         ):
             return
     raise UserError(
-        f"{card.name} has compute capability {card.capability[0]}.{card.capability[1]}, and this build of PyTorch has code for "
-        f"{', '.join(listed) or 'no card'} only; install a build for your card"
+        f"{card.name} has compute capability {card.capability[0]}.{card.capability[1]}, and this"
+        f" build of PyTorch has code for {', '.join(listed) or 'no card'} only; install a build for"
+        " your card"
     )
 
 

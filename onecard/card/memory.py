@@ -1,6 +1,8 @@
-"""How much of a card a recipe takes, phase by phase, by arithmetic; and what to change so that it fits. Nothing is measured here.
+"""How much of a card a recipe takes, phase by phase, by arithmetic; and what to change so that it
+fits. Nothing is measured here.
 
-A run writes the measured peak beside this plan into results.json, so that the assumptions below can be corrected.
+A run writes the measured peak beside this plan into results.json, so that the assumptions below can
+be corrected.
 """
 
 from dataclasses import dataclass
@@ -20,25 +22,40 @@ FITS, TIGHT = 0.85, 0.97  # shares of what is left
 # Assumed; to be corrected by what runs measure.
 CONTEXT = 0.6 * GIB  # the CUDA context of one process with its libraries
 CUDA_GRAPHS = 0.5 * GIB  # what vLLM captures, and its own workspace; its sleep does not free them
-# In training, at least so much, or such a share of the activations: what the allocator loses, CUDA's workspaces, torch.compile.
+# In training, at least so much, or such a share of the activations: what the allocator loses,
+# CUDA's workspaces, torch.compile.
 RESERVE, RESERVE_SHARE = 0.5 * GIB, 0.15
-NF4_BYTES = 0.516  # a weight: 4 bits, 8 bits a block of 64 for its scale, 32 bits for 256 of those (QLoRA, Dettmers et al. 2023)
-OPTIMIZER_BYTES = {"adamw_8bit": 2, "paged_adamw_8bit": 2}  # per trained parameter; every other optimizer 8: two moments in 32 bit
+# a weight: 4 bits, 8 bits a block of 64 for its scale, 32 bits for 256 of those (QLoRA, Dettmers et
+# al. 2023)
+NF4_BYTES = 0.516
+OPTIMIZER_BYTES = {
+    "adamw_8bit": 2,
+    "paged_adamw_8bit": 2,
+}  # per trained parameter; every other optimizer 8: two moments in 32 bit
 
 # Counted in the code that a card runs: docs/memory.md.
-# Tensors in 16 bit of one block, by what they are as wide as: those at the worst moment of its backward pass, and those that it keeps until
-# then where nothing is computed again.
+# Tensors in 16 bit of one block, by what they are as wide as: those at the worst moment of its
+# backward pass, and those that it keeps until then where nothing is computed again.
 AT_ONCE = {"hidden": 9, "mlp": 3, "queries": 4, "keys": 4}
 KEPT = {"hidden": 7, "mlp": 2, "queries": 3, "keys": 3}
-HEAD_ROWS, HEAD_COLUMNS = 4096, 16384  # the largest piece of the logits, in 32 bit, that Unsloth has at once on cards up to 24 GB
+HEAD_ROWS, HEAD_COLUMNS = (
+    4096,
+    16384,
+)  # the largest piece of the logits, in 32 bit, that Unsloth has at once on cards up to 24 GB
 
-# What unsloth_zoo 2026.10.9's load_vllm reserves for vLLM on a card of so many GiB or more, of what is free, whatever it is asked for.
-STANDBY, STANDBY_SHARES = 0.95, ((40, 0.925), (25, 0.9), (20, 0.825), (14, 0.8), (10, 0.775), (0, 0.75))
+# What unsloth_zoo 2026.10.9's load_vllm reserves for vLLM on a card of so many GiB or more, of what
+# is free, whatever it is asked for.
+STANDBY, STANDBY_SHARES = (
+    0.95,
+    ((40, 0.925), (25, 0.9), (20, 0.825), (14, 0.8), (10, 0.775), (0, 0.75)),
+)
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes by part and phase. The parts of `always` are there in both phases; the larger phase is the peak."""
+    """Bytes by part and phase. The parts of `always` are there in both phases; the larger phase is
+    the peak.
+    """
 
     always: dict[str, float]
     generation: dict[str, float]
@@ -47,7 +64,10 @@ class MemoryPlan:
     @property
     def phases(self) -> dict[str, float]:
         held = sum(self.always.values())
-        return {"generation": held + sum(self.generation.values()), "training": held + sum(self.training.values())}
+        return {
+            "generation": held + sum(self.generation.values()),
+            "training": held + sum(self.training.values()),
+        }
 
     @property
     def peak(self) -> float:
@@ -62,10 +82,11 @@ class MemoryPlan:
 def plan_memory(recipe: "Recipe", shape: ModelShape) -> MemoryPlan:
     """What a recipe takes with a model of that shape.
 
-    With vLLM the weights are shared with training and the cache is given back while training (Unsloth's standby), so that only
-    the larger of the two phases counts. Of generation this is the least that it needs, a cache for one group of completions at full
-    length: vLLM reserves more (vllm_share). Of training it is one micro-batch at full length; completions are scored in passes of that
-    size too, which take less.
+    With vLLM the weights are shared with training and the cache is given back while training
+    (Unsloth's standby), so that only the larger of the two phases counts. Of generation this is the
+    least that it needs, a cache for one group of completions at full length: vLLM reserves more
+    (vllm_share). Of training it is one micro-batch at full length; completions are scored in passes
+    of that size too, which take less.
     """
     grpo = recipe.grpo
     longest = recipe.data.max_prompt_length + grpo.max_completion_length
@@ -81,14 +102,24 @@ def plan_memory(recipe: "Recipe", shape: ModelShape) -> MemoryPlan:
     }
     if recipe.model.fast_inference:
         always |= {"vLLM's CUDA graphs": CUDA_GRAPHS, "vLLM's copy of the LoRA": trained * 2}
-    generation = {"KV cache": float(at_once * longest * shape.cache_per_token * 2), "sampling": float(at_once * shape.vocab_size * 8)}
+    generation = {
+        "KV cache": float(at_once * longest * shape.cache_per_token * 2),
+        "sampling": float(at_once * shape.vocab_size * 8),
+    }
 
     widths = shape.widths
     block = tokens * 2 * sum(count * widths[kind] for kind, count in AT_ONCE.items())
     if recipe.model.load_in_4bit:
-        block += 2 * 2 * max(inputs * outputs for inputs, outputs in shape.linears.values())  # one layer in 16 bit, forward and backward
+        block += (
+            2 * 2 * max(inputs * outputs for inputs, outputs in shape.linears.values())
+        )  # one layer in 16 bit, forward and backward
     if not grpo.gradient_checkpointing:
-        block += tokens * 2 * sum(count * widths[kind] for kind, count in KEPT.items()) * (shape.num_hidden_layers - 1)
+        block += (
+            tokens
+            * 2
+            * sum(count * widths[kind] for kind, count in KEPT.items())
+            * (shape.num_hidden_layers - 1)
+        )
     head = min(tokens, HEAD_ROWS) * min(shape.vocab_size, HEAD_COLUMNS) * 4
     activations = float(max(block, head))
     training = {"activations": activations, "reserve": max(RESERVE, RESERVE_SHARE * activations)}
@@ -96,12 +127,18 @@ def plan_memory(recipe: "Recipe", shape: ModelShape) -> MemoryPlan:
 
 
 def vllm_share(card_bytes: float) -> float:
-    """The share of a card's free memory that Unsloth has vLLM reserve, for weights, cache and graphs, where it sleeps while training."""
-    return round(STANDBY * next(share for least, share in STANDBY_SHARES if card_bytes >= least * GIB), 3)
+    """The share of a card's free memory that Unsloth has vLLM reserve, for weights, cache and
+    graphs, where it sleeps while training.
+    """
+    return round(
+        STANDBY * next(share for least, share in STANDBY_SHARES if card_bytes >= least * GIB), 3
+    )
 
 
 def knobs(recipe: "Recipe") -> list[list[str]]:
-    """Changes that save memory, as --set takes them, the cheapest first: those of the same learning, then those of less."""
+    """Changes that save memory, as --set takes them, the cheapest first: those of the same
+    learning, then those of less.
+    """
     grpo, found = recipe.grpo, []
     if not grpo.gradient_checkpointing:
         found.append(["grpo.gradient_checkpointing=true"])
@@ -112,10 +149,15 @@ def knobs(recipe: "Recipe") -> list[list[str]]:
     if grpo.per_device_train_batch_size % 2 == 0:  # the same completions a step, in smaller passes
         half = grpo.per_device_train_batch_size // 2
         found.append(
-            [f"grpo.per_device_train_batch_size={half}", f"grpo.gradient_accumulation_steps={grpo.gradient_accumulation_steps * 2}"]
+            [
+                f"grpo.per_device_train_batch_size={half}",
+                f"grpo.gradient_accumulation_steps={grpo.gradient_accumulation_steps * 2}",
+            ]
         )
     if recipe.lora.rank > 8:
-        found.append([f"lora.rank={recipe.lora.rank // 2}", f"lora.alpha={max(1, recipe.lora.alpha // 2)}"])
+        found.append(
+            [f"lora.rank={recipe.lora.rank // 2}", f"lora.alpha={max(1, recipe.lora.alpha // 2)}"]
+        )
     if grpo.max_completion_length > 256:
         found.append([f"grpo.max_completion_length={grpo.max_completion_length // 2}"])
     if grpo.num_generations > 4 and grpo.num_generations % 2 == 0:
@@ -126,27 +168,39 @@ def knobs(recipe: "Recipe") -> list[list[str]]:
 def cheapest_knob(recipe: "Recipe", shape: ModelShape) -> list[str]:
     """The first change of knobs() that lowers the peak by 3 % or more; [] where none does."""
     peak = plan_memory(recipe, shape).peak
-    return next((knob for knob in knobs(recipe) if plan_memory(changed(recipe, knob), shape).peak <= 0.97 * peak), [])
+    return next(
+        (
+            knob
+            for knob in knobs(recipe)
+            if plan_memory(changed(recipe, knob), shape).peak <= 0.97 * peak
+        ),
+        [],
+    )
 
 
 def how_to_save(recipe: "Recipe") -> str:
     """One sentence: what to type where memory does not hold the recipe."""
     shape = load_shape(recipe.model.name)
     knob = cheapest_knob(recipe, shape) if shape else []
-    remedy = " ".join(f"--set {change}" for change in knob) or "a smaller grpo.per_device_train_batch_size"
+    remedy = (
+        " ".join(f"--set {change}" for change in knob)
+        or "a smaller grpo.per_device_train_batch_size"
+    )
     return f"To save memory: {remedy}, under a new --name"
 
 
 def fit(recipe: "Recipe", shape: ModelShape, card_gb: float) -> list[str]:
-    """The changes, as --set takes them, that make a recipe fit a card; [] if it does. Raises UserError where none do."""
+    """The changes, as --set takes them, that make a recipe fit a card; [] if it does. Raises
+    UserError where none do.
+    """
     changes: dict[str, str] = {}
     while plan_memory(recipe, shape).verdict(card_gb) != "fits":
         knob = cheapest_knob(recipe, shape)
         if not knob:
             peak = plan_memory(recipe, shape).peak / GIB
             raise UserError(
-                f"--fit {card_gb:g}GB: {recipe.model.name} does not fit; with everything turned down it still takes {peak:.1f} GiB. "
-                "Take a smaller model"
+                f"--fit {card_gb:g}GB: {recipe.model.name} does not fit; with everything turned"
+                f" down it still takes {peak:.1f} GiB. Take a smaller model"
             )
         recipe = changed(recipe, knob)
         changes |= dict(change.split("=", 1) for change in knob)

@@ -1,4 +1,6 @@
-"""The shape of a language model, from its config.json: all that a memory plan needs to know of it, and no weights."""
+"""The shape of a language model, from its config.json: all that a memory plan needs to know of it,
+and no weights.
+"""
 
 import json
 from dataclasses import dataclass
@@ -7,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 MADE_HERE = ("tiny", "random-qwen2.5-0.5b")  # with random weights, by onecard/random_model.py
-STORED = Path(__file__).parent / "model_facts.json"  # of the shipped recipes' models, so that a plan works offline
+# of the shipped recipes' models, so that a plan works offline
+STORED = Path(__file__).parent / "model_facts.json"
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A dense decoder with gated MLPs, as Qwen and Llama are. Sizes are counts of numbers, not bytes."""
+    """A dense decoder with gated MLPs, as Qwen and Llama are. Sizes are counts of numbers, not
+    bytes.
+    """
 
     model_type: str
     hidden_size: int
@@ -41,13 +46,23 @@ class ModelShape:
     @property
     def widths(self) -> dict[str, int]:
         """How many numbers a token has, by what they are."""
-        queries, keys = self.num_attention_heads * self.head_dim, self.num_key_value_heads * self.head_dim
-        return {"hidden": self.hidden_size, "mlp": self.intermediate_size, "queries": queries, "keys": keys}
+        queries, keys = (
+            self.num_attention_heads * self.head_dim,
+            self.num_key_value_heads * self.head_dim,
+        )
+        return {
+            "hidden": self.hidden_size,
+            "mlp": self.intermediate_size,
+            "queries": queries,
+            "keys": keys,
+        }
 
     @property
     def linear_parameters(self) -> int:
         """Weights of the blocks' linear layers: what 4-bit quantization quantizes."""
-        return self.num_hidden_layers * sum(inputs * outputs for inputs, outputs in self.linears.values())
+        return self.num_hidden_layers * sum(
+            inputs * outputs for inputs, outputs in self.linears.values()
+        )
 
     @property
     def other_parameters(self) -> int:
@@ -65,7 +80,11 @@ class ModelShape:
         return self.linear_parameters + self.other_parameters
 
     def lora_parameters(self, rank: int, target_modules: list[str]) -> int:
-        return self.num_hidden_layers * rank * sum(sum(self.linears[name]) for name in target_modules if name in self.linears)
+        return (
+            self.num_hidden_layers
+            * rank
+            * sum(sum(self.linears[name]) for name in target_modules if name in self.linears)
+        )
 
     @property
     def cache_per_token(self) -> int:
@@ -80,7 +99,9 @@ def stored_shape(name: str) -> ModelShape | None:
 
 
 def load_shape(name: str) -> ModelShape | None:
-    """The shape of a stored model, of one in a folder or in the hub cache; None where its config is not on this disk."""
+    """The shape of a stored model, of one in a folder or in the hub cache; None where its config is
+    not on this disk.
+    """
     if known := stored_shape(name):
         return known
     file = Path(name) / "config.json"
@@ -99,7 +120,9 @@ def load_shape(name: str) -> ModelShape | None:
 
 
 def read_shape(config: dict[str, Any]) -> ModelShape | None:
-    """A shape from a config.json; None for an architecture that this arithmetic does not describe."""
+    """A shape from a config.json; None for an architecture that this arithmetic does not
+    describe.
+    """
     try:
         heads = config["num_attention_heads"]
         return ModelShape(

@@ -1,4 +1,6 @@
-"""How long a recipe may take on a card, by arithmetic. A guess within a factor of two or so: the display replaces it from step 1 on."""
+"""How long a recipe may take on a card, by arithmetic. A guess within a factor of two or so: the
+display replaces it from step 1 on.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CardSpeed:
-    """`bandwidth` in bytes/s, `compute` in 16-bit tensor operations/s with 32-bit sums, dense: NVIDIA's data sheets."""
+    """`bandwidth` in bytes/s, `compute` in 16-bit tensor operations/s with 32-bit sums, dense:
+    NVIDIA's data sheets.
+    """
 
     name: str
     bandwidth: float
@@ -32,15 +36,25 @@ LENGTH_USED = 0.5
 
 
 def estimate_seconds(recipe: "Recipe", shape: ModelShape, card_gb: int) -> dict[str, float]:
-    """Seconds of GRPO's generation and of its training, for the whole run, on a card of that size."""
+    """Seconds of GRPO's generation and of its training, for the whole run, on a card of that
+    size.
+    """
     speed, grpo = SPEEDS[card_gb], recipe.grpo
     written = LENGTH_USED * grpo.max_completion_length
-    weights = shape.linear_parameters * (NF4_BYTES if recipe.model.load_in_4bit else 2) + shape.other_parameters * 2
-    cache = grpo.completions_per_step * (recipe.data.max_prompt_length / 2 + written / 2) * shape.cache_per_token * 2
+    weights = (
+        shape.linear_parameters * (NF4_BYTES if recipe.model.load_in_4bit else 2)
+        + shape.other_parameters * 2
+    )
+    cache = (
+        grpo.completions_per_step
+        * (recipe.data.max_prompt_length / 2 + written / 2)
+        * shape.cache_per_token
+        * 2
+    )
     generation = written * (weights + cache) / (speed.bandwidth * BANDWIDTH_REACHED)
     tokens = grpo.completions_per_step * (recipe.data.max_prompt_length / 2 + written)
-    # Forward 2, again for the checkpoints 2, and backward 2 operations a weight and token: frozen weights get no gradient of their own;
-    # with a KL term the reference's forward pass as well.
+    # Forward 2, again for the checkpoints 2, and backward 2 operations a weight and token: frozen
+    # weights get no gradient of their own; with a KL term the reference's forward pass as well.
     passes = 6 + (2 if grpo.beta else 0)
     training = passes * shape.parameters * tokens / (speed.compute * COMPUTE_REACHED)
     rollouts = grpo.max_steps / grpo.num_iterations

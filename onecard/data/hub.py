@@ -1,4 +1,6 @@
-"""Is a model or a data set within reach? Asked before anything is written, so that a run never starts to fail later."""
+"""Is a model or a data set within reach? Asked before anything is written, so that a run never
+starts to fail later.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +10,9 @@ from onecard.types import UserError
 
 
 def check_code(name: str, trusted: bool) -> None:
-    """Raise UserError where a model in a folder brings Python files of its own along and the recipe does not say to run them."""
+    """Raise UserError where a model in a folder brings Python files of its own along and the recipe
+    does not say to run them.
+    """
     config = Path(name) / "config.json"
     if not trusted and config.is_file() and b'"auto_map"' in config.read_bytes():
         raise UserError(foreign_code(name))
@@ -16,39 +20,59 @@ def check_code(name: str, trusted: bool) -> None:
 
 def foreign_code(name: str) -> str:
     return (
-        f"model.name: {name} brings Python code of its own along, which would run with your rights; if you have read it, "
-        "`model.trust_remote_code: true` runs it"
+        f"model.name: {name} brings Python code of its own along, which would run with your rights;"
+        " if you have read it, `model.trust_remote_code: true` runs it"
     )
 
 
 def check_available(name: str, kind: Literal["model", "dataset"], key: str) -> None:
-    """Pass when `name` is a folder, is in the local hub cache, or answers on the hub; else UserError naming `key`."""
+    """Pass when `name` is a folder, is in the local hub cache, or answers on the hub; else
+    UserError naming `key`.
+    """
     if Path(name).is_dir():
         if kind == "model" and not (Path(name) / "config.json").is_file():
-            raise UserError(f"{key}: the folder {name} has no config.json, so it is not a model; save_pretrained writes one")
+            raise UserError(
+                f"{key}: the folder {name} has no config.json, so it is not a model;"
+                " save_pretrained writes one"
+            )
         return
     import huggingface_hub
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
     remedy = "go online once to fetch it, or name a folder on this disk"
     try:
-        if any(name == repo.repo_id and kind == repo.repo_type for repo in huggingface_hub.scan_cache_dir().repos):
+        if any(
+            name == repo.repo_id and kind == repo.repo_type
+            for repo in huggingface_hub.scan_cache_dir().repos
+        ):
             return
     except huggingface_hub.CacheNotFound:
         pass  # nothing was ever fetched on this machine
     try:
         huggingface_hub.HfApi().repo_info(name, repo_type=kind, timeout=10)
     except HFValidationError:
-        raise UserError(f"{key}: no folder {name!r}, and that is no hub id (owner/name) either") from None
+        raise UserError(
+            f"{key}: no folder {name!r}, and that is no hub id (owner/name) either"
+        ) from None
     except RepositoryNotFoundError:
-        raise UserError(f"{key}: the hub knows no {kind} {name!r}; if it is private or gated, set HF_TOKEN") from None
-    except Exception as error:  # every way of being offline, from DNS to HF_HUB_OFFLINE=1, has its own class
-        raise UserError(f"{key}: {name} is not on this disk and the hub does not answer ({type(error).__name__}); {remedy}") from None
+        raise UserError(
+            f"{key}: the hub knows no {kind} {name!r}; if it is private or gated, set HF_TOKEN"
+        ) from None
+    except (
+        Exception
+    ) as error:  # every way of being offline, from DNS to HF_HUB_OFFLINE=1, has its own class
+        raise UserError(
+            f"{key}: {name} is not on this disk and the hub does not answer"
+            f" ({type(error).__name__}); {remedy}"
+        ) from None
     try:
-        huggingface_hub.HfApi().auth_check(name, repo_type=kind)  # anybody may see that a gated one is there
+        huggingface_hub.HfApi().auth_check(
+            name, repo_type=kind
+        )  # anybody may see that a gated one is there
     except GatedRepoError:
         raise UserError(
-            f"{key}: {name} is gated: accept its licence on its page of the hub, then set HF_TOKEN to a token of that account"
+            f"{key}: {name} is gated: accept its licence on its page of the hub, then set HF_TOKEN"
+            " to a token of that account"
         ) from None
     except Exception:
         pass  # a mirror that cannot be asked this may give the files all the same

@@ -1,31 +1,69 @@
 """Word problems made from nothing, for a model made from nothing: the whole pipeline on a laptop.
 
-The headroom is engineered, and says so: the training solutions come in two styles. A `terse` one states the result and
-nothing else, and a model this small often gets it wrong; a `stepwise` one works event by event and is usually right.
-Most are terse. GRPO, paid for right answers only, has to find out by itself that working step by step pays:
-DeepSeek-R1's lesson in miniature, not a claim about real models.
+The headroom is engineered, and says so: the training solutions come in two styles. A `terse` one
+states the result and nothing else, and a model this small often gets it wrong; a `stepwise` one
+works event by event and is usually right. Most are terse. GRPO, paid for right answers only, has to
+find out by itself that working step by step pays: DeepSeek-R1's lesson in miniature, not a claim
+about real models.
 """
 
 import hashlib
 import random
 
-NAMES = ("Ann", "Ben", "Cara", "Dan", "Eva", "Finn", "Gina", "Hugo", "Iris", "Jack", "Kate", "Leo", "Mia", "Noah", "Olga", "Paul")
-OBJECTS = ("apples", "books", "coins", "pens", "cards", "shells", "stamps", "marbles", "balls", "buttons")
+NAMES = (
+    "Ann",
+    "Ben",
+    "Cara",
+    "Dan",
+    "Eva",
+    "Finn",
+    "Gina",
+    "Hugo",
+    "Iris",
+    "Jack",
+    "Kate",
+    "Leo",
+    "Mia",
+    "Noah",
+    "Olga",
+    "Paul",
+)
+OBJECTS = (
+    "apples",
+    "books",
+    "coins",
+    "pens",
+    "cards",
+    "shells",
+    "stamps",
+    "marbles",
+    "balls",
+    "buttons",
+)
 SHIFTED_NAMES = ("Quinn", "Rosa", "Sam", "Tara", "Uma", "Victor", "Wendy", "Zoe")
 SHIFTED_OBJECTS = ("lemons", "rings", "stones", "kites")
 STEPWISE_SHARE = 0.45
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday")  # named in every step: so that a model this small finds its event
+DAYS = (
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+)  # named in every step: so that a model this small finds its event
 EVENTS = (3, 4)  # doubling and halving among them: a result that no sum of the numbers gives away
 
 
 def split_of(question: str) -> str:
-    """The split that a question belongs to, by its hash: train, dev and test are disjoint by construction."""
+    """The split that a question belongs to, by its hash: train, dev and test are disjoint by
+    construction.
+    """
     slot = hashlib.sha256(question.encode()).digest()[0] % 8
     return {0: "dev", 1: "test"}.get(slot, "train")
 
 
 def write_problem(rng: random.Random, shifted: bool = False) -> dict[str, str]:
-    """One GSM8K-format row; the running value stays in 0-20 (`shifted`: 0-30, with names and objects of its own)."""
+    """One GSM8K-format row; the running value stays in 0-20 (`shifted`: 0-30, with names and
+    objects of its own).
+    """
     limit = 30 if shifted else 20
     name = rng.choice(SHIFTED_NAMES if shifted else NAMES)
     thing = rng.choice(SHIFTED_OBJECTS if shifted else OBJECTS)
@@ -34,15 +72,28 @@ def write_problem(rng: random.Random, shifted: bool = False) -> dict[str, str]:
     for day in DAYS[: rng.choice(EVENTS)]:
         kind = rng.choice(("add", "take", "double", "halve"))
         if kind == "double" and 2 <= value <= limit // 2:
-            sentence, sign, amount, after = f"On {day} the number of {thing} doubles.", "*", 2, value * 2
+            sentence, sign, amount, after = (
+                f"On {day} the number of {thing} doubles.",
+                "*",
+                2,
+                value * 2,
+            )
         elif kind == "halve" and value >= 2 and value % 2 == 0:
             sentence, sign, amount, after = f"On {day} {name} gives away half.", "/", 2, value // 2
         elif (kind in ("add", "double") and value < limit) or value == 0:
             amount = rng.randint(1, min(9, limit - value))
-            sentence, sign, after = f"On {day} {name} {rng.choice(('buys', 'finds'))} {amount} more.", "+", value + amount
+            sentence, sign, after = (
+                f"On {day} {name} {rng.choice(('buys', 'finds'))} {amount} more.",
+                "+",
+                value + amount,
+            )
         else:
             amount = rng.randint(1, min(9, value))
-            sentence, sign, after = f"On {day} {name} {rng.choice(('gives away', 'loses'))} {amount}.", "-", value - amount
+            sentence, sign, after = (
+                f"On {day} {name} {rng.choice(('gives away', 'loses'))} {amount}.",
+                "-",
+                value - amount,
+            )
         sentences.append(sentence)
         steps.append(f"{day}: {value} {sign} {amount} = {after}")
         value = after
@@ -52,7 +103,9 @@ def write_problem(rng: random.Random, shifted: bool = False) -> dict[str, str]:
 
 
 def build_problems(split: str, count: int) -> list[dict[str, str]]:
-    """`count` different rows of one split (train, dev, test, shifted), the same ones for every seed of a run."""
+    """`count` different rows of one split (train, dev, test, shifted), the same ones for every seed
+    of a run.
+    """
     shifted = split == "shifted"
     rng = random.Random(f"onecard tiny 1 {split}")
     problems: dict[str, dict[str, str]] = {}

@@ -1,9 +1,10 @@
 """What a run trained, for use elsewhere.
 
-python -m onecard.export RUN --to merged                    one model in 16 bit, checked against base and adapter
-python -m onecard.export RUN --to gguf                      the same as a GGUF file, for llama.cpp and LM Studio; needs llama.cpp
-python -m onecard.export RUN --to ollama                    the same with a Modelfile: chat template, system prompt, settings
-python -m onecard.export RUN --to hub --repo OWNER/NAME     the adapter with a model card, on the Hugging Face hub, private
+python -m onecard.export RUN --to merged                    one model in 16 bit, checked against
+base and adapter python -m onecard.export RUN --to gguf                      the same as a GGUF
+file, for llama.cpp and LM Studio; needs llama.cpp python -m onecard.export RUN --to ollama
+the same with a Modelfile: chat template, system prompt, settings python -m onecard.export RUN --to
+hub --repo OWNER/NAME     the adapter with a model card, on the Hugging Face hub, private
 """
 
 import argparse
@@ -35,15 +36,28 @@ BELONGS_TO = {
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m onecard.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m onecard.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", metavar="RUN", help="a run's folder")
     parser.add_argument("--to", choices=("merged", "gguf", "ollama", "hub"), required=True)
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="merged, gguf, ollama: where to (default: RUN/merged and so on)")
-    parser.add_argument("--quantization", choices=QUANTIZATIONS, help="gguf, ollama: (default: q4_k_m)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="merged, gguf, ollama: where to (default: RUN/merged and so on)",
+    )
+    parser.add_argument(
+        "--quantization", choices=QUANTIZATIONS, help="gguf, ollama: (default: q4_k_m)"
+    )
     parser.add_argument("--repo", metavar="OWNER/NAME", help="hub: where to")
-    parser.add_argument("--weights", choices=("adapter", "merged"), help="hub: what (default: adapter)")
-    parser.add_argument("--public", action="store_true", default=None, help="hub: for everybody to see")
+    parser.add_argument(
+        "--weights", choices=("adapter", "merged"), help="hub: what (default: adapter)"
+    )
+    parser.add_argument(
+        "--public", action="store_true", default=None, help="hub: for everybody to see"
+    )
     args = parser.parse_args(arguments)
     return run_command(lambda: export(args, Display()))
 
@@ -52,7 +66,9 @@ def export(args: argparse.Namespace, display: Display) -> None:
     """Everything that can be wrong is found before anything heavy starts."""
     for option, kinds in BELONGS_TO.items():
         if getattr(args, option) is not None and args.to not in kinds:
-            raise UserError(f"--{option} is for --to {' and --to '.join(kinds)}, not for --to {args.to}")
+            raise UserError(
+                f"--{option} is for --to {' and --to '.join(kinds)}, not for --to {args.to}"
+            )
     if args.to == "hub" and args.repo is None:
         raise UserError("--to hub wants --repo OWNER/NAME: where to")
     target = find_target(args.run, adapter=None, base_only=False)
@@ -68,21 +84,31 @@ def export(args: argparse.Namespace, display: Display) -> None:
     elif args.to == "merged":
         with atomic_folder(folder) as unfinished:
             drift = write_merged(target, unfinished, display)
-        display.say(f"{folder}: {drift.merged:.4f} nats a token from base and adapter, which is {drift.base:.4f} from the base alone")
+        display.say(
+            f"{folder}: {drift.merged:.4f} nats a token from base and adapter, which is"
+            f" {drift.base:.4f} from the base alone"
+        )
         if target.recipe:
-            display.say(f"python -m eval {folder} --recipe {args.run}/recipe.resolved.yaml --no-load-in-4bit evaluates it")
+            display.say(
+                f"python -m eval {folder} --recipe {args.run}/recipe.resolved.yaml"
+                " --no-load-in-4bit evaluates it"
+            )
     else:
         export_gguf(args, target, folder, display)
 
 
 def check_new(folder: Path) -> None:
-    """Raise UserError where something is in the way, or the folder could not be made. Asked before anything that takes time."""
+    """Raise UserError where something is in the way, or the folder could not be made. Asked before
+    anything that takes time.
+    """
     if folder.exists():
         raise UserError(f"{folder} exists already; remove it, or choose another place with --out")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {folder}: {error.strerror}{who_may_write(folder)}") from None
+        raise UserError(
+            f"cannot make the folder {folder}: {error.strerror}{who_may_write(folder)}"
+        ) from None
     if not os.access(folder.parent, os.W_OK):
         raise UserError(f"cannot make the folder {folder}{who_may_write(folder)}")
 
@@ -91,7 +117,8 @@ def export_gguf(args: argparse.Namespace, target: Target, folder: Path, display:
     quantization = args.quantization or "q4_k_m"
     if target.recipe and target.recipe.model.made_here:
         raise UserError(
-            f"--to {args.to}: llama.cpp converts tokenizers that it knows, and {args.run} has one that was made for it; --to merged works"
+            f"--to {args.to}: llama.cpp converts tokenizers that it knows, and {args.run} has one"
+            " that was made for it; --to merged works"
         )
     name = target.recipe.name if target.recipe else Path(args.run).name
     file = f"{name}.{quantization.upper()}.gguf"
@@ -102,7 +129,8 @@ def export_gguf(args: argparse.Namespace, target: Target, folder: Path, display:
         if text is not None:
             (unfinished / "Modelfile").write_text(text, encoding="utf-8")
     display.say(
-        f"{folder / file}: before quantization {drift.merged:.4f} nats a token from base and adapter; the cost of that was not measured"
+        f"{folder / file}: before quantization {drift.merged:.4f} nats a token from base and"
+        " adapter; the cost of that was not measured"
     )
     if text is not None:
         display.say(f"ollama create {name} -f {shlex.quote(str(folder / 'Modelfile'))}")
@@ -112,7 +140,8 @@ def ollama_text(target: Target, file: str, display: Display) -> str:
     """The Modelfile for a run; loads its tokenizer alone."""
     if target.recipe is None:
         raise UserError(
-            f"--to ollama wants a run's folder: the system prompt and the lengths are its recipe's, and {target.adapter} has none"
+            "--to ollama wants a run's folder: the system prompt and the lengths are its recipe's,"
+            f" and {target.adapter} has none"
         )
     from eval.engines import generation_config, load_tokenizer
     from onecard.generation import end_tokens
@@ -120,18 +149,32 @@ def ollama_text(target: Target, file: str, display: Display) -> str:
     tokenizer = load_tokenizer(target)
     template = derive_template(lambda messages: without_bos(tokenizer, messages))
     if "strftime_now" in tokenizer.chat_template:
-        display.say("this model's chat template writes the day's date into the prompt; the Modelfile keeps today's")
-    stop = [tokenizer.decode([token]) for token in sorted(end_tokens(generation_config(target.base), tokenizer))]
+        display.say(
+            "this model's chat template writes the day's date into the prompt; the Modelfile keeps"
+            " today's"
+        )
+    stop = [
+        tokenizer.decode([token])
+        for token in sorted(end_tokens(generation_config(target.base), tokenizer))
+    ]
     return modelfile(file, template, stop, target.recipe)
 
 
 def without_bos(tokenizer: Any, messages: list[dict[str, str]]) -> str:
-    """The prompt's text, without the begin token that a GGUF's tokenizer, Ollama's therefore too, puts before any text by itself."""
-    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)  # what it refuses is told by its caller
-    puts_bos = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    """The prompt's text, without the begin token that a GGUF's tokenizer, Ollama's therefore too,
+    puts before any text by itself.
+    """
+    text: str = tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=True
+    )  # what it refuses is told by its caller
+    puts_bos = (
+        tokenizer.bos_token_id is not None
+        and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    )
     if puts_bos and not text.startswith(tokenizer.bos_token):
         raise UserError(
-            "Ollama would put a begin token before the prompt that this model's chat template does not; --to gguf writes the file alone"
+            "Ollama would put a begin token before the prompt that this model's chat template does"
+            " not; --to gguf writes the file alone"
         )
     return text.removeprefix(tokenizer.bos_token) if puts_bos else text
 

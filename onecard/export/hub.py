@@ -1,4 +1,6 @@
-"""A run's result in a repository on the Hugging Face hub: private unless asked otherwise, and never without being asked."""
+"""A run's result in a repository on the Hugging Face hub: private unless asked otherwise, and never
+without being asked.
+"""
 
 import json
 import re
@@ -17,7 +19,8 @@ from onecard.types import UserError
 
 Weights = Literal["adapter", "merged"]
 REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-# Of an adapter's folder, what is pushed: PEFT's own README.md is replaced, and base.json names a place on this disk.
+# Of an adapter's folder, what is pushed: PEFT's own README.md is replaced, and base.json names a
+# place on this disk.
 ADAPTER_FILES = (
     "adapter_config.json",
     "adapter_model.safetensors",
@@ -40,21 +43,30 @@ class Place:
 
 
 def check_place(place: Place, target: Target) -> None:
-    """Raise UserError for what would fail only after minutes of merging and uploading: no token, a repository that holds something."""
+    """Raise UserError for what would fail only after minutes of merging and uploading: no token, a
+    repository that holds something.
+    """
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
     if not REPO.fullmatch(place.repo):
-        raise UserError(f"--repo {place.repo}: wanted owner/name, such as your-name/qwen2.5-1.5b-gsm8k")
+        raise UserError(
+            f"--repo {place.repo}: wanted owner/name, such as your-name/qwen2.5-1.5b-gsm8k"
+        )
     if target.recipe is None:
-        raise UserError(f"--to hub wants a run's folder: a model card is made of its recipe and results, and {target.adapter} has none")
+        raise UserError(
+            "--to hub wants a run's folder: a model card is made of its recipe and results, and"
+            f" {target.adapter} has none"
+        )
     if place.weights == "adapter" and Path(target.base).is_dir():
         raise UserError(
-            f"the adapter's base, {target.base}, is on this disk alone, so nobody could use it; --weights merged pushes both in one"
+            f"the adapter's base, {target.base}, is on this disk alone, so nobody could use it;"
+            " --weights merged pushes both in one"
         )
     if huggingface_hub.get_token() is None:
         raise UserError(
-            "--to hub needs a token that may write: make one at https://huggingface.co/settings/tokens, then export HF_TOKEN=..."
+            "--to hub needs a token that may write: make one at"
+            " https://huggingface.co/settings/tokens, then export HF_TOKEN=..."
         )
     hub = huggingface_hub.HfApi()
     try:
@@ -64,21 +76,36 @@ def check_place(place: Place, target: Target) -> None:
         return
     except HfHubHTTPError as error:
         if error.response.status_code == 401:
-            raise UserError("the hub does not know the token in HF_TOKEN; make one at https://huggingface.co/settings/tokens") from None
+            raise UserError(
+                "the hub does not know the token in HF_TOKEN; make one at"
+                " https://huggingface.co/settings/tokens"
+            ) from None
         raise unreachable(error) from None
-    except Exception as error:  # every way of being offline, from DNS to HF_HUB_OFFLINE=1, has its own class
+    except (
+        Exception
+    ) as error:  # every way of being offline, from DNS to HF_HUB_OFFLINE=1, has its own class
         raise unreachable(error) from None
     if files := {file.rfilename for file in there.siblings or ()} - {".gitattributes"}:
         raise UserError(
-            f"--repo {place.repo} holds {len(files)} files already, such as {min(files)}; name a new one, or delete it on the hub"
+            f"--repo {place.repo} holds {len(files)} files already, such as {min(files)}; name a"
+            " new one, or delete it on the hub"
         )
     if there.private == place.public:
-        wanted = "--public is for one that everybody may see" if place.public else "--public if you want that"
-        raise UserError(f"--repo {place.repo} exists and is {'private' if there.private else 'public'}; {wanted}, or name a new one")
+        wanted = (
+            "--public is for one that everybody may see"
+            if place.public
+            else "--public if you want that"
+        )
+        raise UserError(
+            f"--repo {place.repo} exists and is {'private' if there.private else 'public'};"
+            f" {wanted}, or name a new one"
+        )
 
 
 def unreachable(error: Exception) -> UserError:
-    return UserError(f"--to hub: the hub does not answer ({type(error).__name__}); nothing was pushed")
+    return UserError(
+        f"--to hub: the hub does not answer ({type(error).__name__}); nothing was pushed"
+    )
 
 
 def stage(run: Path, target: Target, place: Place, folder: Path, display: Display) -> list[str]:
@@ -91,25 +118,42 @@ def stage(run: Path, target: Target, place: Place, folder: Path, display: Displa
         for pattern in ADAPTER_FILES:
             for file in target.adapter.glob(pattern):
                 shutil.copy(file, folder)
-        config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        write_json(folder / "adapter_config.json", config | {"base_model_name_or_path": target.base})  # Unsloth's has its 4-bit copy's name
+        config: dict[str, Any] = json.loads(
+            (folder / "adapter_config.json").read_text(encoding="utf-8")
+        )
+        write_json(
+            folder / "adapter_config.json", config | {"base_model_name_or_path": target.base}
+        )  # Unsloth's has its 4-bit copy's name
     (folder / "README.md").write_text(card, encoding="utf-8")
     shutil.copy(run / "results.json", folder)
     return sorted(file.name for file in folder.iterdir())
 
 
 def push(run: Path, target: Target, place: Place, display: Display) -> str:
-    """Make the repository and push to it in one commit; return its address. Raises UserError where the hub refuses."""
+    """Make the repository and push to it in one commit; return its address. Raises UserError where
+    the hub refuses.
+    """
     import huggingface_hub
 
     with TemporaryDirectory(dir=run, prefix="export-") as folder:
         names = stage(run, target, place, Path(folder), display)
-        display.say(f"pushing {', '.join(names)} to {place.repo}, {'public' if place.public else 'private'}")
+        display.say(
+            f"pushing {', '.join(names)} to {place.repo}, {'public' if place.public else 'private'}"
+        )
         hub = huggingface_hub.HfApi()
         try:
-            address = hub.create_repo(place.repo, visibility="public" if place.public else "private", exist_ok=True)
-            hub.upload_folder(repo_id=place.repo, folder_path=folder, commit_message="A run of Onecard")
+            address = hub.create_repo(
+                place.repo, visibility="public" if place.public else "private", exist_ok=True
+            )
+            hub.upload_folder(
+                repo_id=place.repo, folder_path=folder, commit_message="A run of Onecard"
+            )
         except Exception as error:  # the hub's refusals and every way of losing the connection
-            what = getattr(error, "server_message", None) or f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-            raise UserError(f"the hub did not take {place.repo}: {what}; see what is there before you try again") from None
+            what = (
+                getattr(error, "server_message", None)
+                or f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            )
+            raise UserError(
+                f"the hub did not take {place.repo}: {what}; see what is there before you try again"
+            ) from None
     return str(address)

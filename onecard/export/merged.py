@@ -1,7 +1,8 @@
 """The adapter added to its base model in 16 bit: one model, as anything loads it.
 
-What was written is loaded again from the disk and compared with base and adapter: the log-probabilities of a few greedy
-completions may differ by rounding alone, and by less than the adapter itself changes them.
+What was written is loaded again from the disk and compared with base and adapter: the
+log-probabilities of a few greedy completions may differ by rounding alone, and by less than the
+adapter itself changes them.
 """
 
 import gc
@@ -23,32 +24,40 @@ PROMPTS = (
     "What is half of 18?",
 )
 COMPLETION_LENGTH = 64  # tokens of each that are compared
-LARGEST_DRIFT = 0.05  # nats, mean over tokens; a guess at what is more than rounding: the tiny recipe's is in LOG.md
+# nats, mean over tokens; a guess at what is more than rounding: the tiny recipe's is in LOG.md
+LARGEST_DRIFT = 0.05
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Mean absolute differences of log-probabilities, in nats a token: of the merged model and of the base, from base and adapter."""
+    """Mean absolute differences of log-probabilities, in nats a token: of the merged model and of
+    the base, from base and adapter.
+    """
 
     merged: float
     base: float
 
     def check(self) -> None:
-        """Raise UserError unless the merged model is base and adapter to within rounding, and rounding does not hide the adapter."""
+        """Raise UserError unless the merged model is base and adapter to within rounding, and
+        rounding does not hide the adapter.
+        """
         if not self.merged <= LARGEST_DRIFT:
             raise UserError(
-                f"the merged model drifts from base and adapter by {self.merged:.3f} nats a token, and rounding explains "
-                f"{LARGEST_DRIFT} at most; nothing was kept"
+                f"the merged model drifts from base and adapter by {self.merged:.3f} nats a token,"
+                f" and rounding explains {LARGEST_DRIFT} at most; nothing was kept"
             )
         if not self.merged < self.base:
             raise UserError(
-                f"rounding to 16 bit moves the model by {self.merged:.2g} nats a token and the adapter itself by {self.base:.2g}, so "
-                "that would be lost; nothing was kept. Use base and adapter, or train for longer"
+                f"rounding to 16 bit moves the model by {self.merged:.2g} nats a token and the"
+                f" adapter itself by {self.base:.2g}, so that would be lost; nothing was kept. Use"
+                " base and adapter, or train for longer"
             )
 
 
 def check_base(target: Target) -> None:
-    """Raise UserError, before any weights are fetched, for a base that is stored in 4 or 8 bit: what is merged into it stays so."""
+    """Raise UserError, before any weights are fetched, for a base that is stored in 4 or 8 bit:
+    what is merged into it stays so.
+    """
     from transformers import AutoConfig
 
     from eval.engines import unloadable
@@ -58,14 +67,21 @@ def check_base(target: Target) -> None:
     except Exception as error:  # a damaged file has as many classes as there are formats
         raise unloadable(target.base, error) from None
     if getattr(config, "quantization_config", None):
-        where = "model.name in its recipe.resolved.yaml" if target.recipe else "base_model_name_or_path in its adapter_config.json"
+        where = (
+            "model.name in its recipe.resolved.yaml"
+            if target.recipe
+            else "base_model_name_or_path in its adapter_config.json"
+        )
         raise UserError(
-            f"{target.base} is stored quantized, so there is no 16-bit model to merge into; write its 16-bit original's name as {where}"
+            f"{target.base} is stored quantized, so there is no 16-bit model to merge into; write"
+            f" its 16-bit original's name as {where}"
         )
 
 
 def write_merged(target: Target, folder: Path, display: Display) -> Drift:
-    """Write the merged model and its tokenizer to `folder`, which is empty. Raises UserError if what was written is not the same."""
+    """Write the merged model and its tokenizer to `folder`, which is empty. Raises UserError if
+    what was written is not the same.
+    """
     import torch
 
     check_base(target)
@@ -73,7 +89,8 @@ def write_merged(target: Target, folder: Path, display: Display) -> Drift:
         return merge(target, folder, display)
     except torch.OutOfMemoryError:
         raise UserError(
-            f"the card has no room for {target.base} in 16 bit; CUDA_VISIBLE_DEVICES= before the command merges it in the machine's memory"
+            f"the card has no room for {target.base} in 16 bit; CUDA_VISIBLE_DEVICES= before the"
+            " command merges it in the machine's memory"
         ) from None
 
 
@@ -86,14 +103,27 @@ def merge(target: Target, folder: Path, display: Display) -> Drift:
     engine = TransformersEngine(target, load_in_4bit=False, context=None)
     needed, free = engine.model.num_parameters() * 2, shutil.disk_usage(folder).free
     if needed > free:
-        raise UserError(f"the merged model needs {needed / 1e9:.1f} GB and the disk of {folder.parent} has {free / 1e9:.1f} GB free")
+        raise UserError(
+            f"the merged model needs {needed / 1e9:.1f} GB and the disk of {folder.parent} has"
+            f" {free / 1e9:.1f} GB free"
+        )
     system_prompt = target.recipe.data.system_prompt if target.recipe else None
     messages = [prompt_for(Sample("", question, ""), system_prompt) for question in PROMPTS]
-    prompts = tokenize(engine.tokenizer, [render(engine.tokenizer, conversation) for conversation in messages])
+    prompts = tokenize(
+        engine.tokenizer, [render(engine.tokenizer, conversation) for conversation in messages]
+    )
     display.say(f"writing {len(prompts)} completions to compare by, then merging")
     written = engine.generate(prompts, Sampling(COMPLETION_LENGTH, batch_size=1))
-    completions = {index: completion.text for batch in written for index, completion in batch.items()}
-    sequences = list(zip(prompts, tokenize(engine.tokenizer, [completions[index] for index in range(len(prompts))]), strict=True))
+    completions = {
+        index: completion.text for batch in written for index, completion in batch.items()
+    }
+    sequences = list(
+        zip(
+            prompts,
+            tokenize(engine.tokenizer, [completions[index] for index in range(len(prompts))]),
+            strict=True,
+        )
+    )
     tuned = logprobs(engine.model, sequences)
     with engine.model.disable_adapter():
         base = logprobs(engine.model, sequences)
@@ -104,16 +134,30 @@ def merge(target: Target, folder: Path, display: Display) -> Drift:
     del engine
     gc.collect()  # a card that has room for one of them may have none for two
     torch.cuda.empty_cache()
-    merged = TransformersEngine(Target(str(folder), None, None, folder), load_in_4bit=False, context=None)
-    if tokenize(merged.tokenizer, [render(merged.tokenizer, conversation) for conversation in messages]) != prompts:
-        raise UserError(f"the tokenizer of {target.base} puts a prompt in other tokens once it was saved and loaded; nothing was kept")
-    drift = Drift(*(float((of - tuned).abs().mean()) for of in (logprobs(merged.model, sequences), base)))
+    merged = TransformersEngine(
+        Target(str(folder), None, None, folder), load_in_4bit=False, context=None
+    )
+    if (
+        tokenize(
+            merged.tokenizer, [render(merged.tokenizer, conversation) for conversation in messages]
+        )
+        != prompts
+    ):
+        raise UserError(
+            f"the tokenizer of {target.base} puts a prompt in other tokens once it was saved and"
+            " loaded; nothing was kept"
+        )
+    drift = Drift(
+        *(float((of - tuned).abs().mean()) for of in (logprobs(merged.model, sequences), base))
+    )
     drift.check()
     return drift
 
 
 def logprobs(model: Any, sequences: list[tuple[list[int], list[int]]]) -> Any:
-    """The log-probability in nats of each token of each completion after its prompt, one after another."""
+    """The log-probability in nats of each token of each completion after its prompt, one after
+    another.
+    """
     import torch
 
     found = []
@@ -121,5 +165,7 @@ def logprobs(model: Any, sequences: list[tuple[list[int], list[int]]]) -> Any:
         tokens = torch.tensor([prompt + completion], device=model.device)
         with torch.inference_mode():
             logits = model(input_ids=tokens).logits[0, len(prompt) - 1 : -1].float()
-        found.append(torch.log_softmax(logits, -1).gather(-1, tokens[0, len(prompt) :, None])[:, 0].cpu())
+        found.append(
+            torch.log_softmax(logits, -1).gather(-1, tokens[0, len(prompt) :, None])[:, 0].cpu()
+        )
     return torch.cat(found)

@@ -1,4 +1,5 @@
-"""Makes extractions.jsonl: what lm-evaluation-harness 0.4.13 reads from varied completions, by its own gsm8k task.
+"""Makes extractions.jsonl: what lm-evaluation-harness 0.4.13 reads from varied completions, by its
+own gsm8k task.
 
 In an environment of its own: pip install lm-eval==0.4.13; python tests/cases/make_extractions.py
 Its filters and its metric are called as they are, with the settings of its gsm8k.yaml.
@@ -39,7 +40,10 @@ NUMBERS = [
 ]
 WORKINGS = [
     "",
-    "Janet sells 16 - 3 - 4 = <<16-3-4=9>>9 duck eggs a day.\nShe makes 9 * 2 = $<<9*2=18>>18 every day.",
+    (
+        "Janet sells 16 - 3 - 4 = <<16-3-4=9>>9 duck eggs a day.\nShe makes 9 * 2 = $<<9*2=18>>18"
+        " every day."
+    ),
     "First, 5 apples at $0.25... then 3 more.",
     "<think>7 + 8 = 15, so 15 / 3 = 5</think>",
     "Let x be the number. x = 12/4 = 3.\n\nTherefore",
@@ -98,14 +102,19 @@ def main() -> None:
     for entry in config["filter_list"]:
         settings = {key: value for key, value in entry["filter"][0].items() if key != "function"}
         filters[entry["name"]] = RegexFilter(**settings)
-    metric = {key: config["metric_list"][0][key] for key in ("regexes_to_ignore", "ignore_case", "ignore_punctuation")}
+    metric = {
+        key: config["metric_list"][0][key]
+        for key in ("regexes_to_ignore", "ignore_case", "ignore_punctuation")
+    }
     rng = random.Random(0)
     cases: dict[tuple[str, str], dict[str, object]] = {}
     while len(cases) < CASES:
         gold = rng.choice(GOLDS)
         end = rng.choice(ENDS)
         numbers = [gold if rng.random() < 0.4 else rng.choice(NUMBERS) for _ in range(2)]
-        completion = rng.choice(["{w} {e}", "{w}\n{e}", "{e} {w}", "{e}"]).format(w=rng.choice(WORKINGS), e=end.format(*numbers))
+        completion = rng.choice(["{w} {e}", "{w}\n{e}", "{e} {w}", "{e}"]).format(
+            w=rng.choice(WORKINGS), e=end.format(*numbers)
+        )
         if rng.random() < 0.1:  # cut off in the middle, as at a token limit
             completion = completion[: rng.randrange(len(completion) + 1)]
         answer = f"{rng.choice(WORKINGS[:6])}\n#### {gold}"
@@ -113,7 +122,9 @@ def main() -> None:
         for name, short in (("strict-match", "strict"), ("flexible-extract", "flexible")):
             extracted = next(iter(filters[name].apply([[completion]], [{}])))[0]
             case[short] = extracted
-            case[f"{short}_match"] = bool(exact_match_hf_evaluate([extracted], [answer], **metric)["exact_match"])
+            case[f"{short}_match"] = bool(
+                exact_match_hf_evaluate([extracted], [answer], **metric)["exact_match"]
+            )
         cases[completion, answer] = case
     with (FOLDER / "extractions.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(case, ensure_ascii=False) + "\n" for case in cases.values())

@@ -1,6 +1,8 @@
-"""What happens to runs on hobby machines, brought about with the real packages: kills, signals, full disks, broken numbers.
+"""What happens to runs on hobby machines, brought about with the real packages: kills, signals,
+full disks, broken numbers.
 
-Every run here trains the warmed-up model of `short_run` for eight short steps, three steps an epoch, and keeps every second step.
+Every run here trains the warmed-up model of `short_run` for eight short steps, three steps an
+epoch, and keeps every second step.
 """
 
 import json
@@ -32,30 +34,43 @@ def bench(short_run: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def whole(bench: Bench) -> tuple[bytes, list[dict[str, Any]]]:
-    """The outcome of a run that nothing happened to. A token is in its environment, to be looked for afterwards."""
+    """The outcome of a run that nothing happened to. A token is in its environment, to be looked
+    for afterwards.
+    """
     done = bench.run("whole", environment={"HF_TOKEN": TOKEN})
     assert done.returncode == 0, done.stdout + done.stderr
     assert TOKEN not in done.stdout + done.stderr
     return bench.outcome("whole")
 
 
-@pytest.mark.fault("HF_TOKEN in the environment", "it stands in no file of the run and in nothing that was printed")
+@pytest.mark.fault(
+    "HF_TOKEN in the environment", "it stands in no file of the run and in nothing that was printed"
+)
 @pytest.mark.usefixtures("whole")
 def test_the_token_is_nowhere_in_the_run(bench: Bench) -> None:
     files = [file for file in bench.folder("whole").rglob("*") if file.is_file()]
     assert len(files) > 20
     best = json.loads((bench.folder("whole") / "results.json").read_text())["best_on_dev"]
-    assert (bench.folder("whole") / best["adapter"] / "adapter_model.safetensors").is_file()  # kept, though others came after it
+    assert (
+        bench.folder("whole") / best["adapter"] / "adapter_model.safetensors"
+    ).is_file()  # kept, though others came after it
     assert [file for file in files if TOKEN.encode() in file.read_bytes()] == []
 
 
-@pytest.mark.fault("kill -9 in the middle of training", "resumed, it ends with the same adapter to the bit and the same metrics")
-def test_a_killed_run_resumed_is_the_same_run(bench: Bench, whole: tuple[bytes, list[dict[str, Any]]]) -> None:
+@pytest.mark.fault(
+    "kill -9 in the middle of training",
+    "resumed, it ends with the same adapter to the bit and the same metrics",
+)
+def test_a_killed_run_resumed_is_the_same_run(
+    bench: Bench, whole: tuple[bytes, list[dict[str, Any]]]
+) -> None:
     process = bench.start("killed")
     until(lambda: bench.step("killed") >= 4)  # in the second epoch
     process.kill()
     process.communicate()
-    (bench.folder("killed") / "metrics.jsonl").open("a").write('{"step": 99, "rew')  # and the disk kept half a line
+    (bench.folder("killed") / "metrics.jsonl").open("a").write(
+        '{"step": 99, "rew'
+    )  # and the disk kept half a line
     done = bench.run("killed", resume=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"resuming runs/killed after step [246]", done.stdout)
@@ -63,7 +78,9 @@ def test_a_killed_run_resumed_is_the_same_run(bench: Bench, whole: tuple[bytes, 
     environment = json.loads((bench.folder("killed") / "environment.json").read_text())
     assert [resumption["step"] > 0 for resumption in environment["resumed"]] == [True]
     events = tensorboard(bench.folder("killed"))
-    assert [event.step for event in events.Scalars("train/reward")] == list(range(1, STEPS + 1))  # none twice
+    assert [event.step for event in events.Scalars("train/reward")] == list(
+        range(1, STEPS + 1)
+    )  # none twice
     again = bench.run("killed", resume=True)  # finished: nothing is trained or asked again
     assert again.returncode == 0, again.stdout + again.stderr
     assert "tiny after: evaluated already" in again.stdout
@@ -73,10 +90,13 @@ def test_a_killed_run_resumed_is_the_same_run(bench: Bench, whole: tuple[bytes, 
 def tensorboard(folder: Path) -> Any:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    return EventAccumulator(str(folder / "tensorboard"), size_guidance={"tensors": 0, "scalars": 0}).Reload()
+    return EventAccumulator(
+        str(folder / "tensorboard"), size_guidance={"tensors": 0, "scalars": 0}
+    ).Reload()
 
 
-# At the third optimizer step the main thread goes into a call of torch that takes a minute or so, with Python's lock released.
+# At the third optimizer step the main thread goes into a call of torch that takes a minute or so,
+# with Python's lock released.
 LONG_CALL = """
 import onecard.callbacks as c, torch
 def stuck(self, args, state, control, **_):
@@ -90,10 +110,15 @@ sys.exit(train.main())
 
 
 @pytest.mark.fault(
-    "SIGTERM in a long call of torch; a second run there", "the last whole step is kept within 10 s, exit code 143; the second refuses"
+    "SIGTERM in a long call of torch; a second run there",
+    "the last whole step is kept within 10 s, exit code 143; the second refuses",
 )
-def test_sigterm_in_a_long_call_keeps_the_last_step(bench: Bench, whole: tuple[bytes, list[dict[str, Any]]]) -> None:
-    process = bench.start("stuck", "save.every_steps=100", "eval.every_steps=100", code=f"exec({LONG_CALL!r})")
+def test_sigterm_in_a_long_call_keeps_the_last_step(
+    bench: Bench, whole: tuple[bytes, list[dict[str, Any]]]
+) -> None:
+    process = bench.start(
+        "stuck", "save.every_steps=100", "eval.every_steps=100", code=f"exec({LONG_CALL!r})"
+    )
     assert process.stdout is not None
     assert any(line.startswith("stuck") for line in process.stdout)
     second = bench.run("stuck", "save.every_steps=100", "eval.every_steps=100", resume=True)
@@ -117,27 +142,42 @@ import onecard.callbacks as c
 plain = c.SkipUseless.on_pre_optimizer_step
 def broken(self, args, state, control, **_):
     if state.global_step in (2, 3):
-        next(p for p in self.trainer.model.parameters() if p.grad is not None).grad[0] = float("nan")
+        trained = [p for p in self.trainer.model.parameters() if p.grad is not None]
+        trained[0].grad[0] = float("nan")
     plain(self, args, state, control)
 c.SkipUseless.on_pre_optimizer_step = broken
 sys.exit(train.main())
 """
 
 
-@pytest.mark.fault("a gradient that is NaN", "the step is skipped and counted, the weights stay, the run goes on")
+@pytest.mark.fault(
+    "a gradient that is NaN", "the step is skipped and counted, the weights stay, the run goes on"
+)
 def test_a_nan_gradient_changes_nothing(bench: Bench) -> None:
-    process = bench.start("nan", "save.every_steps=100", "save.every_minutes=0.0005", "save.keep=20", code=f"exec({NAN!r})")
+    process = bench.start(
+        "nan",
+        "save.every_steps=100",
+        "save.every_minutes=0.0005",
+        "save.keep=20",
+        code=f"exec({NAN!r})",
+    )
     told, _ = process.communicate(timeout=300)
     assert process.returncode == 0, told
     weights = [adapter_of(bench.folder("nan"), step) for step in range(1, STEPS + 1)]
     assert weights[1] == weights[2] == weights[3]
     assert len(set(weights)) == STEPS - 2
-    steps = [json.loads(line) for line in (bench.folder("nan") / "metrics.jsonl").read_text().splitlines() if '"reward"' in line]
+    steps = [
+        json.loads(line)
+        for line in (bench.folder("nan") / "metrics.jsonl").read_text().splitlines()
+        if '"reward"' in line
+    ]
     assert [step["steps/skipped"] for step in steps] == [0, 0, 1, 2, 2, 2, 2, 2]
 
 
 def adapter_of(folder: Path, step: int) -> bytes:
-    return (folder / f"checkpoints/checkpoint-{step}/adapter/adapter_model.safetensors").read_bytes()
+    return (
+        folder / f"checkpoints/checkpoint-{step}/adapter/adapter_model.safetensors"
+    ).read_bytes()
 
 
 PAY = {
@@ -156,8 +196,13 @@ PAY = {
     "the weights stay, the training ends with advice",
 )
 @pytest.mark.parametrize("kind", PAY)
-def test_rewards_without_a_signal_change_nothing_and_end_the_run(bench: Bench, tmp_path: Path, kind: str) -> None:
-    body = f"def pay(rollout):\n    if rollout.sample.id == 'self-test':\n        return 0.0\n    {PAY[kind]}\n"
+def test_rewards_without_a_signal_change_nothing_and_end_the_run(
+    bench: Bench, tmp_path: Path, kind: str
+) -> None:
+    body = (
+        "def pay(rollout):\n    if rollout.sample.id == 'self-test':\n        return 0.0\n   "
+        f" {PAY[kind]}\n"
+    )
     (tmp_path / "pay.py").write_text(body)
     name = kind.replace(" ", "-")
     rewards = f"rewards=[{{name: custom, function: '{tmp_path}/pay.py:pay'}}]"
@@ -170,23 +215,35 @@ def test_rewards_without_a_signal_change_nothing_and_end_the_run(bench: Bench, t
     )
     done = bench.run(name, rewards, *limits)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"alarm: skipped_steps, step 3: .* lower learning_rate, look at grad_norm", done.stdout)
+    assert re.search(
+        r"alarm: skipped_steps, step 3: .* lower learning_rate, look at grad_norm", done.stdout
+    )
     assert "training ends at step 3, as health.stop_on asks: skipped_steps" in done.stdout
     assert adapter_of(bench.folder(name), 2) == adapter_of(bench.folder(name), 3)
-    steps = [json.loads(line) for line in (bench.folder(name) / "metrics.jsonl").read_text().splitlines() if '"reward"' in line]
+    steps = [
+        json.loads(line)
+        for line in (bench.folder(name) / "metrics.jsonl").read_text().splitlines()
+        if '"reward"' in line
+    ]
     assert [step["steps/skipped"] for step in steps] == [1, 2, 3]
     assert "Training ended here" in (bench.folder(name) / "report.html").read_text()
 
 
 @pytest.mark.slow
-@pytest.mark.fault("problems without any signal, at the pilot", "refused with numbers, on --resume too; pilot=0 trains")
+@pytest.mark.fault(
+    "problems without any signal, at the pilot",
+    "refused with numbers, on --resume too; pilot=0 trains",
+)
 def test_the_pilot_refuses_where_there_is_nothing_to_learn(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "pay.py").write_text("def pay(rollout):\n    return 0.0\n")
     rewards = f"rewards=[{{name: custom, function: '{tmp_path}/pay.py:pay'}}]"
     for resume in (False, True):
         done = bench.run("nothing", rewards, resume=resume)
         assert done.returncode == 1, done.stdout + done.stderr
-        assert "error: pilot: for each of 4 problems all completions got the same reward" in done.stderr
+        assert (
+            "error: pilot: for each of 4 problems all completions got the same reward"
+            in done.stderr
+        )
         assert "0% of the groups have a signal" in done.stdout
     pilot = json.loads((bench.folder("nothing") / "pilot.json").read_text())
     assert (pilot["signal_share"], pilot["prompts"], pilot["num_generations"]) == (0, 4, 8)
@@ -196,24 +253,35 @@ def test_the_pilot_refuses_where_there_is_nothing_to_learn(bench: Bench, tmp_pat
     report = (bench.folder("nothing") / "report.html").read_text()
     assert "Training ended here" in report
     assert "<h2>Pilot</h2>" in report
-    again = bench.run("nothing", rewards, "pilot=0", "health.skipped_steps=2", resume=True)  # what health ended stays ended
+    again = bench.run(
+        "nothing", rewards, "pilot=0", "health.skipped_steps=2", resume=True
+    )  # what health ended stays ended
     assert again.returncode == 0, again.stdout + again.stderr
     assert "resuming runs/nothing after step 2" in again.stdout
     assert "tiny after: evaluated already" in again.stdout
 
 
 @pytest.mark.slow
-@pytest.mark.fault("rewards that print 100 MB, or change what they are given", "training is what it would have been")
+@pytest.mark.fault(
+    "rewards that print 100 MB, or change what they are given",
+    "training is what it would have been",
+)
 def test_rewards_that_misbehave_quietly(bench: Bench, tmp_path: Path) -> None:
-    (tmp_path / "calm.py").write_text("def pay(prompts, completions, **columns):\n    return [0.0]\n")
+    (tmp_path / "calm.py").write_text(
+        "def pay(prompts, completions, **columns):\n    return [0.0]\n"
+    )
     (tmp_path / "wild.py").write_text(
-        "import sys\nprinted = []\n\n\ndef pay(prompts, completions, **columns):\n"
-        "    if not printed:\n        printed.append(1)\n        sys.stdout.write('x' * 10**8)\n"
-        "    completions[0][0]['content'] = 'changed'\n    prompts.clear()\n    columns['gold'][0] = '0'\n    return [0.0]\n"
+        "import sys\nprinted = []\n\n\ndef pay(prompts, completions, **columns):\n    if not"
+        " printed:\n        printed.append(1)\n        sys.stdout.write('x' * 10**8)\n   "
+        " completions[0][0]['content'] = 'changed'\n    prompts.clear()\n    columns['gold'][0] ="
+        " '0'\n    return [0.0]\n"
     )
     found = []
     for name in ("calm", "wild"):
-        rewards = f"rewards=[{{name: custom, function: '{tmp_path}/{name}.py:pay'}}, {{name: correct_answer}}, {{name: think_format}}]"
+        rewards = (
+            f"rewards=[{{name: custom, function: '{tmp_path}/{name}.py:pay'}}, {{name:"
+            " correct_answer}, {name: think_format}]"
+        )
         done = bench.run(name, rewards, "grpo.max_steps=3")
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         found.append(bench.outcome(name))
@@ -224,7 +292,9 @@ def test_rewards_that_misbehave_quietly(bench: Bench, tmp_path: Path) -> None:
     "a disk that is full when a checkpoint is written (a limit on a file's size)",
     "one message, exit code 1, the checkpoint before is whole; resumed, the same adapter",
 )
-def test_a_full_disk_leaves_the_old_checkpoint(bench: Bench, whole: tuple[bytes, list[dict[str, Any]]]) -> None:
+def test_a_full_disk_leaves_the_old_checkpoint(
+    bench: Bench, whole: tuple[bytes, list[dict[str, Any]]]
+) -> None:
     process = bench.start("full")
     until(lambda: bool(find_checkpoints(bench.folder("full") / "checkpoints")))
     process.kill()
@@ -233,21 +303,28 @@ def test_a_full_disk_leaves_the_old_checkpoint(bench: Bench, whole: tuple[bytes,
     done = bench.run("full", resume=True, file_size_kib=400)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    assert re.search(r"error: cannot write: File too large.*Make room there, then add --resume to go on", done.stderr)
+    assert re.search(
+        r"error: cannot write: File too large.*Make room there, then add --resume to go on",
+        done.stderr,
+    )
     assert read_checkpoint(find_checkpoints(bench.folder("full") / "checkpoints")[0]).step == kept
     done = bench.run("full", resume=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert bench.outcome("full") == whole
 
 
-@pytest.mark.fault("a run folder that may not be written", "refused in one sentence with what to type")
+@pytest.mark.fault(
+    "a run folder that may not be written", "refused in one sentence with what to type"
+)
 @pytest.mark.usefixtures("whole")
 def test_a_read_only_run_folder(bench: Bench) -> None:
     """Root may write anywhere, so as root the process gives that right up."""
     folder = shutil.copytree(bench.folder("whole"), bench.folder("read-only"))
     (folder / ".lock").unlink()
     folder.chmod(0o555)
-    bound = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+    bound = (
+        ("setpriv", "--bounding-set", "-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+    )
     if bound and shutil.which("setpriv") is None:
         pytest.skip("setpriv, which gives up root's right to write anywhere, is not here")
     try:
@@ -266,7 +343,8 @@ started = []
 def pay(rollout):
     if not started:
         started.append(subprocess.Popen(["sleep", "100"]))
-        started.append(multiprocessing.get_context("fork").Process(target=time.sleep, args=(100,), daemon=True))
+        fork = multiprocessing.get_context("fork")
+        started.append(fork.Process(target=time.sleep, args=(100,), daemon=True))
         started[1].start()
     return 0.0
 """
@@ -280,14 +358,26 @@ PHASES = {
 
 
 @pytest.mark.slow
-@pytest.mark.fault("SIGTERM or SIGINT in each phase", "exit code 143 or 130 within 10 s, no process left, and resumed it ends well")
+@pytest.mark.fault(
+    "SIGTERM or SIGINT in each phase",
+    "exit code 143 or 130 within 10 s, no process left, and resumed it ends well",
+)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_signal_in_each_phase(bench: Bench, tmp_path: Path, phase: str, number: signal.Signals) -> None:
+def test_a_signal_in_each_phase(
+    bench: Bench, tmp_path: Path, phase: str, number: signal.Signals
+) -> None:
     name = f"{phase.replace(' ', '-')}-{number.name}"
-    warm_up = ("warmup={trains: adapter, max_steps: 30, batch_size: 8, learning_rate: 1e-4}",) if phase == "warm-up" else ()
+    warm_up = (
+        ("warmup={trains: adapter, max_steps: 30, batch_size: 8, learning_rate: 1e-4}",)
+        if phase == "warm-up"
+        else ()
+    )
     (tmp_path / "pay.py").write_text(WITH_CHILDREN)
-    rewards = f"rewards=[{{name: custom, function: '{tmp_path}/pay.py:pay'}}, {{name: correct_answer}}, {{name: think_format}}]"
+    rewards = (
+        f"rewards=[{{name: custom, function: '{tmp_path}/pay.py:pay'}}, {{name: correct_answer}},"
+        " {name: think_format}]"
+    )
     process = bench.start(name, rewards, *warm_up)
     assert process.stdout is not None
     if text := PHASES[phase]:
@@ -303,7 +393,9 @@ def test_a_signal_in_each_phase(bench: Bench, tmp_path: Path, phase: str, number
     assert time.monotonic() - started < 10
     assert process.returncode == 128 + number, told
     assert number.name in told
-    assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
+    assert [
+        child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE
+    ] == []
     done = bench.run(name, rewards, *warm_up, resume=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert bench.step(name) == STEPS
@@ -322,13 +414,19 @@ def pay(rollout):
 
 @pytest.mark.slow
 @pytest.mark.fault(
-    "SIGTERM in the middle of a reward, and a second one", "the last whole step is kept within 10 s; the second ends the process at once"
+    "SIGTERM in the middle of a reward, and a second one",
+    "the last whole step is kept within 10 s; the second ends the process at once",
 )
 @pytest.mark.parametrize("signals", [1, 2])
 def test_a_signal_in_the_middle_of_a_reward(bench: Bench, tmp_path: Path, signals: int) -> None:
     (tmp_path / "pay.py").write_text(SLEEPING)
-    rewards = f"rewards=[{{name: custom, function: '{tmp_path}/pay.py:pay'}}, {{name: correct_answer}}, {{name: think_format}}]"
-    process = bench.start(f"paying-{signals}", rewards, "save.every_steps=100", "eval.every_steps=100")
+    rewards = (
+        f"rewards=[{{name: custom, function: '{tmp_path}/pay.py:pay'}}, {{name: correct_answer}},"
+        " {name: think_format}]"
+    )
+    process = bench.start(
+        f"paying-{signals}", rewards, "save.every_steps=100", "eval.every_steps=100"
+    )
     assert process.stdout is not None
     assert any(line.startswith("paying") for line in process.stdout)
     for _ in range(signals):
@@ -343,24 +441,38 @@ def test_a_signal_in_the_middle_of_a_reward(bench: Bench, tmp_path: Path, signal
 
 
 @pytest.mark.slow
-@pytest.mark.fault("kill -9 where completions are used twice and gradients accumulate", "resumed, the same adapter and metrics")
+@pytest.mark.fault(
+    "kill -9 where completions are used twice and gradients accumulate",
+    "resumed, the same adapter and metrics",
+)
 def test_a_killed_run_that_uses_its_completions_twice(bench: Bench) -> None:
-    """Checkpoints stand between generations: here only after every second step, whatever save.every_steps says."""
-    twice = ("grpo.num_iterations=2", "grpo.per_device_train_batch_size=16", "grpo.gradient_accumulation_steps=2", "save.every_steps=1")
+    """Checkpoints stand between generations: here only after every second step, whatever
+    save.every_steps says.
+    """
+    twice = (
+        "grpo.num_iterations=2",
+        "grpo.per_device_train_batch_size=16",
+        "grpo.gradient_accumulation_steps=2",
+        "save.every_steps=1",
+    )
     done = bench.run("twice-whole", *twice)
     assert done.returncode == 0, done.stdout + done.stderr
     process = bench.start("twice", *twice)
     until(lambda: bench.step("twice") >= 5)
     process.kill()
     process.communicate()
-    kept = [read_checkpoint(folder).step for folder in find_checkpoints(bench.folder("twice") / "checkpoints")]
+    kept = [
+        read_checkpoint(folder).step
+        for folder in find_checkpoints(bench.folder("twice") / "checkpoints")
+    ]
     assert all(step % 2 == 0 for step in kept)
     done = bench.run("twice", *twice, resume=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert bench.outcome("twice") == bench.outcome("twice-whole")
 
 
-# The process ends itself, as kill -9 would, at the Nth time that it puts something of a checkpoint on the disk.
+# The process ends itself, as kill -9 would, at the Nth time that it puts something of a checkpoint
+# on the disk.
 AT_NTH_SYNC = """
 import os, signal, onecard.disk as d
 plain, left = d.sync, [{count}]
@@ -376,20 +488,31 @@ sys.exit(train.main())
 
 @pytest.mark.slow
 @pytest.mark.fault(
-    "kill -9 at random moments of one run, half of them inside a save", "it ends with the same adapter to the bit and the same metrics"
+    "kill -9 at random moments of one run, half of them inside a save",
+    "it ends with the same adapter to the bit and the same metrics",
 )
-def test_twenty_kills(bench: Bench, whole: tuple[bytes, list[dict[str, Any]]], record_property: Callable[[str, object], None]) -> None:
+def test_twenty_kills(
+    bench: Bench,
+    whole: tuple[bytes, list[dict[str, Any]]],
+    record_property: Callable[[str, object], None],
+) -> None:
     chance, killed = random.Random(20), 0
     while killed < 20:
         inside = killed % 2 == 0
-        code = f"exec({AT_NTH_SYNC.format(count=chance.randint(1, 30))!r})" if inside else "train.main()"
+        code = (
+            f"exec({AT_NTH_SYNC.format(count=chance.randint(1, 30))!r})"
+            if inside
+            else "train.main()"
+        )
         process = bench.start("twenty", resume=bench.folder("twenty").is_dir(), code=code)
         try:
             told, _ = process.communicate(timeout=None if inside else chance.uniform(4, 16))
         except subprocess.TimeoutExpired:
             process.kill()
             told, _ = process.communicate()
-        if process.returncode == 0:  # it came to its end first: begun anew, for there are kills left
+        if (
+            process.returncode == 0
+        ):  # it came to its end first: begun anew, for there are kills left
             assert bench.outcome("twenty") == whole
             shutil.rmtree(bench.folder("twenty"))
             continue

@@ -1,12 +1,15 @@
-"""Runs a script with the code that Unsloth and vLLM have for an NVIDIA card, on a machine without one:
+"""Runs a script with the code that Unsloth and vLLM have for an NVIDIA card, on a machine without
+one:
 
     python tests/rehearsal/pretend_card.py train.py recipes/gpu-smoke.yaml ...
 
-What is real, in the locked versions: Unsloth's CUDA models with their Triton kernels (run by Triton's interpreter), its generated
-GRPOTrainer, vLLM's engine inside the process (its CPU build), 4-bit weights that both share, the adapter handed over in memory,
-bitsandbytes' optimizer. What is pretended: the answers of CUDA's driver. The card is one of compute capability 7.5, without bf16, because
-Triton's interpreter knows no bf16; with PRETENDED_BF16=1 it is one of 8.6, for bench/memory.py, whose kernels do nothing. What is not
-there: CUDA graphs, the allocator of vLLM's sleep, memory, speed.
+What is real, in the locked versions: Unsloth's CUDA models with their Triton kernels (run by
+Triton's interpreter), its generated GRPOTrainer, vLLM's engine inside the process (its CPU build),
+4-bit weights that both share, the adapter handed over in memory, bitsandbytes' optimizer. What is
+pretended: the answers of CUDA's driver. The card is one of compute capability 7.5, without bf16,
+because Triton's interpreter knows no bf16; with PRETENDED_BF16=1 it is one of 8.6, for
+bench/memory.py, whose kernels do nothing. What is not there: CUDA graphs, the allocator of vLLM's
+sleep, memory, speed.
 """
 
 import importlib.metadata
@@ -23,8 +26,10 @@ os.environ |= {
     "UNSLOTH_ALLOW_CPU": "1",  # Unsloth's own: take the CUDA branches without a card
     "TRITON_INTERPRET": "1",
     "TORCHDYNAMO_DISABLE": "1",
-    "UNSLOTH_BLOCK_COMPILE": "0",  # it expects a compiler that compiles, and takes its absence for a fault of the model
-    "UNSLOTH_GRPO_PREFIX_GROUPER": "0",  # without vLLM it would share prompts through FlexAttention, which has no backward pass on a CPU
+    # it expects a compiler that compiles, and takes its absence for a fault of the model
+    "UNSLOTH_BLOCK_COMPILE": "0",
+    # without vLLM it would share prompts through FlexAttention, which has no backward pass on a CPU
+    "UNSLOTH_GRPO_PREFIX_GROUPER": "0",
     "VLLM_USE_AOT_COMPILE": "0",
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -37,7 +42,11 @@ ask_version = importlib.metadata.version
 
 
 def version(distribution_name: str) -> str:
-    return ask_version("vllm-cpu") + "+cpu" if distribution_name == "vllm" else ask_version(distribution_name)
+    return (
+        ask_version("vllm-cpu") + "+cpu"
+        if distribution_name == "vllm"
+        else ask_version(distribution_name)
+    )
 
 
 importlib.metadata.version = version
@@ -67,7 +76,12 @@ class Nothing:
 answers = {
     "get_device_capability": CAPABILITY,
     "get_device_properties": SimpleNamespace(
-        name="pretended", total_memory=8 * GIB, major=CAPABILITY[0], minor=CAPABILITY[1], multi_processor_count=20, warp_size=32
+        name="pretended",
+        total_memory=8 * GIB,
+        major=CAPABILITY[0],
+        minor=CAPABILITY[1],
+        multi_processor_count=20,
+        warp_size=32,
     ),
     "get_device_name": "pretended",
     "mem_get_info": (7 * GIB, 8 * GIB),
@@ -107,7 +121,9 @@ class OnCpu(TorchFunctionMode):  # type: ignore[misc]
         args = [on_cpu(value) if isinstance(value, places) else value for value in args]
         kwargs = dict(kwargs or {})
         if "device" in kwargs:
-            kwargs["device"] = "cpu" if isinstance(kwargs["device"], int) else on_cpu(kwargs["device"])
+            kwargs["device"] = (
+                "cpu" if isinstance(kwargs["device"], int) else on_cpu(kwargs["device"])
+            )
         kwargs.pop("pin_memory", None)  # the driver's memory
         return func(*args, **kwargs)
 
@@ -133,11 +149,20 @@ stored_shape = models.stored_shape
 
 
 def small_shape(name: str) -> models.ModelShape | None:
-    """The shape of the smoke recipe's model, made small enough for an interpreter; of another architecture where that is asked for."""
+    """The shape of the smoke recipe's model, made small enough for an interpreter; of another
+    architecture where that is asked for.
+    """
     shape = stored_shape(name)
-    sizes: dict[str, Any] = {"hidden_size": 128, "intermediate_size": 128, "head_dim": 64, "num_attention_heads": 2}
+    sizes: dict[str, Any] = {
+        "hidden_size": 128,
+        "intermediate_size": 128,
+        "head_dim": 64,
+        "num_attention_heads": 2,
+    }
     sizes |= {"num_hidden_layers": 1, "num_key_value_heads": 1, "vocab_size": 1088}
-    return shape and replace(shape, model_type=os.environ.get("PRETENDED_MODEL_TYPE", shape.model_type), **sizes)
+    return shape and replace(
+        shape, model_type=os.environ.get("PRETENDED_MODEL_TYPE", shape.model_type), **sizes
+    )
 
 
 models.stored_shape = small_shape
@@ -155,12 +180,18 @@ os.environ["UNSLOTH_ALLOW_CPU"] = "1"
 import vllm.model_executor.layers.utils as layers
 from vllm.platforms.cpu import CpuPlatform
 
-CpuPlatform.is_sleep_mode_available = lambda self: True  # it does nothing there, but the engine keeps count of it
+CpuPlatform.is_sleep_mode_available = lambda self: (
+    True
+)  # it does nothing there, but the engine keeps count of it
 # Not packed for the CPU: training shares the weights as they are.
-layers.dispatch_cpu_unquantized_gemm = lambda layer, remove_weight: setattr(layer, "cpu_linear", torch.nn.functional.linear)
+layers.dispatch_cpu_unquantized_gemm = lambda layer, remove_weight: setattr(
+    layer, "cpu_linear", torch.nn.functional.linear
+)
 load = unsloth.FastLanguageModel.from_pretrained
 unsloth.FastLanguageModel.from_pretrained = staticmethod(
-    lambda *args, **kwargs: load(*args, **kwargs, **({"enforce_eager": True} if kwargs.get("fast_inference") else {}))
+    lambda *args, **kwargs: load(
+        *args, **kwargs, **({"enforce_eager": True} if kwargs.get("fast_inference") else {})
+    )
 )
 
 if __name__ == "__main__":

