@@ -15,21 +15,21 @@ from typing import Any
 
 from eval.target import check_adapter
 from eval.task import Task, digest
-from onecard.card.gpu import check_card, find_cards
-from onecard.card.use import watch_card
 from onecard.checkpoint import ADAPTER, Checkpoint
-from onecard.cli import RUNS, run_command
-from onecard.data.hub import check_available, check_code
+from onecard.console.command import RUNS, run_command
+from onecard.console.display import Display
+from onecard.console.stopping import Stopping
 from onecard.data.problems import Problems, load_problems
 from onecard.data.samples import drop_long_prompts
-from onecard.display import Display
-from onecard.packages import check_vllm
+from onecard.files.hub import check_available, check_code
+from onecard.machine.gpu import check_card, find_cards
+from onecard.machine.gpu_use import watch_card
+from onecard.machine.packages import check_vllm
 from onecard.plan import fit_text, plan_text
 from onecard.recipe import Recipe
 from onecard.recipe_file import load_recipe
 from onecard.resume import facts_of, resume_run
 from onecard.runs import Run, open_run
-from onecard.stopping import Stopping
 from onecard.types import EvalResult, UserError
 from rewards.custom import check_functions
 

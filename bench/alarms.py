@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from onecard.disk import read_jsonl
+from onecard.files.formats import read_jsonl
 
 ROOT = Path(__file__).parent.parent
 DEV = "eval.every_steps=10"

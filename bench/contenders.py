@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # it is started in a fold
 
 from bench.gpu import fixed_length, stock_uses_vllm
 from onecard.batch import DRIFT
-from onecard.card.gpu import GIB, find_cards, has_bf16
 from onecard.card.memory import vllm_share
 from onecard.data.prompts import prompt_for
 from onecard.data.samples import drop_long_prompts, load_samples
-from onecard.disk import read_jsonl, write_json, write_jsonl
+from onecard.files.formats import read_jsonl, write_json, write_jsonl
+from onecard.machine.gpu import GIB, find_cards, has_bf16
 from onecard.recipe import Recipe
 from onecard.recipe_file import load_recipe
 from onecard.types import Sample
@@ -84,7 +84,7 @@ def onecard(job: Job) -> Any:
     """As train.py builds it."""
     from onecard.policy import load_policy  # isort: skip  (unsloth, before all others)
 
-    from onecard.display import Display
+    from onecard.console.display import Display
     from onecard.trainer import build_config, build_trainer
     from onecard.worst_case import TryWorstCase
 
@@ -211,7 +211,7 @@ def measure(name: str, job: Job) -> dict[str, Any]:
     """Train; the seconds of each step, the peak of memory, and proof of what ran. Raises
     RuntimeError where lengths were not fixed.
     """
-    from onecard.card.use import watch_card
+    from onecard.machine.gpu_use import watch_card
 
     card = watch_card()
     trainer = CONTENDERS[name](job)

@@ -22,10 +22,11 @@ from statistics import median
 from typing import Any
 
 from eval.steps import PARTS
-from onecard.card.gpu import GIB, Card, check_card, find_cards
-from onecard.cli import run_command
-from onecard.disk import write_atomic, write_yaml
-from onecard.packages import versions
+from onecard.console.command import run_command
+from onecard.files.atomic import write_atomic
+from onecard.files.formats import write_yaml
+from onecard.machine.gpu import GIB, Card, check_card, find_cards
+from onecard.machine.packages import versions
 from onecard.recipe import Recipe
 from onecard.recipe_file import load_recipe
 from onecard.types import RunFailed, UserError

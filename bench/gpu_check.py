@@ -16,8 +16,8 @@ from xml.etree import ElementTree
 
 from eval.report import card_text
 from eval.steps import split_steps
-from onecard.card.gpu import find_cards
-from onecard.disk import read_jsonl
+from onecard.files.formats import read_jsonl
+from onecard.machine.gpu import find_cards
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "runs/gpu-check"  # pytest empties it first

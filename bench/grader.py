@@ -13,7 +13,7 @@ from math_verify import parse, verify
 
 from bench.hostile import HOSTILE
 from onecard.data.samples import read_rows
-from onecard.disk import read_jsonl
+from onecard.files.formats import read_jsonl
 from rewards.answer import grade
 
 FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else "../shared/data/gsm8k")

@@ -22,12 +22,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from onecard.card.gpu import GIB
 from onecard.card.memory import HELD_BACK, plan_memory
-from onecard.card.models import STORED, ModelShape
-from onecard.cli import run_command
-from onecard.disk import write_atomic
-from onecard.packages import versions
+from onecard.console.command import run_command
+from onecard.files.atomic import write_atomic
+from onecard.machine.gpu import GIB
+from onecard.machine.models import STORED, ModelShape
+from onecard.machine.packages import versions
 from onecard.recipe import Recipe
 from onecard.recipe_file import load_recipe
 from onecard.types import RunFailed
@@ -121,7 +121,7 @@ def count(file: Path, settings: list[str]) -> dict[str, int]:
     """The sizes of one recipe, in bytes. To be run by pretend_card.py."""
     import torch
 
-    import onecard.card.models as models
+    import onecard.machine.models as models
     from bench.tensor_bytes import TensorBytes
 
     asked = load_recipe(file, settings)

@@ -19,9 +19,9 @@ from eval.benchmarks import BENCHMARKS
 from eval.show import WHICH, print_comparison, print_scores, show
 from eval.target import Target, find_target
 from eval.task import FEW_SHOT_STOP, Task, load_task
-from onecard.cli import positive, run_command
-from onecard.disk import FULL
-from onecard.display import Display
+from onecard.console.command import positive, run_command
+from onecard.console.display import Display
+from onecard.files.trouble import FULL
 from onecard.recipe import known_benchmark
 from onecard.recipe_file import load_recipe
 from onecard.types import Sampling, UserError

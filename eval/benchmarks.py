@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onecard.data.samples import SYNTHETIC, Source, load_samples, read_rows
-from onecard.disk import read_jsonl
+from onecard.files.formats import read_jsonl
 from onecard.types import Sample, UserError
 
 
@@ -159,7 +159,7 @@ def load_svamp(source: Source) -> list[Sample]:
         except ValueError as error:
             raise UserError(f"{file}: not JSON: {error}") from None
     else:
-        from onecard.data.hub import load_rows
+        from onecard.files.hub import load_rows
 
         rows = [
             row for split in ("train", "test") for row in load_rows(str(source.hub_id), None, split)

@@ -20,9 +20,9 @@ from transformers import (
 )
 
 from eval.target import Target
-from onecard.card.gpu import find_cards, has_bf16, memory_reader
 from onecard.generation import end_tokens, generate
-from onecard.packages import versions
+from onecard.machine.gpu import find_cards, has_bf16, memory_reader
+from onecard.machine.packages import versions
 from onecard.types import Completion, Sampling, UserError
 from onecard.vllm_generation import completion_of, sampling_params, set_environment
 

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onecard.disk import read_jsonl, write_json, write_jsonl
+from onecard.files.differences import differences, listed
+from onecard.files.formats import read_jsonl, write_json, write_jsonl
 from onecard.types import EvalItem, EvalResult, UserError, Verdict
 
 FORMAT = 1  # of result.json and items.jsonl; another number is another meaning
@@ -86,7 +87,7 @@ def open_record(folder: Path, settings: dict[str, Any], again: bool = False) -> 
         stored = json.loads(files[0].read_text(encoding="utf-8"))
         differing = differences(nameless(stored), nameless(settings))
         if files[3].is_file():  # finished: what it says holds, whatever is installed now
-            differing = [line for line in differing if not line.startswith("model.versions.")]
+            differing = [d for d in differing if not d.is_below("model", "versions")]
         if record.partial.is_file() and not differing:
             read_partial(record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -95,7 +96,7 @@ def open_record(folder: Path, settings: dict[str, Any], again: bool = False) -> 
         ) from None
     if differing:
         raise UserError(
-            f"{folder} holds another evaluation: {'; '.join(differing)}. --again replaces it, --out"
+            f"{folder} holds another evaluation: {listed(differing)}. --again replaces it, --out"
             " puts this one elsewhere"
         )
     return record
@@ -177,21 +178,3 @@ def read_result(folder: Path) -> tuple[dict[str, Any], EvalResult]:
 
 def read_item(row: dict[str, Any]) -> EvalItem:
     return EvalItem(**row | {"verdict": Verdict(row["verdict"])})
-
-
-def differences(one: dict[str, Any], other: dict[str, Any], path: str = "") -> list[str]:
-    """Where two settings differ, leaf by leaf: "sampling.temperature: 0.0 and 1.0"."""
-    found = []
-    for key in {**one, **other}:
-        a, b = one.get(key), other.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += differences(a, b, f"{path}{key}.")
-        elif a != b:
-            found.append(f"{path}{key}: {brief(a)} and {brief(b)}")
-    return found
-
-
-def brief(value: Any) -> str:
-    """A value for one line of an error."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:12]}... ({len(text)} characters)"

@@ -17,7 +17,8 @@ from rich.text import Text
 from eval.record import read_result
 from eval.show import p_text
 from eval.steps import split_steps
-from onecard.disk import read_jsonl
+from onecard.console.text import fenced
+from onecard.files.formats import read_jsonl
 from onecard.types import EvalItem
 
 EXAMPLES = 3  # of each kind
@@ -167,13 +168,6 @@ def examples(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for kind in ("fixed", "broken")
         for answer in [a for a in answers if a["kind"] == kind][:EXAMPLES]
     ]
-
-
-def fenced(text: str) -> str:
-    """Text as an indented Markdown block, whatever its line ends are: what a model wrote is shown,
-    never rendered.
-    """
-    return "\n".join(f"    {line}" for line in text.splitlines() or [""])
 
 
 def draw(metrics: list[dict[str, Any]], title: str, series: dict[str, str], unit: str) -> str:

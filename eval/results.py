@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from eval.record import differences
 from eval.stats import majority, mean_interval, paired_difference, pass_at
-from onecard.card.gpu import GIB, find_cards
 from onecard.card.memory import plan_memory
-from onecard.card.models import load_shape
-from onecard.card.use import CardUse
-from onecard.disk import write_json
+from onecard.files.differences import differences, listed
+from onecard.files.formats import write_json
+from onecard.machine.gpu import GIB, find_cards
+from onecard.machine.gpu_use import CardUse
+from onecard.machine.models import load_shape
 from onecard.recipe import Recipe
 from onecard.runs import Run
 from onecard.types import EvalItem, EvalResult, UserError, Verdict
@@ -136,10 +136,11 @@ def check_comparable(one: dict[str, Any], other: dict[str, Any], across_template
     """
     keys = ("benchmark", "prompt", "answer_format", "sampling")
     asked = [{key: facts[key] for key in keys} for facts in (one, other)]
+    may_differ = (("sampling", "batch_size"), ("sampling", "seed"))
     differing = [
-        line
-        for line in differences(asked[0], asked[1])
-        if not line.startswith(("sampling.batch_size", "sampling.seed"))
+        difference
+        for difference in differences(asked[0], asked[1])
+        if difference.path not in may_differ
     ]
     if one["first_prompt"] != other["first_prompt"] and not differing and not across_templates:
         raise UserError(
@@ -148,7 +149,7 @@ def check_comparable(one: dict[str, Any], other: dict[str, Any], across_template
             " nevertheless"
         )
     if differing:
-        raise UserError(f"these two do not compare: {'; '.join(differing)}")
+        raise UserError(f"these two do not compare: {listed(differing)}")
 
 
 def memory_of(card: CardUse | None, recipe: Recipe) -> dict[str, Any] | None:

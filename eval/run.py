@@ -11,8 +11,8 @@ from eval.benchmarks import flexible, same_answer, strict
 from eval.record import open_record, read_result
 from eval.results import scores
 from eval.task import Task
+from onecard.console.display import Display
 from onecard.data.prompts import tokenize
-from onecard.display import Display
 from onecard.types import Completion, EvalItem, EvalResult, Sample, Sampling, UserError
 from rewards.answer import AnswerFormat, grade
 

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from eval.record import read_result
 from eval.results import check_comparable, compare
+from onecard.console.text import visible
 from onecard.types import EvalItem, UserError
 
 LABELS = {"accuracy": "accuracy", "strict": "strict (#### n)", "flexible": "flexible (last number)"}
@@ -23,9 +24,6 @@ SHARES = {
     "truncated": "cut at the token limit",
     "not_asked": "not asked: prompt too long",
     "step_by_step": "two equations or more",
-}
-CONTROLS = {
-    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
 }
 WHICH = {
     "wrong": "only those that are wrong (of two: after)",
@@ -231,8 +229,3 @@ def page(items: tuple[EvalItem, ...]) -> RenderableType:
         visible(first.question),
         columns,
     )
-
-
-def visible(text: str) -> Text:
-    """A model's text with its control characters written out: a terminal would obey them."""
-    return Text(text.translate(CONTROLS))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onecard.data.hub import check_available
+from onecard.files.hub import check_available
 from onecard.recipe import Recipe
 from onecard.recipe_file import load_recipe
 from onecard.types import UserError

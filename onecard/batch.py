@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from eval.report import fenced
+from onecard.console.text import fenced
 from rewards.base import weighted_sum
 
 # by TRL, with vLLM alone; nats, mean over the sampled tokens

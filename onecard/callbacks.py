@@ -9,15 +9,15 @@ import torch
 from rich.console import Console
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from eval.report import fenced
 from eval.run import evaluate
 from eval.task import Task
 from onecard.batch import DRIFT, measure, most_paid, readable, signal_share
-from onecard.card.gpu import GIB
-from onecard.disk import read_jsonl, write_jsonl
-from onecard.display import Display, Tick
+from onecard.console.display import Advance, Display
+from onecard.console.text import fenced
+from onecard.files.formats import read_jsonl, write_jsonl
 from onecard.health import History, Watch, check_health
 from onecard.journal import Journal
+from onecard.machine.gpu import GIB
 from onecard.recipe import Health
 from onecard.runs import Run
 
@@ -33,7 +33,7 @@ STEPS_BETWEEN_COMPLETIONS = 10
 class ShowWarmup(TrainerCallback):
     """Moves the warm-up's progress display on, with the latest logged loss."""
 
-    def __init__(self, tick: Tick) -> None:
+    def __init__(self, tick: Advance) -> None:
         self.tick = tick
         self.facts: dict[str, float] = {}
 
@@ -61,7 +61,7 @@ class RecordGrpo(TrainerCallback):
 
     trainer: "GRPOTrainer"  # set by build_trainer
 
-    def __init__(self, journal: Journal, tick: Tick) -> None:
+    def __init__(self, journal: Journal, tick: Advance) -> None:
         self.journal = journal
         self.tick = tick
 

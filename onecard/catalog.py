@@ -4,10 +4,10 @@ writes it; a test compares.
 
 from pathlib import Path
 
-from onecard.card.gpu import GIB
 from onecard.card.memory import plan_memory
-from onecard.card.models import load_shape
 from onecard.card.pace import SPEEDS, estimate_seconds
+from onecard.machine.gpu import GIB
+from onecard.machine.models import load_shape
 from onecard.recipe_file import load_recipe
 
 FOLDER = Path(__file__).parent.parent / "recipes"

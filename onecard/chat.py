@@ -12,9 +12,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from eval.show import visible
 from eval.target import find_target
-from onecard.cli import positive, run_command
+from onecard.console.command import positive, run_command
+from onecard.console.text import visible
 from onecard.data.prompts import prompt_for, render, tokenize
 from onecard.types import Sample, Sampling, UserError
 

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onecard.disk import atomic_folder, clear_unfinished, write_json
+from onecard.files.atomic import atomic_folder, clear_unfinished
+from onecard.files.formats import write_json
 from onecard.types import UserError
 
 FORMAT = 1

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
-from onecard.card.gpu import GIB, Card, check_card, driver_cuda_version, find_cards, has_bf16
 from onecard.card.memory import plan_memory
-from onecard.card.models import load_shape
-from onecard.cli import run_command
+from onecard.console.command import run_command
+from onecard.machine.gpu import GIB, Card, check_card, driver_cuda_version, find_cards, has_bf16
+from onecard.machine.models import load_shape
 from onecard.recipe import Recipe
 from onecard.recipe_file import load_recipe
 from onecard.types import UserError

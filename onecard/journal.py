@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from eval.results import scores
-from onecard.disk import read_jsonl
+from onecard.files.formats import read_jsonl
 from onecard.runs import Run
 from onecard.types import EvalResult
 

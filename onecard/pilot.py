@@ -12,9 +12,9 @@ from statistics import mean, quantiles
 from typing import Any
 
 from onecard.batch import pass_at_g, share_of_unequal
+from onecard.console.display import Display
 from onecard.data.prompts import prompt_for, render, tokenize
-from onecard.disk import write_json
-from onecard.display import Display
+from onecard.files.formats import write_json
 from onecard.grading import BatchScorer, opens_think
 from onecard.policy import Policy
 from onecard.recipe import Recipe

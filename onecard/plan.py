@@ -3,10 +3,10 @@
 import yaml
 
 from eval.benchmarks import BENCHMARKS
-from onecard.card.gpu import GIB
 from onecard.card.memory import CARDS, changed, cheapest_knob, fit, plan_memory, vllm_share
-from onecard.card.models import ModelShape, load_shape
 from onecard.card.pace import SPEEDS, estimate_seconds
+from onecard.machine.gpu import GIB
+from onecard.machine.models import ModelShape, load_shape
 from onecard.recipe import Recipe
 from onecard.types import UserError
 from rewards import expand

@@ -43,12 +43,12 @@ import unsloth  # isort: skip
 import torch
 import transformers
 
-from onecard.card.gpu import check_built_for, check_card, find_cards, has_bf16
 from onecard.card.memory import how_to_save
-from onecard.data.hub import check_code, foreign_code
-from onecard.disk import atomic_folder
+from onecard.files.atomic import atomic_folder
+from onecard.files.hub import check_code, foreign_code
 from onecard.generation import end_tokens, generate
-from onecard.packages import versions
+from onecard.machine.gpu import check_built_for, check_card, find_cards, has_bf16
+from onecard.machine.packages import versions
 from onecard.recipe import Recipe
 from onecard.types import Completion, Sampling, UserError
 from onecard.weights import identity, make_readable, write_base

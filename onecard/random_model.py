@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from onecard.card.models import stored_shape
 from onecard.data.prompts import prompt_for, target_for
-from onecard.disk import atomic_folder
+from onecard.files.atomic import atomic_folder
+from onecard.machine.models import stored_shape
 from onecard.recipe import Recipe
 from onecard.types import Sample
 

@@ -1,7 +1,5 @@
 """The schema of a recipe: every value that matters, checked before anything heavy is imported."""
 
-from collections.abc import Iterable
-from difflib import get_close_matches
 from functools import cached_property, reduce
 from operator import or_
 from pathlib import Path
@@ -10,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from eval.benchmarks import BENCHMARKS
-from onecard.card.models import MADE_HERE
 from onecard.data.samples import SYNTHETIC, Source
 from onecard.grpo import SET_BY_ONECARD, trl_fields
 from onecard.health import MAY_STOP
-from onecard.section import Section
+from onecard.machine.models import MADE_HERE
+from onecard.section import Count, Positive, Section, Share, did_you_mean
 from onecard.types import FOLDER_NAME
 from rewards import REWARDS, expand
 from rewards.answer import AnswerFormat, format_read_by
@@ -40,16 +38,6 @@ def known_alarm(name: str) -> str:
             f"no alarm {name!r}{did_you_mean(name, MAY_STOP)}; there are: {', '.join(MAY_STOP)}"
         )
     return name
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    nearest = get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" (did you mean {nearest[0]!r}?)" if nearest else ""
-
-
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Model(Section):

@@ -8,11 +8,11 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from onecard.files.yaml_lines import Loc, parse_value, read_yaml
 from onecard.grpo import SET_BY_ONECARD, trl_fields
-from onecard.recipe import Recipe, did_you_mean
-from onecard.section import Section
+from onecard.recipe import Recipe
+from onecard.section import Section, did_you_mean
 from onecard.types import UserError
-from onecard.yaml_lines import Loc, parse_value, read_yaml
 from rewards import REWARDS
 
 # Names that notebooks and `trl grpo` use, and what a recipe has for them.

@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eval.record import differences
 from onecard.checkpoint import DAMAGED, METRICS, Checkpoint, newest_checkpoint
-from onecard.disk import clear_unfinished, write_atomic, write_json, write_yaml
-from onecard.packages import versions
+from onecard.files.atomic import clear_unfinished, write_atomic
+from onecard.files.differences import differences, listed
+from onecard.files.formats import write_json, write_yaml
+from onecard.machine.packages import versions
 from onecard.recipe import Recipe
 from onecard.recipe_file import load_recipe
 from onecard.runs import Run, environment, folder_of, lock_folder
@@ -104,12 +105,12 @@ def check_belongs(
     if other := differences(checkpoint.facts["data"], facts["data"]):
         raise UserError(
             f"--resume: the training problems are not those that {checkpoint.folder} was trained"
-            f" on: {'; '.join(other)}"
+            f" on: {listed(other)}"
         )
     if other := differences(*of_both(checkpoint.facts["versions"], facts["versions"])):
         say(
             "other packages than before, so the rest may not be what it would have been:"
-            f" {'; '.join(other)}"
+            f" {listed(other)}"
         )
     before, now = checkpoint.facts["recipe"]["grpo"], facts["recipe"]["grpo"]
     if before["max_steps"] != now["max_steps"] and not now["lr_scheduler_type"].startswith(
@@ -133,13 +134,13 @@ def check_same(before: dict[str, Any], now: dict[str, Any], anyway: bool, where:
     `anyway`.
     """
     differing = differences(before, now)
-    harmful = [line for line in differing if not re.match(rf"({'|'.join(HARMLESS)})\b", line)]
+    harmful = [d for d in differing if not any(d.is_below(*key.split(".")) for key in HARMLESS)]
     remedy = (
         "begin another run with --name" if harmful else "--resume-anyway goes on with these changes"
     )
     if harmful or (differing and not anyway):
         raise UserError(
-            f"--resume: the recipe is not the one of {where}: {'; '.join(harmful or differing)};"
+            f"--resume: the recipe is not the one of {where}: {listed(harmful or differing)};"
             f" {remedy}"
         )
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from onecard.disk import write_json, write_yaml
-from onecard.packages import versions
+from onecard.files.formats import write_json, write_yaml
+from onecard.machine.packages import versions
 from onecard.recipe import Recipe
 from onecard.types import FOLDER_NAME, UserError
 

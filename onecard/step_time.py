@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from onecard.card.use import CardUse
+from onecard.machine.gpu_use import CardUse
 
 if TYPE_CHECKING:
     from trl import GRPOTrainer

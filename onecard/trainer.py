@@ -14,11 +14,11 @@ from torch.utils.data import Sampler
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
-from onecard.card.use import CardUse
 from onecard.checkpoint import ADAPTER, Checkpoint
 from onecard.data.prompts import prompt_for, target_for
 from onecard.grading import BatchScorer, opens_think
 from onecard.grpo import grpo_settings
+from onecard.machine.gpu_use import CardUse
 from onecard.recipe import Recipe
 from onecard.step_time import StepTime
 from onecard.training_state import load_adapter, put_random_states, put_state, read_tree

@@ -14,7 +14,7 @@ from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import torch as safetensors
 
 from onecard.checkpoint import ADAPTER, METRICS, STATE, TENSORS, TRAINER_STATE
-from onecard.disk import write_atomic
+from onecard.files.atomic import write_atomic
 from onecard.weights import write_base
 
 if TYPE_CHECKING:

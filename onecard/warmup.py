@@ -3,7 +3,7 @@ reinforce.
 """
 
 from onecard.callbacks import ShowWarmup
-from onecard.display import Display
+from onecard.console.display import Display
 from onecard.policy import Policy, load_full_model, load_policy
 from onecard.recipe import Recipe
 from onecard.runs import Run

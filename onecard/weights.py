@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from onecard.disk import write_json
+from onecard.files.formats import write_json
 from onecard.types import UserError
 
 BASE_FILE = "base.json"  # beside an adapter: what it was trained on

@@ -9,7 +9,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from onecard.card.memory import how_to_save
-from onecard.display import Display
+from onecard.console.display import Display
 from onecard.policy import redirect_output
 from onecard.recipe import Recipe
 from onecard.types import UserError

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Column, Table
 
-from onecard.cli import run_command
+from onecard.console.command import run_command
 from onecard.recipe import Recipe
 from onecard.recipe_file import load_recipe
 from onecard.types import Rollout, Sample, UserError

@@ -14,7 +14,7 @@ from small_hub import Hub
 
 from eval.record import open_record
 from eval.results import scores
-from onecard.disk import read_jsonl
+from onecard.files.formats import read_jsonl
 from onecard.types import EvalItem, Verdict
 
 ROOT = Path(__file__).parent.parent

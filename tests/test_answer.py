@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bench.hostile import HOSTILE
 from onecard.data.samples import read_rows
-from onecard.disk import read_jsonl
+from onecard.files.formats import read_jsonl
 from onecard.types import Sample, Score, Verdict
 from rewards import symbolic
 from rewards.answer import grade, read_number

@@ -12,8 +12,8 @@ from conftest import ROOT
 
 from bench.gpu import fixed_length, for_bench, middle, notes, stock_uses_vllm, table
 from bench.gpu_check import passed, read_outcomes, screen
-from onecard.card.gpu import Card, find_cards
-from onecard.disk import write_json, write_jsonl
+from onecard.files.formats import write_json, write_jsonl
+from onecard.machine.gpu import Card, find_cards
 from onecard.recipe_file import load_recipe
 from onecard.types import UserError
 

@@ -13,7 +13,7 @@ from conftest import item, write_evaluation
 from eval.record import read_result
 from eval.report import write_report
 from eval.results import compare
-from onecard.disk import write_json, write_jsonl
+from onecard.files.formats import write_json, write_jsonl
 from onecard.recipe_file import load_recipe
 from onecard.runs import open_run
 

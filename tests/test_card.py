@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from onecard import catalog, doctor
-from onecard.card.gpu import GIB, Card, check_built_for, check_card, has_bf16
 from onecard.card.memory import CARDS, cheapest_knob, fit, plan_memory
-from onecard.card.models import STORED, ModelShape, load_shape, read_shape
 from onecard.card.pace import SPEEDS, estimate_seconds
-from onecard.card.use import SECONDS_BETWEEN_LOOKS, CardUse
-from onecard.packages import check_vllm
+from onecard.machine.gpu import GIB, Card, check_built_for, check_card, has_bf16
+from onecard.machine.gpu_use import SECONDS_BETWEEN_LOOKS, CardUse
+from onecard.machine.models import STORED, ModelShape, load_shape, read_shape
+from onecard.machine.packages import check_vllm
 from onecard.plan import fit_text, plan_text
 from onecard.recipe import Recipe
 from onecard.recipe_file import load_recipe

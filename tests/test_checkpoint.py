@@ -23,7 +23,8 @@ from onecard.checkpoint import (
     prune,
     read_checkpoint,
 )
-from onecard.disk import UNFINISHED, atomic_folder, disk_trouble, write_atomic
+from onecard.files.atomic import UNFINISHED, atomic_folder, write_atomic
+from onecard.files.trouble import disk_trouble
 from onecard.recipe_file import load_recipe
 from onecard.resume import facts_of, forget_after, resume_run
 from onecard.runs import Run, lock_folder, open_run

@@ -14,7 +14,7 @@ from conftest import ROOT, item, run_eval, write_evaluation
 
 from eval.__main__ import main
 from eval.record import open_record, read_result
-from onecard.disk import write_json
+from onecard.files.formats import write_json
 from onecard.recipe_file import load_recipe
 from onecard.runs import open_run
 from onecard.types import UserError

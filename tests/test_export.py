@@ -21,14 +21,14 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from small_hub import Hub, created, pushed
 
 from eval.target import Target
-from onecard.disk import atomic_folder
-from onecard.display import Display
+from onecard.console.display import Display
 from onecard.export import merged
 from onecard.export.__main__ import main
 from onecard.export.gguf import find_llama_cpp
 from onecard.export.merged import Drift, write_merged
 from onecard.export.model_card import model_card
 from onecard.export.modelfile import CONTENTS, Render, conversations, derive_template, modelfile
+from onecard.files.atomic import atomic_folder
 from onecard.random_model import CHAT_TEMPLATE
 from onecard.recipe_file import load_recipe
 from onecard.types import UserError

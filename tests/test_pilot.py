@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from onecard.disk import write_jsonl
-from onecard.display import Display
+from onecard.console.display import Display
+from onecard.files.formats import write_jsonl
 from onecard.recipe_file import load_recipe
 from onecard.runs import open_run
 from onecard.types import Rollout, Sample

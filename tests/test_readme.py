@@ -5,9 +5,9 @@ import re
 import pytest
 from conftest import ROOT
 
-from onecard.card.gpu import GIB
 from onecard.card.memory import plan_memory
-from onecard.card.models import stored_shape
+from onecard.machine.gpu import GIB
+from onecard.machine.models import stored_shape
 from onecard.recipe_file import load_recipe
 
 pytestmark = pytest.mark.unit

@@ -11,10 +11,11 @@ from conftest import item, write_evaluation
 from rich.console import Console
 
 from eval.record import read_result
-from eval.report import CURVES, draw, fenced, summary, write_report
+from eval.report import CURVES, draw, summary, write_report
 from eval.results import compare
-from onecard.disk import write_json, write_jsonl
-from onecard.display import Display
+from onecard.console.display import Display
+from onecard.console.text import fenced
+from onecard.files.formats import write_json, write_jsonl
 from onecard.recipe_file import load_recipe
 from onecard.runs import open_run
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, run_train
 
-from onecard.disk import read_jsonl
+from onecard.files.formats import read_jsonl
 from onecard.recipe_file import load_recipe
 from onecard.types import UserError
 

@@ -9,7 +9,7 @@ import pytest
 
 from onecard.data.prompts import prompt_for, target_for
 from onecard.data.samples import Source, load_samples, read_rows
-from onecard.disk import read_jsonl
+from onecard.files.formats import read_jsonl
 from onecard.random_model import with_fillers
 from onecard.recipe_file import load_recipe
 from onecard.types import UserError

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parent.parent
 IMPORTS = """
 import multiprocessing, os, signal, subprocess, sys, time
-from onecard.display import Display
+from onecard.console.display import Display
 from onecard.runs import lock_folder
-from onecard.stopping import Stopping
+from onecard.console.stopping import Stopping
 """
 # These tests may themselves run under nohup, whose children ignore SIGHUP.
 START = IMPORTS + "signal.signal(signal.SIGHUP, signal.SIG_DFL); stopping = Stopping(Display())\n"

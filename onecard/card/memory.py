@@ -8,8 +8,8 @@ be corrected.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onecard.card.gpu import GIB
-from onecard.card.models import ModelShape, load_shape
+from onecard.machine.gpu import GIB
+from onecard.machine.models import ModelShape, load_shape
 from onecard.types import UserError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onecard.card.memory import NF4_BYTES
-from onecard.card.models import ModelShape
+from onecard.machine.models import ModelShape
 
 if TYPE_CHECKING:
     from onecard.recipe import Recipe

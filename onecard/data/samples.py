@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onecard.data import hub
 from onecard.data.prompts import prompt_for, render, tokenize
 from onecard.data.tiny_problems import build_problems
-from onecard.disk import read_jsonl
+from onecard.files import hub
+from onecard.files.formats import read_jsonl
 from onecard.types import Sample, UserError
 from rewards.answer import CALCULATOR
 

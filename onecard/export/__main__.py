@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from eval.target import Target, find_target
-from onecard.cli import run_command
-from onecard.disk import atomic_folder
-from onecard.display import Display
+from onecard.console.command import run_command
+from onecard.console.display import Display
 from onecard.export.gguf import QUANTIZATIONS, find_llama_cpp, write_gguf
 from onecard.export.hub import Place, check_place, push
 from onecard.export.merged import write_merged
 from onecard.export.modelfile import derive_template, modelfile
+from onecard.files.atomic import atomic_folder
 from onecard.runs import who_may_write
 from onecard.types import UserError
 

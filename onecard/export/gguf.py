@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from eval.target import Target
-from onecard.display import Display
+from onecard.console.display import Display
 from onecard.export.merged import Drift, write_merged
 from onecard.types import UserError
 

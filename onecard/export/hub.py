@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from eval.target import Target
-from onecard.disk import write_json
-from onecard.display import Display
+from onecard.console.display import Display
 from onecard.export.merged import write_merged
 from onecard.export.model_card import model_card
+from onecard.files.formats import write_json
 from onecard.types import UserError
 
 Weights = Literal["adapter", "merged"]

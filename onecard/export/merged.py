@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from eval.target import Target
+from onecard.console.display import Display
 from onecard.data.prompts import prompt_for, render, tokenize
-from onecard.display import Display
 from onecard.types import Sample, Sampling, UserError
 from onecard.weights import make_readable
 

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from eval.report import fenced
 from eval.show import p_text
+from onecard.console.text import fenced
 from onecard.types import UserError
 
 

@@ -474,7 +474,7 @@ def test_a_killed_run_that_uses_its_completions_twice(bench: Bench) -> None:
 # The process ends itself, as kill -9 would, at the Nth time that it puts something of a checkpoint
 # on the disk.
 AT_NTH_SYNC = """
-import os, signal, onecard.disk as d
+import os, signal, onecard.files.atomic as d
 plain, left = d.sync, [{count}]
 def sync(place):
     if "checkpoint" in str(place):

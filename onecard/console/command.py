@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from onecard.disk import disk_trouble
+from onecard.files.trouble import disk_trouble
 from onecard.types import RunFailed, UserError
 
 RUNS = Path("runs")

@@ -1,0 +1,1 @@
+"""What a person sees and types: progress, how a command ends, signals, text safe to show."""

@@ -1,0 +1,42 @@
+"""JSON, JSON lines and YAML: read with the line of what is broken, written in one step."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from onecard.files.atomic import write_atomic
+from onecard.types import UserError
+
+
+def read_jsonl(file: Path) -> list[Any]:
+    """The rows of a JSON-lines file. Raises UserError with the line that is not JSON.
+
+    Lines end at \\n alone: the line separator U+2028 may stand inside a question.
+    """
+    if not file.is_file():
+        raise UserError(f"no file {file}")
+    rows = []
+    for number, line in enumerate(file.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(json.loads(line))
+        # Broken JSON, bytes that are not UTF-8, brackets without end.
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{file}, line {number}: not JSON: {error}") from None
+    return rows
+
+
+def write_json(file: Path, content: Any) -> None:
+    write_atomic(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_jsonl(file: Path, rows: Iterable[Any]) -> None:
+    write_atomic(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def write_yaml(file: Path, content: Any) -> None:
+    write_atomic(file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
