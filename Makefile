@@ -66,7 +66,7 @@ memory: .venv-rehearsal/installed
 	touch $@
 
 recipes-table: .venv/installed
-	$(BIN)/python -m onecard.catalog
+	$(BIN)/python -m onecard.plan.catalog
 
 # vLLM's CPU build, in an environment of its own, against the transformers engine. About 4 GB.
 test-vllm: .venv/installed .venv-vllm/installed

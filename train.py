@@ -11,80 +11,72 @@ The recipe is the only input; everything that a run makes is in runs/<name>/.
 
 import argparse
 import sys
-from typing import Any
 
-from eval.target import check_adapter
+from eval.problems import Problems, load_problems
 from eval.task import Task, digest
-from onecard.checkpoint import ADAPTER, Checkpoint
 from onecard.console.command import RUNS, run_command
 from onecard.console.display import Display
 from onecard.console.stopping import Stopping
-from onecard.data.problems import Problems, load_problems
-from onecard.data.samples import drop_long_prompts
+from onecard.data.prompts import drop_long_prompts, opens_think, prompt_for, target_for
 from onecard.files.hub import check_available, check_code
 from onecard.machine.gpu import check_card, find_cards
 from onecard.machine.gpu_use import watch_card
 from onecard.machine.packages import check_vllm
-from onecard.plan import fit_text, plan_text
-from onecard.recipe import Recipe
-from onecard.recipe_file import load_recipe
-from onecard.resume import facts_of, resume_run
-from onecard.runs import Run, open_run
+from onecard.plan.fit import how_to_save
+from onecard.plan.words import fit_text, plan_text
+from onecard.recipe.file import load_recipe
+from onecard.recipe.schema import Recipe
+from onecard.run.folder import check_name, open_run
+from onecard.run.journal import Journal
+from onecard.run.process import is_first
+from onecard.run.resume import Resumed, origin_of, resume_run
+from onecard.stages.table import STAGES
+from onecard.stages.training import Training
 from onecard.types import EvalResult, UserError
 from rewards.custom import check_functions
+from rewards.scoring import BatchScorer
+from rewards.selftest import check_rewards
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("recipe", help="a YAML file; recipes/ has the shipped ones")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one value of the recipe; may be repeated",
-    )
-    parser.add_argument(
-        "--plan",
-        action="store_true",
-        help="print the resolved recipe and what it would do, then stop",
-    )
-    parser.add_argument(
-        "--fit",
-        metavar="CARD",
-        help="print what to change so that it fits a card of, say, 8GB, then stop",
-    )
-    parser.add_argument(
-        "--name", help="the run folder's name below runs/ (default: the recipe's name)"
-    )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on with the run in that folder from its newest checkpoint",
-    )
-    parser.add_argument(
-        "--resume-anyway",
-        action="store_true",
-        help="the same, though harmless values of the recipe were changed",
-    )
+    option = parser.add_argument
+    option("recipe", help="a YAML file; recipes/ has the shipped ones")
+    option("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value")
+    option("--plan", action="store_true", help="print what it would do, then stop")
+    option("--fit", metavar="CARD", help="print what to change for a card of, say, 8GB, then stop")
+    option("--name", help="the run folder's name below runs/ (default: the recipe's name)")
+    option("--resume", action="store_true", help="go on with that run from its newest checkpoint")
+    option("--resume-anyway", action="store_true", help="though harmless values were changed")
     args = parser.parse_args()
     return run_command(lambda: plan_or_train(args), again="add --resume to go on")
 
 
 def plan_or_train(args: argparse.Namespace) -> None:
-    recipe = load_recipe(args.recipe, args.set)
+    display = Display(quiet=not is_first())
+    recipe = load_recipe(args.recipe, args.set, say=display.say)
     if args.plan:
         print(plan_text(recipe))
     elif args.fit:
         print(fit_text(recipe, args.fit))
     else:
-        train(recipe, args, Display())
+        train(recipe, args, display)
 
 
 def train(recipe: Recipe, args: argparse.Namespace, display: Display) -> None:
-    # All that can be wrong with the input is found before anything is written.
+    problems = check_input(recipe)  # before anything is written
+    opened = open_or_resume(recipe, problems, args, display)
+    try:
+        run_stages(recipe, problems, opened, display)
+    except UserError:
+        opened.run.discard()
+        raise
+
+
+def check_input(recipe: Recipe) -> Problems:
+    """All that a recipe names is there, and the machine can train it. Raises UserError."""
     check_functions(recipe.rewards)
     check_card(find_cards(), needed=recipe.model.fast_inference)
     if recipe.model.fast_inference:
@@ -92,134 +84,166 @@ def train(recipe: Recipe, args: argparse.Namespace, display: Display) -> None:
     if not recipe.model.made_here:
         check_available(recipe.model.name, "model", key="model.name")
         check_code(recipe.model.name, recipe.model.trust_remote_code)
-    problems = load_problems(recipe)
-    facts = facts_of(recipe, digest(problems.train))
-    if args.resume or args.resume_anyway:
-        run, checkpoint = resume_run(
-            recipe, RUNS, args.name, facts, args.resume_anyway, display.say
-        )
-        where = (
-            f"after step {checkpoint.step}"
-            if checkpoint
-            else "from the start of GRPO: no step was kept"
-        )
-        display.say(f"resuming {run.folder} {where}")
-    else:
-        run, checkpoint = open_run(recipe, RUNS, args.name), None
-    try:
-        run_phases(recipe, problems, run, checkpoint, facts, display)
-    except UserError:
-        run.discard()
-        raise
+    return load_problems(recipe.source, recipe.eval, recipe.answer, recipe.data.system_prompt)
 
 
-def run_phases(
-    recipe: Recipe,
-    problems: Problems,
-    run: Run,
-    checkpoint: Checkpoint | None,
-    facts: dict[str, Any],
-    display: Display,
-) -> None:
+def open_or_resume(
+    recipe: Recipe, problems: Problems, args: argparse.Namespace, display: Display
+) -> Resumed:
+    """The run folder: a new one, or an interrupted run's with its newest checkpoint."""
+    name = recipe.name if args.name is None else check_name(args.name)
+    if not (args.resume or args.resume_anyway):
+        return Resumed(open_run(RUNS, name, recipe.resolved()), None, None)
+    origin = origin_of(recipe.resolved(), digest(problems.train))
+    steps = recipe.max_steps()
+    resumed = resume_run(RUNS / name, origin, steps, args.resume_anyway, display.say)
+    where = "from the start: no step was kept"
+    if resumed.checkpoint and resumed.stage:
+        where = f"after step {resumed.checkpoint.step} of {resumed.stage.upper()}"
+    display.say(f"resuming {resumed.run.folder} {where}")
+    return resumed
+
+
+def run_stages(recipe: Recipe, problems: Problems, opened: Resumed, display: Display) -> None:
+    """Prepare the model, evaluate it, train it, evaluate it again, and report."""
+    run, *preparing, last = opened.run, *recipe.stages
+    training = prepare(recipe, problems, opened, display)
+    for stage in preparing:
+        with run.phase(stage.upper()):
+            STAGES[stage].run(training)
+    with run.phase("pilot"):
+        STAGES[last].pilot(training)
+
+    with run.phase("evaluation before"):
+        before = [ask(training, task, "before") for task in problems.benchmarks]
+        if training.checkpoint_of(last) is None:
+            dev = [ask(training, problems.dev, "step-0")] if problems.dev else []
+            write_scores(training, 0, [*before, *dev])
+    with run.phase(last.upper()):
+        STAGES[last].run(training)
+        if is_first():
+            training.load_policy().save(run.adapter)
+    with run.phase("evaluation after"):
+        after = [ask(training, task, "after") for task in problems.benchmarks]
+        write_scores(training, training.last_step, after)
+
+    training.scorer.close()
+    report(recipe, problems, training, before, after)
+
+
+def prepare(recipe: Recipe, problems: Problems, opened: Resumed, display: Display) -> Training:
+    """Everything that the stages work on, but for the policy, which they load."""
+    run, last = opened.run, recipe.stages[-1]
     stopping = Stopping(display)
     card = watch_card()  # before anything of ours is on it
     display.say(
         f"{recipe.name}: {len(problems.train):,} training problems; everything goes to"
         f" {run.folder}/"
     )
-    display.say(
-        "importing Unsloth, TRL and torch, about 10 seconds"
-    )  # only once the input is known to be good
+    display.say("importing Unsloth, TRL and torch, about 10 seconds")
     with run.phase("import"):
-        from onecard.policy import load_policy, load_tokenizer  # isort: skip  (unsloth, first)
+        from onecard.model.load import load_tokenizer  # isort: skip  (unsloth, before all others)
+        from onecard.model.random_model import build_random_model
 
-        from eval.report import summary, write_report
-        from eval.results import write_results
-        from eval.run import evaluate
-        from onecard.callbacks import EvaluateDev, RecordGrpo, SkipUseless, WatchHealth
-        from onecard.grading import check_rewards
-        from onecard.journal import Journal
-        from onecard.keeper import Keeper
-        from onecard.pilot import run_pilot
-        from onecard.random_model import build_random_model
-        from onecard.trainer import build_config, build_trainer
-        from onecard.warmup import warm_up
-        from onecard.worst_case import TryWorstCase
-
-    config = build_config(recipe, run.checkpoints)
-    journal = Journal(run, checkpoint.step if checkpoint else None)
-    with run.phase("model and warm-up"):
-        folder = run.folder / "random-model"
-        weights = (
-            build_random_model(recipe, problems.train, folder)
-            if recipe.model.made_here
-            else recipe.model.name
-        )
-        tokenizer = load_tokenizer(weights, recipe.model.trust_remote_code)
-        check_rewards(recipe, tokenizer)
-        usable = drop_long_prompts(problems.train, recipe, tokenizer)
-        if too_long := len(problems.train) - len(usable):
-            display.say(
-                f"{too_long:,} prompts longer than {recipe.data.max_prompt_length} tokens are left"
-                " out of training"
+    went_on = opened.checkpoint.step if opened.checkpoint and opened.stage == last else None
+    training = Training(
+        seed=recipe.seed,
+        model=recipe.model,
+        lora=recipe.lora,
+        data=recipe.data,
+        answer=recipe.answer,
+        sections=recipe,
+        save=recipe.save,
+        health=recipe.health,
+        pilot=recipe.pilot,
+        dev_every_steps=recipe.eval.every_steps,
+        run=run,
+        origin=origin_of(recipe.resolved(), digest(problems.train)),
+        journal=Journal(run, went_on),
+        display=display,
+        stopping=stopping,
+        weights=recipe.model.name,
+        how_to_save=how_to_save(recipe),
+        card=card,
+        scorer=BatchScorer(recipe.rewards, recipe.answer, recipe.scoring),
+        dev=problems.dev,
+        resumed_stage=opened.stage,
+        checkpoint=opened.checkpoint,
+    )
+    for stage in recipe.stages:
+        STAGES[stage].check(training)
+    with run.phase("model"):
+        system_prompt = recipe.data.system_prompt
+        if recipe.model.made_here:
+            conversations = [
+                prompt_for(problem, system_prompt) + target_for(problem, recipe.answer.format)
+                for problem in problems.train
+            ]
+            training.weights = build_random_model(
+                recipe.model.name,
+                conversations,
+                run.random_model,
+                max_seq_length=recipe.model.max_seq_length,
+                seed=recipe.seed,
             )
+        tokenizer = load_tokenizer(training.weights, recipe.model.trust_remote_code)
+        check_rewards(training.scorer, opens_think(tokenizer, system_prompt))
+        per_step = recipe.grpo.prompts_per_step
+        usable = drop_long_prompts(problems.train, tokenizer, recipe.data, per_step)
+    training.problems = usable
+    if too_long := len(problems.train) - len(usable):
         display.say(
-            f"loading {weights}; what Unsloth and vLLM print meanwhile goes to"
-            f" {run.folder}/loading.log"
+            f"{too_long:,} prompts longer than {recipe.data.max_prompt_length} tokens are left out"
+            " of training"
         )
-        policy = (
-            warm_up(recipe, weights, usable, run, display)
-            if recipe.warmup
-            else load_policy(recipe, weights, run.folder)
-        )
-        if checkpoint:
-            check_adapter(checkpoint.folder / ADAPTER, policy.base)
+    display.say(
+        f"loading {training.weights}; what Unsloth and vLLM print meanwhile goes to"
+        f" {run.folder}/loading.log"
+    )
+    return training
 
-    def ask(task: Task, when: str) -> EvalResult:
-        return evaluate(
-            policy, task, run.evaluation(task.benchmark, when), display, f"{task.benchmark} {when}"
-        )
 
-    with run.phase("pilot"):
-        run_pilot(recipe, policy, usable, run, display)
+def ask(training: Training, task: Task, when: str) -> EvalResult:
+    """Put a task to the policy as it is now."""
+    from eval.asking import evaluate
 
-    with run.phase("evaluation before"):
-        before = [ask(task, "before") for task in problems.benchmarks]
-        if checkpoint is None:
-            journal.evaluation(
-                0, [*before, *([ask(problems.dev, "step-0")] if problems.dev else [])]
-            )
+    policy, folder = training.load_policy(), training.run.evaluation(task.benchmark, when)
+    return evaluate(policy, task, folder, training.display, f"{task.benchmark} {when}")
 
-    done = checkpoint.step if checkpoint else 0
-    with run.phase("GRPO"), display.phase("GRPO", recipe.grpo.max_steps, begun=done) as tick:
-        keeper = Keeper(recipe, run, policy, journal, facts, kept=done)
-        callbacks = [
-            TryWorstCase(recipe, display, run.folder),
-            SkipUseless(journal.history),
-            EvaluateDev(policy, problems.dev, recipe.eval.every_steps, run, journal),
-            RecordGrpo(journal, tick),
-            WatchHealth(recipe.health, run, journal, display),
-            keeper,
-        ]
-        trainer = build_trainer(recipe, config, policy, usable, callbacks, card)
-        stopping.finish = lambda: (
-            f"step {keeper.keep()} is kept; add --resume to the command to go on"
-        )
-        try:
-            last_step = trainer.train_from(checkpoint)
-        except BaseException:
-            keeper.keep()  # the step before the one that failed
-            raise
-        policy.save(run.adapter)
 
-    with run.phase("evaluation after"):
-        after = [ask(task, "after") for task in problems.benchmarks]
-        journal.evaluation(last_step, after)
+def write_scores(training: Training, step: int, results: list[EvalResult]) -> None:
+    """Evaluations at a step, to metrics.jsonl and TensorBoard."""
+    from eval.scores import scores
 
-    used = {"problems_read": len(problems.train), "problems_used": len(usable)}
-    write_results(run, recipe, before, after, **used, best_on_dev=keeper.best(), card=card)
-    write_report(run.folder)
-    display.console.print(summary(run.folder), soft_wrap=True)
+    training.journal.evaluation(step, {result.benchmark: scores(result) for result in results})
+
+
+def report(
+    recipe: Recipe,
+    problems: Problems,
+    training: Training,
+    before: list[EvalResult],
+    after: list[EvalResult],
+) -> None:
+    """Write results.json and the report, and show the table at a run's end."""
+    from onecard.report.report import write_report
+    from onecard.report.results import write_results
+    from onecard.report.table import summary
+
+    if not is_first():
+        return
+    write_results(
+        training.run,
+        recipe,
+        before,
+        after,
+        problems_read=len(problems.train),
+        problems_used=len(training.problems),
+        best_on_dev=training.best_on_dev,
+        card=training.card,
+    )
+    write_report(training.run.folder)
+    training.display.console.print(summary(training.run.folder), soft_wrap=True)
 
 
 if __name__ == "__main__":

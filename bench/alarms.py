@@ -1,7 +1,7 @@
 """Does health tell what is wrong with a run? Each alarm in a run that deserves it, and none in one
 that does not. `make alarms`
 
-All are the tiny recipe on the model that its warm-up left, with one thing wrong; what was told goes
+All are the tiny recipe on the model that its SFT left, with one thing wrong; what was told goes
 to docs/alarms.md.
 """
 
@@ -143,7 +143,7 @@ def row(what: str, folder: Path) -> str:
 def main() -> int:
     started = time.strftime("%Y%m%d-%H%M%S")
     well = run(f"alarms-{started}", (DEV,))
-    model = (f"model.name={well / 'base-model'}", "warmup=null", "eval.benchmarks=[tiny]")
+    model = (f"model.name={well / 'base-model'}", "sft=null", "eval.benchmarks=[tiny]")
     rows, missing = (
         [row("nothing", well)],
         [f"nothing is wrong, and it told {', '.join(told(well))}"] if told(well) else [],
@@ -158,7 +158,7 @@ def main() -> int:
         "",
         (
             "Made by `make alarms` (bench/alarms.py has the settings): the tiny recipe from its"
-            " warmed-up model, 20 to 80 steps. Accuracy is"
+            " model after SFT, 20 to 80 steps. Accuracy is"
         ),
         "greedy, on the 512 test problems. Notes, which explain and warn of nothing, are left out.",
         "",

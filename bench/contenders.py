@@ -1,7 +1,7 @@
 """What bench/gpu.py puts side by side, each in a process of its own: python bench/contenders.py
 NAME FOLDER
 
-FOLDER is gpu.py's, with recipe.yaml; `model` goes first and leaves model/ and samples.jsonl there;
+FOLDER is gpu.py's, with recipe.yaml; `model` goes first and leaves model/ and problems.jsonl there;
 each of the others NAME.json. The notebook is written as Unsloth's GRPO notebooks go about it, the
 stock loop as TRL's documentation does.
 """
@@ -20,17 +20,20 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))  # it is started in a folder of its own
 
 from bench.gpu import fixed_length, stock_uses_vllm
-from onecard.batch import DRIFT
-from onecard.card.memory import vllm_share
-from onecard.data.prompts import prompt_for
-from onecard.data.samples import drop_long_prompts, load_samples
+from bench.training import build_trainer, made_model, open_training
+from onecard.data.prompts import drop_long_prompts, prompt_for
 from onecard.files.formats import read_jsonl, write_json, write_jsonl
 from onecard.machine.gpu import GIB, find_cards, has_bf16
-from onecard.recipe import Recipe
-from onecard.recipe_file import load_recipe
-from onecard.types import Sample
+from onecard.plan.memory import vllm_share
+from onecard.recipe.file import load_recipe
+from onecard.recipe.schema import Recipe
+from onecard.stages.trl.timing import time_parts
+from onecard.types import Problem
+from onecard.watch.clock import StepClock
 
 ROOT = Path(__file__).parent.parent
+# TRL's name for how far vLLM's log-probabilities are from the trainer's, in nats.
+TRL_DRIFT = "sampling/sampling_logp_difference/mean"
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,14 @@ class Job:
         return str(self.folder / "model") if self.recipe.model.made_here else self.recipe.model.name
 
     @property
-    def samples(self) -> list[Sample]:
-        return [Sample(**row) for row in read_jsonl(self.folder / "samples.jsonl")]
+    def problems(self) -> list[Problem]:
+        return [Problem(**row) for row in read_jsonl(self.folder / "problems.jsonl")]
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         return [
-            {"prompt": prompt_for(sample, self.recipe.data.system_prompt), "answer": sample.gold}
-            for sample in self.samples
+            {"prompt": prompt_for(problem, self.recipe.data.system_prompt), "answer": problem.gold}
+            for problem in self.problems
         ]
 
     def settings(self, vllm: bool) -> dict[str, Any]:
@@ -71,31 +74,24 @@ class Job:
 def build_model(job: Job) -> None:
     from transformers import AutoTokenizer
 
-    from onecard.random_model import build_random_model
-
-    samples = load_samples(job.recipe.data.source, "train", job.recipe.data.train_problems)
+    problems = job.recipe.source.load("train")
     if job.recipe.model.made_here:
-        build_random_model(job.recipe, samples, job.folder / "model")
-    usable = drop_long_prompts(samples, job.recipe, AutoTokenizer.from_pretrained(job.weights))
-    write_jsonl(job.folder / "samples.jsonl", [asdict(sample) for sample in usable])
+        made_model(job.recipe, problems, job.folder / "model")
+    tokenizer = AutoTokenizer.from_pretrained(job.weights)
+    per_step = job.recipe.grpo.prompts_per_step
+    usable = drop_long_prompts(problems, tokenizer, job.recipe.data, per_step)
+    write_jsonl(job.folder / "problems.jsonl", [asdict(problem) for problem in usable])
 
 
-def onecard(job: Job) -> Any:
-    """As train.py builds it."""
-    from onecard.policy import load_policy  # isort: skip  (unsloth, before all others)
+def onecard(job: Job, clock: StepClock) -> Any:
+    """As train.py builds it, and watched at every step."""
+    import onecard.model.load  # noqa: F401  isort: skip  (unsloth, before all others)
 
-    from onecard.console.display import Display
-    from onecard.trainer import build_config, build_trainer
-    from onecard.worst_case import TryWorstCase
-
-    config = build_config(job.recipe, job.folder / "checkpoints")
-    policy = load_policy(job.recipe, job.weights, job.folder)
-    return build_trainer(
-        job.recipe, config, policy, job.samples, [TryWorstCase(job.recipe, Display(), job.folder)]
-    )
+    training = open_training(job.recipe, job.folder, job.weights, job.problems)
+    return build_trainer(training, clock)
 
 
-def notebook(job: Job) -> Any:
+def notebook(job: Job, clock: StepClock) -> Any:
     os.environ["UNSLOTH_VLLM_STANDBY"] = "1" if job.recipe.model.fast_inference else "0"
     from unsloth import FastLanguageModel  # isort: skip  (before all others)
 
@@ -130,7 +126,7 @@ def notebook(job: Job) -> Any:
     )
 
 
-def stock(job: Job) -> Any:
+def stock(job: Job, clock: StepClock) -> Any:
     os.environ.setdefault(
         "VLLM_USE_FLASHINFER_SAMPLER", "0"
     )  # as Unsloth sets it where FlashInfer cannot compile its kernels
@@ -200,7 +196,7 @@ def coin(completions: list[list[dict[str, str]]], **_: Any) -> list[float]:
     return [float(random.random() < 0.5) for _ in completions]
 
 
-CONTENDERS: dict[str, Callable[[Job], Any]] = {
+CONTENDERS: dict[str, Callable[[Job, StepClock], Any]] = {
     "onecard": onecard,
     "notebook": notebook,
     "stock": stock,
@@ -214,13 +210,12 @@ def measure(name: str, job: Job) -> dict[str, Any]:
     from onecard.machine.gpu_use import watch_card
 
     card = watch_card()
-    trainer = CONTENDERS[name](job)
-    from onecard.step_time import StepTime
-
-    clock: StepTime = trainer.step_time if name == "onecard" else StepTime(trainer)
-    clock.card = card
+    clock = StepClock(card)
+    trainer = CONTENDERS[name](job, clock)
+    if name != "onecard":  # whose own is timed already
+        time_parts(trainer, clock)
     steps: list[dict[str, float]] = []
-    clock.on_step_end = lambda *_, **__: steps.append(clock.seconds)
+    trainer.add_callback(step_timer(clock, steps, watched=name == "onecard"))
     trainer.train()
     assert ("unsloth" in sys.modules) == (name != "stock")
     logs = [line for line in trainer.state.log_history if "completions/min_length" in line]
@@ -232,7 +227,7 @@ def measure(name: str, job: Job) -> dict[str, Any]:
             f"{len(steps)} steps with completions of {shortest:g} to {longest:g} tokens, wanted"
             f" {wanted} in each"
         )
-    drift = [line[DRIFT] for line in logs if DRIFT in line]
+    drift = [line[TRL_DRIFT] for line in logs if TRL_DRIFT in line]
     return {
         "steps": steps,
         "trainer": f"{type(trainer).__module__}.{type(trainer).__name__}",
@@ -244,6 +239,31 @@ def measure(name: str, job: Job) -> dict[str, Any]:
         ),
         "drift": sum(drift) / len(drift) if drift else None,
     }
+
+
+def step_timer(clock: StepClock, steps: list[dict[str, float]], watched: bool) -> Any:
+    """A callback that adds each step's seconds to `steps`.
+
+    Of Onecard's own trainer the clock is set at every step; the others' it sets itself.
+    """
+    import torch
+    from transformers import TrainerCallback
+
+    class StepTimer(TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            if not watched:
+                clock.begin_step()
+
+        def on_optimizer_step(self, *_: Any, **__: Any) -> None:
+            if not watched:
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                clock.end_step()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            steps.append(clock.seconds)
+
+    return StepTimer()
 
 
 def where(error: Exception) -> str:

@@ -18,9 +18,9 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from eval.benchmarks import load_benchmark
-from eval.engines import TransformersEngine
-from eval.target import find_target
 from onecard.data.prompts import prompt_for, render, tokenize
+from onecard.model.engines.transformers import TransformersEngine
+from onecard.target import find_target
 from onecard.types import Sampling
 
 BATCH_SIZE = 128
@@ -31,11 +31,10 @@ NAIVE_PROMPTS = 64  # one at a time is slow; what counts is tokens a second
 
 
 def main() -> None:
-    engine = TransformersEngine(
-        find_target(sys.argv[1], None, base_only=False), load_in_4bit=False, context=None
-    )
-    samples = load_benchmark("tiny", None)[:PROMPTS]
-    texts = [render(engine.tokenizer, prompt_for(sample, None)) for sample in samples]
+    target = find_target(sys.argv[1], None, base_only=False)
+    engine = TransformersEngine(target.weights, load_in_4bit=False, context=None)
+    problems = load_benchmark("tiny", None)[:PROMPTS]
+    texts = [render(engine.tokenizer, prompt_for(problem, None)) for problem in problems]
     ids = tokenize(engine.tokenizer, texts)
     harness = HFLM(pretrained=engine.model, tokenizer=engine.tokenizer, batch_size=BATCH_SIZE)
 

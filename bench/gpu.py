@@ -21,14 +21,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from eval.steps import PARTS
 from onecard.console.command import run_command
 from onecard.files.atomic import write_atomic
 from onecard.files.formats import write_yaml
 from onecard.machine.gpu import GIB, Card, check_card, find_cards
 from onecard.machine.packages import versions
-from onecard.recipe import Recipe
-from onecard.recipe_file import load_recipe
+from onecard.recipe.file import load_recipe
+from onecard.recipe.schema import Recipe
+from onecard.report.steps import PARTS
 from onecard.types import RunFailed, UserError
 
 ROOT = Path(__file__).parent.parent

@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-from eval.report import card_text
-from eval.steps import split_steps
 from onecard.files.formats import read_jsonl
 from onecard.machine.gpu import find_cards
+from onecard.report.reading import card_text
+from onecard.report.steps import split_steps
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "runs/gpu-check"  # pytest empties it first

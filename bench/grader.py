@@ -12,7 +12,7 @@ from pathlib import Path
 from math_verify import parse, verify
 
 from bench.hostile import HOSTILE
-from onecard.data.samples import read_rows
+from onecard.data.rows import read_rows
 from onecard.files.formats import read_jsonl
 from rewards.answer import grade
 

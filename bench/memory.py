@@ -22,15 +22,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from onecard.card.memory import HELD_BACK, plan_memory
+from bench.training import build_trainer, made_model, open_training
 from onecard.console.command import run_command
 from onecard.files.atomic import write_atomic
 from onecard.machine.gpu import GIB
 from onecard.machine.models import STORED, ModelShape
 from onecard.machine.packages import versions
-from onecard.recipe import Recipe
-from onecard.recipe_file import load_recipe
+from onecard.plan.memory import HELD_BACK, plan_memory
+from onecard.recipe.file import load_recipe
+from onecard.recipe.schema import Recipe
 from onecard.types import RunFailed
+from onecard.watch.clock import StepClock
 
 ROOT = Path(__file__).parent.parent
 VARIANTS = (
@@ -107,8 +109,9 @@ scores at once it fits to the memory that is free, here what the plan leaves of 
 Why the last two are larger: Unsloth's trainer has the model return the hidden states of all layers
 and uses the last, since Unsloth's own forward is not marked as one that returns the last alone; and
 it scores as many completions in one pass as its formula expects the free memory to hold, which
-counts hidden states and logits but not what the MLP takes. onecard/policy.py marks the forward, and
-onecard/trainer.py has as many completions scored at once as are trained at once.
+counts hidden states and logits but not what the MLP takes. onecard/model/unsloth_names.py
+marks the forward, and onecard/stages/trl/build.py has as many completions scored at once as are
+trained at once.
 
 Counted are tensors, while nothing of size is computed (bench/tensor_bytes.py), in the code that a
 card of compute capability 8.0 or newer runs, but for torch.compile; older ones hold keys and values
@@ -135,7 +138,7 @@ def count(file: Path, settings: list[str]) -> dict[str, int]:
         "data.path=tiny",
         "data.train_problems=100",
     )
-    recipe = load_recipe(file, [*settings, *made_here, *(["warmup=null"] if asked.warmup else [])])
+    recipe = load_recipe(file, [*settings, *made_here, *(["sft=null"] if asked.sft else [])])
     trainer = build(recipe, shape.num_hidden_layers)
 
     plan = plan_memory(asked, shape)
@@ -163,18 +166,16 @@ def build(recipe: Recipe, layers: int) -> Any:
     """The trainer, with the model's one layer used that many times, as it is when a step begins
     where vLLM generates.
     """
+    import onecard.model.load  # noqa: F401  isort: skip  (unsloth, before all others)
     import torch
 
-    from onecard.data.samples import load_samples
-    from onecard.policy import load_policy
-    from onecard.random_model import build_random_model
-    from onecard.trainer import build_config, build_trainer
-
-    samples = load_samples(recipe.data.source, "train", recipe.data.train_problems)
+    problems = recipe.source.load("train")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        policy = load_policy(recipe, build_random_model(recipe, samples, folder / "model"), folder)
-        trainer = build_trainer(recipe, build_config(recipe, folder), policy, samples, [])
+        weights = made_model(recipe, problems, folder / "model")
+        training = open_training(recipe, folder, weights, problems)
+        trainer: Any = build_trainer(training, StepClock())
+        policy = training.load_policy()
     decoder = policy.model.get_base_model().model
     decoder.layers = torch.nn.ModuleList([decoder.layers[0]] * layers)
     trainer.use_vllm = True
@@ -256,15 +257,15 @@ def largest_step(recipe: Recipe, trainer: Any, memory: Any) -> tuple[int, int]:
     """
     import torch
 
-    from onecard.worst_case import largest_batch
+    from onecard.stages.trl.worst_case import largest_batch
 
     def step() -> None:
         trainer.accelerator.backward(
-            trainer.compute_loss(trainer.model, largest_batch(recipe, trainer))
+            trainer.compute_loss(trainer.model, largest_batch(recipe.grpo, recipe.data, trainer))
         )
 
     def score() -> None:
-        batch = largest_batch(recipe, trainer)
+        batch = largest_batch(recipe.grpo, recipe.data, trainer)
         ids, mask = (
             torch.cat([batch[f"prompt_{kind}"], batch[f"completion_{kind}"]], dim=1).repeat(
                 trainer.args.steps_per_generation, 1
@@ -290,7 +291,7 @@ def as_unsloth_has_it(trainer: Any) -> None:
     """Takes back what Onecard changes of it."""
     from unsloth.models import rl
 
-    from onecard.policy import RETURNS_HIDDEN_STATES
+    from onecard.model.unsloth_names import RETURNS_HIDDEN_STATES
 
     trainer.args.unsloth_grpo_mini_batch = None
     del trainer._get_per_token_logps_and_entropies

@@ -15,15 +15,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from eval.benchmarks import BENCHMARKS
-from eval.show import WHICH, print_comparison, print_scores, show
-from eval.target import Target, find_target
+from eval.benchmarks import BENCHMARKS, known_benchmark
+from eval.browser import WHICH, print_comparison, print_scores, show
 from eval.task import FEW_SHOT_STOP, Task, load_task
 from onecard.console.command import positive, run_command
 from onecard.console.display import Display
 from onecard.files.trouble import FULL
-from onecard.recipe import known_benchmark
-from onecard.recipe_file import load_recipe
+from onecard.recipe.file import load_recipe
+from onecard.recipe.schema import Recipe
+from onecard.target import Target, find_target
 from onecard.types import Sampling, UserError
 
 
@@ -160,32 +160,39 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def evaluate_target(args: argparse.Namespace, display: Display) -> None:
     target = find_target(args.target, args.adapter, args.base)
     if args.recipe:
-        target = replace(target, recipe=load_recipe(args.recipe))
-    tasks = load_tasks(args, target)
+        target = with_recipe(target, load_recipe(args.recipe, say=display.say))
+    recipe = target.recipe
+    tasks = load_tasks(args, recipe)
     folders = {
         name: (args.out or target.folder) / folder_name(args, task) for name, task in tasks.items()
     }
     display.say(f"importing torch and loading {args.target}")
-    from eval.engines import load_engine
-    from eval.run import evaluate
+    from eval.asking import evaluate
+    from onecard.model.engines.vllm import load_engine
 
-    recipe = target.recipe
-    quantized = (
-        args.load_in_4bit
-        if args.load_in_4bit is not None
-        else recipe is not None and recipe.model.load_in_4bit
-    )
-    engine = load_engine(
-        args.engine, target, quantized, recipe.model.max_seq_length if recipe else None
-    )
+    load_in_4bit, context = False, None
+    if recipe:
+        load_in_4bit, context = recipe.model.load_in_4bit, recipe.model.max_seq_length
+    if args.load_in_4bit is not None:
+        load_in_4bit = args.load_in_4bit
+    engine = load_engine(args.engine, target.weights, load_in_4bit, context)
     for name, task in tasks.items():
         evaluate(engine, task, folders[name], display, name, args.again)
         print_scores(folders[name], display.console)
 
 
-def load_tasks(args: argparse.Namespace, target: Target) -> dict[str, Task]:
+def with_recipe(target: Target, recipe: Recipe) -> Target:
+    """The same weights, asked and loaded as a recipe says."""
+    trusted = recipe.model.trust_remote_code
+    weights = replace(target.weights, trusted=trusted, as_trained=True)
+    return replace(target, recipe=recipe, weights=weights)
+
+
+def load_tasks(args: argparse.Namespace, recipe: Recipe | None) -> dict[str, Task]:
     """The tasks that the command line asks for, by the benchmark's name on it."""
-    recipe = target.recipe
+    own = recipe.source if recipe else None
+    system_prompt = recipe.data.system_prompt if recipe else None
+    answer_format = recipe.answer.format if recipe else "auto"
     sampling = Sampling(
         args.max_completion_length or (recipe.eval.max_completion_length if recipe else 512),
         args.batch_size or (recipe.eval.batch_size if recipe else 16),
@@ -195,24 +202,22 @@ def load_tasks(args: argparse.Namespace, target: Target) -> dict[str, Task]:
         FEW_SHOT_STOP if args.shots else (),
     )
     names = args.benchmark or (recipe.eval.benchmarks if recipe else ["gsm8k"])
+    tasks = {}
     for name in names:
         try:
             known_benchmark(name)
         except ValueError as error:
             raise UserError(f"--benchmark: {error}") from None
-    tasks = {
-        name: load_task(
+        tasks[name] = load_task(
             name,
-            recipe.data.source if recipe else None,
+            own,
             sampling,
-            system_prompt=recipe.data.system_prompt if recipe else None,
-            answer_format=recipe.answer_format if recipe else "auto",
+            system_prompt=system_prompt,
+            answer_format=answer_format,
             shots=args.shots or 0,
             limit=args.limit,
             root=args.data,
         )
-        for name in names
-    }
     if len({task.benchmark for task in tasks.values()}) < len(names):
         raise UserError(
             f"--benchmark: two of {', '.join(names)} have one name, and their results would have"
@@ -222,8 +227,9 @@ def load_tasks(args: argparse.Namespace, target: Target) -> dict[str, Task]:
 
 
 def folder_name(args: argparse.Namespace, task: Task) -> str:
-    """gsm8k-8shot-first100-4x0.7: what is usually varied; an evaluation that differs otherwise
-    needs --out or --again.
+    """gsm8k-8shot-first100-4x0.7: what is usually varied.
+
+    An evaluation that differs otherwise needs --out or --again.
     """
     parts = [task.benchmark]
     parts += ["base"] if args.base else []

@@ -1,5 +1,4 @@
-"""An evaluation on disk: a folder that can be continued after a kill, compared, and read without
-the model.
+"""An evaluation on disk: a folder that can be continued after a kill, compared, and read alone.
 
 settings.json          what was asked of what, written before the first completion
 items.partial.jsonl    completions as they are finished, while it runs
@@ -15,6 +14,7 @@ from typing import Any
 
 from onecard.files.differences import differences, listed
 from onecard.files.formats import read_jsonl, write_json, write_jsonl
+from onecard.run.process import is_first
 from onecard.types import EvalItem, EvalResult, UserError, Verdict
 
 FORMAT = 1  # of result.json and items.jsonl; another number is another meaning
@@ -22,9 +22,7 @@ FORMAT = 1  # of result.json and items.jsonl; another number is another meaning
 
 @dataclass(frozen=True)
 class Record:
-    """An evaluation being made. `items`: what is finished, by its place in the order of the
-    whole.
-    """
+    """An evaluation being made. `items`: what is finished, by its place in the whole."""
 
     folder: Path
     settings: dict[str, Any]
@@ -37,6 +35,8 @@ class Record:
     def add(self, items: dict[int, EvalItem]) -> None:
         """Keep finished items, on the disk before this returns."""
         self.items.update(items)
+        if not is_first():
+            return
         with self.partial.open("a", encoding="utf-8") as file:
             file.writelines(
                 json.dumps({"place": place, **asdict(item)}) + "\n" for place, item in items.items()
@@ -52,36 +52,31 @@ class Record:
         )
 
     def finish(self, facts: dict[str, Any]) -> None:
-        """Write items.jsonl and then result.json with `facts`; the evaluation is whole from then
-        on.
-        """
+        """Write items.jsonl, and then result.json with `facts`: from then on it is whole."""
+        if not is_first():
+            return
         write_jsonl(self.folder / "items.jsonl", map(asdict, self.result.items))
         write_json(self.folder / "result.json", self.settings | facts)
         self.partial.unlink(missing_ok=True)
 
 
 def open_record(folder: Path, settings: dict[str, Any], again: bool = False) -> Record:
-    """The evaluation in `folder`, with what it already has if it was interrupted; with `again`
-    begun anew.
+    """The evaluation in `folder`, with what it already has if it was interrupted.
 
+    With `again` it is begun anew.
     Raises UserError where the folder holds another evaluation, or rows that nobody can tell the
     settings of.
     """
     settings = json.loads(json.dumps({"format": FORMAT, **settings}))
     record = Record(folder, settings)
-    files = [
-        folder / name
-        for name in ("settings.json", "items.partial.jsonl", "items.jsonl", "result.json")
-    ]
-    if again:
+    names = ("settings.json", "items.partial.jsonl", "items.jsonl", "result.json")
+    files = [folder / name for name in names]
+    if again and is_first():
         for file in reversed(files):  # the settings last: rows without them would be anybody's
             file.unlink(missing_ok=True)
     if not any(file.exists() for file in files):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
-        write_json(files[0], settings)
+        if is_first():
+            begin(files[0], settings)
         return record
     try:
         stored = json.loads(files[0].read_text(encoding="utf-8"))
@@ -102,9 +97,19 @@ def open_record(folder: Path, settings: dict[str, Any], again: bool = False) -> 
     return record
 
 
+def begin(file: Path, settings: dict[str, Any]) -> None:
+    """Make the folder of a new evaluation and write its settings.json."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {file.parent}: {error.strerror}") from None
+    write_json(file, settings)
+
+
 def read_partial(record: Record) -> None:
-    """Take in the rows that an interrupted evaluation left; a last one that was cut off in writing
-    is dropped.
+    """Take in the rows that an interrupted evaluation left.
+
+    A last one that was cut off in writing is dropped.
     """
     whole = []
     for line in record.partial.read_bytes().splitlines(keepends=True):
@@ -114,12 +119,14 @@ def read_partial(record: Record) -> None:
         place = row.pop("place")
         record.items[place] = read_item(row)
         whole.append(line)
-    record.partial.write_bytes(b"".join(whole))
+    if is_first():
+        record.partial.write_bytes(b"".join(whole))
 
 
 def nameless(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings without the names of weights whose hash is known: the same folder may be spelled in
-    several ways.
+    """Settings without the names of weights whose hash is known.
+
+    The same folder may be spelled in several ways.
     """
     model = {
         key: (
@@ -133,8 +140,9 @@ def nameless(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_result(folder: Path) -> tuple[dict[str, Any], EvalResult]:
-    """A finished evaluation: result.json and its items. Raises UserError where there is none that
-    this version can read.
+    """A finished evaluation: result.json and its items.
+
+    Raises UserError where there is none that this version can read.
     """
     file = folder / "result.json"
     if not file.is_file():

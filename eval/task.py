@@ -1,62 +1,50 @@
-"""A task: a benchmark and how it is put to a model. All that decides a result, besides the
-model.
-"""
+"""A task: a benchmark, and how it is put to a model. The model apart, it decides a result."""
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from eval.benchmarks import BENCHMARKS, load_benchmark, load_exemplars
 from onecard.data.prompts import prompt_for, render
-from onecard.data.samples import Source
-from onecard.types import FOLDER_NAME, Sample, Sampling, UserError
-from rewards.answer import AnswerFormat
+from onecard.data.source import Source
+from onecard.types import FOLDER_NAME, Problem, Sampling, UserError
+from rewards.answer.section import AnswerFormat
 
-FEW_SHOT_STOP = (
-    "Question:",
-    "</s>",
-    "<|im_end|>",
-)  # lm-evaluation-harness's gsm8k task: generation_kwargs.until
+# lm-evaluation-harness's gsm8k task: generation_kwargs.until.
+FEW_SHOT_STOP = ("Question:", "</s>", "<|im_end|>")
 
 
 @dataclass(frozen=True)
 class Task:
-    """Zero-shot through the chat template with `system_prompt`, or, with `exemplars`, few-shot as
+    """Zero-shot or few-shot.
+
+    Zero-shot is through the chat template with `system_prompt`. With `exemplars` it is few-shot, as
     plain text without either.
     """
 
     benchmark: str
     version: int
-    problems: tuple[Sample, ...]
+    problems: tuple[Problem, ...]
     system_prompt: str | None
-    exemplars: tuple[Sample, ...]
+    exemplars: tuple[Problem, ...]
     answer_format: AnswerFormat
     sampling: Sampling
 
-    def prompt(self, problem: Sample, tokenizer: Any) -> str:
-        """The text that the model continues. Few-shot prompts have the format of
-        lm-evaluation-harness's gsm8k task.
-        """
-        if self.exemplars:
-            shown = [
-                "\n".join(
-                    [
-                        f"Question: {e.question}",
-                        " ".join(["Answer:", *([e.solution] if e.solution else [])]),
-                        f"#### {e.gold}",
-                    ]
-                )
-                for e in self.exemplars
-            ]
-            return "\n\n".join([*shown, f"Question: {problem.question}\nAnswer:"])
-        return render(tokenizer, prompt_for(problem, self.system_prompt))
+    def prompt(self, problem: Problem, tokenizer: Any) -> str:
+        """The text that the model continues.
 
-    def facts(self) -> dict[str, Any]:
-        """As result.json keeps it; check_comparable says which of it must be equal for two results
-        to be compared.
+        Few-shot prompts have the format of lm-evaluation-harness's gsm8k task.
         """
+        if not self.exemplars:
+            return render(tokenizer, prompt_for(problem, self.system_prompt))
+        shown = [solved(exemplar) for exemplar in self.exemplars]
+        return "\n\n".join([*shown, f"Question: {problem.question}\nAnswer:"])
+
+    def settings(self) -> dict[str, Any]:
+        """As result.json keeps it. eval/scores.py says what two results must have in common."""
         return {
             "benchmark": {"name": self.benchmark, "version": self.version, **digest(self.problems)},
             "prompt": {"system_prompt": self.system_prompt, "exemplars": digest(self.exemplars)},
@@ -65,13 +53,20 @@ class Task:
         }
 
 
-def digest(samples: tuple[Sample, ...]) -> dict[str, Any]:
-    """How many, and a hash of their ids, questions, golds and worked solutions: whether two results
-    are about the same rows.
+def solved(exemplar: Problem) -> str:
+    """A problem with its solution, as few-shot prompts show it."""
+    answer = f"Answer: {exemplar.solution}" if exemplar.solution else "Answer:"
+    return f"Question: {exemplar.question}\n{answer}\n#### {exemplar.gold}"
+
+
+def digest(problems: Sequence[Problem]) -> dict[str, Any]:
+    """How many, and a hash of their ids, questions, golds and solutions.
+
+    It tells whether two results are about the same rows.
     """
-    text = "\0".join(f"{s.id}\0{s.question}\0{s.solution}\0{s.gold}" for s in samples)
+    text = "\0".join(f"{p.id}\0{p.question}\0{p.solution}\0{p.gold}" for p in problems)
     return {
-        "count": len(samples),
+        "count": len(problems),
         "sha256": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
     }
 
@@ -87,16 +82,17 @@ def load_task(
     limit: int | None = None,
     root: Path | None = None,
 ) -> Task:
-    """Read a benchmark's first `limit` problems and, for few-shot, its exemplars, which show the
-    answer after ####.
+    """A benchmark's first `limit` problems and, for few-shot, its exemplars.
+
+    Exemplars show the answer after ####.
     """
     problems = load_benchmark(benchmark, own, root)
     name, version = Path(benchmark).name.removesuffix(".jsonl"), 1
     if benchmark in BENCHMARKS:
-        version = BENCHMARKS[benchmark].version
-        if not digest(tuple(problems))["sha256"].startswith(BENCHMARKS[benchmark].sha256):
-            # as many, but not those that are known by this name: no result may pass for one of
-            # those
+        known = BENCHMARKS[benchmark]
+        version = known.version
+        if not digest(problems)["sha256"].startswith(known.sha256):
+            # As many, but not those that are known by this name: no result may pass for theirs.
             name = f"{name}-other-rows"
     elif name in BENCHMARKS or not re.match(FOLDER_NAME, name):
         raise UserError(
@@ -105,13 +101,6 @@ def load_task(
         )
     asked = tuple(problems[:limit])
     if shots:
-        return Task(
-            name,
-            version,
-            asked,
-            None,
-            tuple(load_exemplars(benchmark, own, shots, root)),
-            "hash",
-            sampling,
-        )
+        exemplars = tuple(load_exemplars(benchmark, own, shots, root))
+        return Task(name, version, asked, None, exemplars, "hash", sampling)
     return Task(name, version, asked, system_prompt, (), answer_format, sampling)

@@ -1,5 +1,6 @@
-"""Talk to what a run trained, its base model beside it: `python -m onecard.chat RUN`. An empty line
-or Ctrl-D ends.
+"""Talk to what a run trained, its base model beside it: `python -m onecard.chat RUN`.
+
+An empty line or Ctrl-D ends.
 """
 
 import argparse
@@ -12,14 +13,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from eval.target import find_target
 from onecard.console.command import positive, run_command
 from onecard.console.text import visible
 from onecard.data.prompts import prompt_for, render, tokenize
-from onecard.types import Sample, Sampling, UserError
+from onecard.target import find_target
+from onecard.types import Problem, Sampling, UserError
 
 if TYPE_CHECKING:
-    from eval.engines import TransformersEngine
+    from onecard.model.engines.transformers import TransformersEngine
 
 
 def answers(engine: "TransformersEngine", prompt: list[int], sampling: Sampling) -> dict[str, str]:
@@ -33,24 +34,24 @@ def answers(engine: "TransformersEngine", prompt: list[int], sampling: Sampling)
 def talk(
     run: str, questions: Iterable[str], max_completion_length: int | None, console: Console
 ) -> None:
-    """Answer each question on its own, without memory of the ones before: as the model was
-    trained.
-    """
+    """Answer each question on its own, without memory of the others: as the model was trained."""
     target = find_target(run, adapter=None, base_only=False)
-    if target.adapter is None or target.recipe is None:
+    if target.weights.adapter is None or target.recipe is None:
         raise UserError(
             f"{run} is not a run folder with an adapter; try `python -m onecard.chat runs/NAME`"
         )
-    console.print(Text(f"loading {target.base} and {target.adapter}"))
-    from eval.engines import TransformersEngine
+    console.print(Text(f"loading {target.weights.base} and {target.weights.adapter}"))
+    from onecard.model.engines.transformers import TransformersEngine
 
     recipe = target.recipe
-    engine = TransformersEngine(target, recipe.model.load_in_4bit, recipe.model.max_seq_length)
+    engine = TransformersEngine(
+        target.weights, recipe.model.load_in_4bit, recipe.model.max_seq_length
+    )
     sampling = Sampling(max_completion_length or recipe.eval.max_completion_length, batch_size=1)
     for question in questions:
         if not question.strip():
             return
-        messages = prompt_for(Sample("", question.strip(), ""), recipe.data.system_prompt)
+        messages = prompt_for(Problem("", question.strip(), ""), recipe.data.system_prompt)
         (prompt,) = tokenize(engine.tokenizer, [render(engine.tokenizer, messages)])
         if len(prompt) + sampling.max_completion_length > engine.context:
             console.print(

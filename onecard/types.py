@@ -9,21 +9,19 @@ FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
 class UserError(ValueError):
-    """Something that the person at the keyboard can put right: one sentence, exit code 2, no
-    traceback.
-    """
+    """Something that the person at the keyboard can put right. One sentence, exit code 2."""
 
 
 class RunFailed(RuntimeError):
-    """A run that cannot go on, told without a traceback: exit code 1. What it has kept can be
-    resumed.
-    """
+    """A run that cannot go on; what it has kept can be resumed. One sentence, exit code 1."""
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One problem. `gold` is the bare number that counts as right, `solution` the worked text for
-    the warm-up.
+class Problem:
+    """A row of a data set.
+
+    `gold` is the answer that counts as right, without any marker. `solution` is the worked text
+    that leads to it, which SFT trains on.
     """
 
     id: str
@@ -34,9 +32,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Completion:
-    """What a policy wrote after one prompt; `truncated` when it hit the token limit before its end
-    token.
-    """
+    """What a model wrote after one prompt. `truncated`: it hit the token limit before its end."""
 
     text: str
     tokens: int
@@ -45,11 +41,11 @@ class Completion:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How completions are drawn. Temperature 0 is greedy decoding; `samples` is how many
-    completions a prompt gets.
+    """How completions are drawn. Temperature 0 is greedy decoding.
 
-    `batch_size` completions are generated at once by an engine that does not schedule them itself.
-    `stop`: strings that end a completion and are cut off it, besides the model's own end tokens.
+    `samples` is how many completions a prompt gets. `batch_size` completions are generated at once
+    by an engine that does not schedule them itself. `stop`: strings that end a completion and are
+    cut off it, besides the model's own end tokens.
     """
 
     max_completion_length: int  # tokens
@@ -61,9 +57,7 @@ class Sampling:
 
 
 class Verdict(StrEnum):
-    """Why a completion has its score. A bool would hide the difference between a wrong answer and
-    none.
-    """
+    """What the grader says of a completion. A wrong answer is not the same as no answer."""
 
     CORRECT = "correct"
     WRONG = "wrong"
@@ -74,9 +68,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Score:
-    """One completion under one reward: the value, and for graders the verdict and the answer that
-    was read.
-    """
+    """One completion under one reward. A grader adds its verdict and the answer that it read."""
 
     value: float
     verdict: Verdict | None = None
@@ -85,25 +77,35 @@ class Score:
 
 @dataclass(frozen=True)
 class Rollout:
-    """A completion as rewards see it. `think_opened`: the chat template itself wrote <think> at the
-    prompt's end.
+    """A completion as rewards see it.
 
-    `place` is its place among all the completions of a run, the same in a run that was interrupted
-    and resumed.
+    `think_opened`: the chat template itself wrote <think> at the end of the prompt. `place` counts
+    the completions of a run, and is the same in a run that was interrupted and resumed. The
+    completions of one prompt have the same `group`. `graded` is what the one grader says; it is
+    there before a reward sees the rollout.
     """
 
-    sample: Sample
+    problem: Problem
     text: str
     tokens: int
     truncated: bool = False
     think_opened: bool = False
     place: int = 0
+    group: int = 0
+    graded: Score | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        assert self.graded is not None
+        assert self.graded.verdict is not None
+        return self.graded.verdict
 
 
 @dataclass(frozen=True)
 class EvalItem:
-    """One completion to one benchmark problem, graded: a line of items.jsonl. `sample` counts a
-    problem's completions from 0.
+    """One completion to one benchmark problem, graded: a line of items.jsonl.
+
+    `sample` counts a problem's completions from 0.
     """
 
     id: str
@@ -127,8 +129,9 @@ class EvalItem:
 
 @dataclass(frozen=True)
 class EvalResult:
-    """One benchmark, evaluated once: its items by problem, in the benchmark's order, each problem's
-    samples together.
+    """One benchmark, evaluated once.
+
+    Items are in the benchmark's order, the completions of one problem next to each other.
     """
 
     benchmark: str
@@ -136,10 +139,12 @@ class EvalResult:
 
     @property
     def problems(self) -> list[list[EvalItem]]:
-        return [list(samples) for _, samples in groupby(self.items, key=lambda item: item.id)]
+        """The items of each problem."""
+        return [list(items) for _, items in groupby(self.items, key=lambda item: item.id)]
 
     def share(self, holds: Callable[[EvalItem], bool]) -> float:
-        """Of all completions, in [0, 1]; with equally many a problem that is also the mean over
-        problems.
+        """The share of completions for which something holds, in [0, 1].
+
+        With as many completions for each problem that is also the mean over problems.
         """
         return sum(map(holds, self.items)) / len(self.items)

@@ -1,9 +1,8 @@
 """What would a recipe's rewards pay?
 
-python -m rewards RECIPE --self-test                               six completions; the perfect one
-must earn most, noise nothing python -m rewards RECIPE --gold 18 --completion-file FILE          one
-completion, from a file or - for standard input python -m rewards RECIPE --completion-file
-FILE.jsonl              many: {"completion": ..., "gold": ...} a line
+python -m rewards RECIPE --self-test                     the perfect completion must earn most
+python -m rewards RECIPE --gold 18 --completion-file F   one completion, from a file or - for stdin
+python -m rewards RECIPE --completion-file F.jsonl       many: {"completion": ..., "gold": ...}
 """
 
 import argparse
@@ -15,14 +14,12 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from onecard.console.command import run_command
-from onecard.recipe import Recipe
-from onecard.recipe_file import load_recipe
-from onecard.types import Rollout, Sample, UserError
-from rewards import expand
-from rewards.answer import grade
-from rewards.base import weighted_sum
+from onecard.recipe.file import load_recipe
+from onecard.types import Problem, Rollout, UserError
+from rewards.base import Fault
 from rewards.custom import Custom, check_functions
-from rewards.selftest import check_cases, checked, run_cases
+from rewards.scoring import BatchScorer, weighted_sum
+from rewards.selftest import check_cases, outcomes_of, run_cases
 
 
 def main() -> int:
@@ -45,27 +42,27 @@ def main() -> int:
 def act(args: argparse.Namespace) -> int:
     recipe = load_recipe(args.recipe, args.set)
     check_functions(recipe.rewards)
+    scorer = BatchScorer(recipe.rewards, recipe.answer, recipe.scoring)
     if args.self_test:
-        return self_test(recipe)
+        return self_test(scorer)
     if args.completion_file is None:
         raise UserError("give --self-test, or --completion-file FILE (- for standard input)")
-    show(recipe, read_rollouts(args.completion_file, args.gold))
+    show(scorer, read_rollouts(args.completion_file, args.gold))
     return 0
 
 
 def read_rollouts(file: str, gold: str | None) -> list[Rollout]:
     """Rollouts from a text or a jsonl file. Raises UserError naming the line."""
-    if file != "-" and not Path(file).is_file():
+    if file == "-":
+        text = sys.stdin.read()
+    elif Path(file).is_file():
+        text = Path(file).read_text(encoding="utf-8", errors="surrogateescape")
+    else:
         raise UserError(f"--completion-file: no file {file}")
-    text = (
-        sys.stdin.read()
-        if file == "-"
-        else Path(file).read_text(encoding="utf-8", errors="surrogateescape")
-    )
     if not file.endswith(".jsonl"):
         if gold is None:
             raise UserError("--gold: give the right answer that the completion is compared with")
-        return [Rollout(Sample("1", "", gold), text, len(text.split()))]
+        return [Rollout(Problem("1", "", gold), text, len(text.split()))]
     rollouts = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -75,8 +72,9 @@ def read_rollouts(file: str, gold: str | None) -> list[Rollout]:
             answer = row.get("gold", gold)
             if answer is None:
                 raise KeyError("gold")
-            sample = Sample(str(number), row.get("question", ""), str(answer))
-            rollouts.append(Rollout(sample, row["completion"], len(row["completion"].split())))
+            problem = Problem(str(number), row.get("question", ""), str(answer))
+            completion = row["completion"]
+            rollouts.append(Rollout(problem, completion, len(completion.split()), group=number))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(
                 f'{file}, line {number}: wanted {{"completion": "...", "gold": "..."}}'
@@ -84,43 +82,38 @@ def read_rollouts(file: str, gold: str | None) -> list[Rollout]:
     return rollouts
 
 
-def show(recipe: Recipe, rollouts: list[Rollout]) -> None:
-    rewards = expand(recipe.rewards)
-    table = Table(
-        *("row", *(f"{r.label} x {r.weight:g}" for r in rewards), "total", "verdict", "extracted")
-    )
-    for rollout in rollouts:
-        values = [checked(reward, rollout) for reward in rewards]
-        read = grade(rollout.text, rollout.sample.gold, recipe.answer_format)
-        total = weighted_sum([reward.weight for reward in rewards], values)
-        cells = ["-" if value is None else f"{value:g}" for value in values]
-        table.add_row(
-            rollout.sample.id,
-            *cells,
-            f"{total:g}",
-            str(read.verdict),
-            ascii(read.extracted)[1:-1] if read.extracted else "",
-        )
+def show(scorer: BatchScorer, rollouts: list[Rollout]) -> None:
+    """A table: what each reward pays for each completion, and what the grader read."""
+    headings = [f"{reward.label} x {reward.weight:g}" for reward in scorer.rewards]
+    table = Table("row", *headings, "total", "verdict", "extracted")
+    rollouts = scorer.grade(rollouts)
+    for rollout, row in zip(rollouts, outcomes_of(scorer, rollouts), strict=True):
+        scores = [None if isinstance(outcome, Fault) else outcome for outcome in row]
+        cells = ["-" if score is None else f"{score.value:g}" for score in scores]
+        total = weighted_sum(scorer.weights, scores)
+        read = rollout.graded.extracted if rollout.graded else None
+        extracted = ascii(read)[1:-1] if read else ""
+        table.add_row(rollout.problem.id, *cells, f"{total:g}", str(rollout.verdict), extracted)
     Console().print(table)
 
 
-def self_test(recipe: Recipe) -> int:
-    rewards = expand(recipe.rewards)
-    cases = run_cases(rewards)
+def self_test(scorer: BatchScorer) -> int:
+    cases = run_cases(scorer)
     table = Table(
         Column("completion", no_wrap=True),
         Column("earns", justify="right", no_wrap=True),
         "of it, weight x value",
     )
     for case in cases:
-        paid = {reward.label: (reward.weight, case.values.get(reward.label)) for reward in rewards}
-        parts = [
-            f"{label} {weight:g} x {value:.3g}" for label, (weight, value) in paid.items() if value
-        ]
+        parts = []
+        for reward in scorer.rewards:
+            if value := case.values.get(reward.label):
+                parts.append(f"{reward.label} {reward.weight:g} x {value:.3g}")
         table.add_row(case.name, f"{case.total:.3g}", ", ".join(parts))
     Console().print(table)
-    for reward in rewards:
-        if isinstance(reward, Custom) and not any(case.values.get(reward.label) for case in cases):
+    for reward in scorer.rewards:
+        unpaid = not any(case.values.get(reward.label) for case in cases)
+        if isinstance(reward, Custom) and unpaid:
             print(
                 f"note: {reward.label} pays none of them: does it look for other tags than"
                 " data.system_prompt asks for?"

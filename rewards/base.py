@@ -1,20 +1,65 @@
-"""What every reward is: an entry of a recipe, checked by its own schema, that scores one
-completion.
+"""What every reward is: an entry of a recipe, checked by its own schema, that opens into a scorer.
+
+A rule that looks at one completion at a time is a `Rule`: one class with one function. Whatever
+compares the completions of a group, or has a process, a socket or weights, is a `Reward` that opens
+into a `Scorer` of its own.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from onecard.section import Section
 from onecard.types import Rollout, Score, Verdict
+from rewards.answer.grader import GraderError
+from rewards.answer.section import Answer
+from rewards.deadline import in_parallel
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A reward that failed on one completion. It is counted, and it is never a zero."""
+
+    error: Exception
+
+
+Outcome = Score | Fault | None  # None: the reward does not apply to this completion
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an entry may need when it is opened, besides its own keys.
+
+    `deadline_seconds` is for one batch. A scorer keeps it itself: what has no value by then is a
+    Fault.
+    """
+
+    answer: Answer
+    deadline_seconds: float
+
+
+class Scorer:
+    """An opened reward. `score` is called from one thread at a time."""
+
+    def score(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
+        """One outcome for each rollout, in order. The rollouts are graded; groups are whole."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of processes, sockets and weights."""
+
+    def state(self) -> dict[str, Any]:
+        """What decides later scores, as plain JSON values, for a checkpoint."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what state() gave."""
 
 
 class Reward(Section):
-    """A name, a weight, and the knobs of its own. What is paid is weight x Score.value.
-
-    `score` is pure: one Rollout in, one Score out, or None where the reward does not apply (TRL
-    leaves it out).
-    """
+    """A name, a weight, and the keys of its own. What is paid is weight x Score.value."""
 
     name: str
     weight: float = 1.0
@@ -24,7 +69,12 @@ class Reward(Section):
         """What TRL, TensorBoard and messages call it."""
         return self.name
 
-    def score(self, rollout: Rollout) -> Score | None:
+    @property
+    def pays_for_layout(self) -> bool:
+        """Whether it pays for the form of a completion, whatever that says."""
+        return False
+
+    def open(self, context: Context) -> Scorer:
         raise NotImplementedError
 
     def parts(self) -> "list[Reward]":
@@ -32,24 +82,36 @@ class Reward(Section):
         return [self]
 
 
-def weighted_sum(weights: Sequence[float], values: Sequence[float | None]) -> float:
-    """What a completion is paid in all. A reward that does not apply, None or TRL's NaN, counts as
-    nothing.
-    """
-    return sum(
-        w * v for w, v in zip(weights, values, strict=True) if v is not None and not math.isnan(v)
-    )
+class Rule(Reward):
+    """A reward that is a pure function of one completion."""
+
+    def open(self, context: Context) -> "RuleScorer":
+        return RuleScorer(self, context.deadline_seconds)
+
+    def score(self, rollout: Rollout) -> Score | None:
+        """The score of one graded rollout; None where the rule does not apply."""
+        raise NotImplementedError
 
 
-def value_of(reward: Reward, rollout: Rollout) -> float | None:
-    """A reward's value for one rollout. Raises ValueError where that is neither None nor a finite
-    number.
-    """
-    score = reward.score(rollout)
-    if score is None:
-        return None
-    if not isinstance(score, Score) or not math.isfinite(score.value):
-        raise ValueError(f"returned {score!r}, wanted a finite number or None")
-    if score.verdict == Verdict.GRADER_ERROR:
-        raise TimeoutError(f"math-verify gave no verdict on {score.extracted!r} in time")
-    return score.value
+class RuleScorer(Scorer):
+    """Applies a rule to each completion of a batch. A failure is one completion's own."""
+
+    def __init__(self, rule: Rule, deadline_seconds: float) -> None:
+        self.rule, self.deadline_seconds = rule, deadline_seconds
+
+    def score(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
+        jobs = [partial(self.rule.score, rollout) for rollout in rollouts]
+        values = in_parallel(jobs, self.deadline_seconds)
+        return [Fault(value) if isinstance(value, Exception) else value for value in values]
+
+
+def checked(outcome: Outcome) -> Outcome:
+    """An outcome as it is, or a Fault where it is no finite number, or where the grader failed."""
+    if outcome is None or isinstance(outcome, Fault):
+        return outcome
+    if not isinstance(outcome, Score) or not math.isfinite(outcome.value):
+        return Fault(ValueError(f"returned {outcome!r}, wanted a finite number or None"))
+    if outcome.verdict == Verdict.GRADER_ERROR:
+        read = outcome.extracted
+        return Fault(GraderError(f"math-verify gave no verdict on {read!r} in time"))
+    return outcome

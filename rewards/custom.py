@@ -12,20 +12,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from onecard.types import Rollout, Score, UserError
-from rewards.base import Reward
+from rewards.base import Reward, Rule
 
 WANTED = "wanted path/to/file.py:function or package.module.function"
 
 
-class Custom(Reward):
-    """Pays what `function` returns for a completion: a number, a Score, or None for "does not
-    apply".
+class Custom(Rule):
+    """Pays what `function` returns for a completion: a number, a Score, or None for "not
+    applicable".
 
     Ours: function(rollout). TRL's, as notebooks have it: function(prompts, completions, **columns),
     called once per completion with lists of one, so it cannot compare a group. Columns: `question`,
-    `completion_ids` (zeros, as many as tokens), and the right answer, a bare number, as `answer`,
-    `solution` and `gold`. What it can be gamed by is its author's to know; --self-test asks the
-    usual.
+    `completion_ids` (zeros, as many as tokens), and the right answer as `answer`, `solution` and
+    `gold`. What it can be gamed by is its author's to know; --self-test asks the usual.
     """
 
     name: Literal["custom"]
@@ -35,17 +34,22 @@ class Custom(Reward):
     def label(self) -> str:
         return self.function.rpartition(":")[2].rpartition(".")[2]
 
+    @property
+    def pays_for_layout(self) -> bool:
+        """Of a function of somebody's own nothing is known but its name."""
+        return "format" in self.label
+
     def score(self, rollout: Rollout) -> Score | None:
         function = load_function(self.function)
         if "completions" in inspect.signature(function).parameters:
-            prompt = [{"role": "user", "content": rollout.sample.question}]
+            prompt = [{"role": "user", "content": rollout.problem.question}]
             completion = [{"role": "assistant", "content": rollout.text}]
-            gold = [rollout.sample.gold]
+            gold = [rollout.problem.gold]
             values = function(
                 prompts=[prompt],
                 completions=[completion],
                 completion_ids=[[0] * rollout.tokens],
-                question=[rollout.sample.question],
+                question=[rollout.problem.question],
                 answer=gold,  # the GSM8K notebooks' name for it
                 solution=gold,  # that of trl.rewards and open-r1
                 gold=gold,
@@ -62,10 +66,9 @@ class Custom(Reward):
 
 
 def check_functions(rewards: list[Reward]) -> None:
-    """Find the function of every custom entry, without running its file: Unsloth must be imported
-    before TRL or transformers are.
+    """Find the function of every custom entry. Raises UserError naming what is missing.
 
-    Raises UserError naming what is missing.
+    No file is run: Unsloth must be imported before TRL or transformers are.
     """
     for reward in rewards:
         if isinstance(reward, Custom):
@@ -78,8 +81,9 @@ def check_functions(rewards: list[Reward]) -> None:
 
 
 def missing_from(where: str, attribute: str) -> str | None:
-    """What keeps `attribute` from being found in a file or a package, without running either; None
-    where nothing does.
+    """What keeps `attribute` from being found in a file or a package; None where nothing does.
+
+    Neither is run.
     """
     if not where or attribute == "py":
         return "it names no function"

@@ -1,29 +1,24 @@
-"""Named sets of rewards with weights. The weights are those of tutorials; nobody has shown them to
-be the best.
-"""
+"""Named sets of rewards with weights, as tutorials have them. Nobody has shown them to be best."""
 
 from typing import Literal
 
-from onecard.types import Rollout, Score
-from rewards.answer import CorrectAnswer
 from rewards.base import Reward
-from rewards.format import ThinkFormat
-from rewards.length import Repetition, TooShort
-from rewards.reasoning import LogicalFlow, ReasoningSteps, SelfVerification
+from rewards.rules.correct import CorrectAnswer
+from rewards.rules.format import ThinkFormat
+from rewards.rules.length import TooShort
+from rewards.rules.reasoning import LogicalFlow, ReasoningSteps, SelfVerification
+from rewards.rules.repetition import Repetition
 
 
 class Preset(Reward):
-    """An entry that is replaced by its parts, their weights multiplied by its own, before anything
-    is scored.
-    """
+    """An entry that is replaced by its parts, their weights multiplied by its own.
 
-    def score(self, rollout: Rollout) -> Score:
-        raise AssertionError("a preset is expanded by parts() and never scores")
+    That happens when a recipe is read, so that nothing after it sees a preset.
+    """
 
 
 class DeepseekR1(Preset):
-    """0.60 right answer, 0.15 steps, 0.15 logical flow, 0.10 self-verification; all but the first
-    only beside a right one.
+    """0.60 right answer; beside one, 0.15 steps, 0.15 logical flow, 0.10 self-verification.
 
     The mix that goes by this name in tutorials. DeepSeek's own (arXiv 2501.12948) is the right
     answer and the think format, for R1 with the share of the target language: correct_answer,
@@ -42,9 +37,7 @@ class DeepseekR1(Preset):
 
 
 class Robust(Preset):
-    """+0.7 right answer, +0.2 format, up to -0.5 for repetition, -0.3 for a working that is too
-    short.
-    """
+    """+0.7 right answer, +0.2 format, up to -0.5 for repetition, -0.3 for too short a working."""
 
     name: Literal["robust"]
 

@@ -1,19 +1,22 @@
-"""Does a recipe's sum of rewards pay for what it means to pay for? Six completions, of which the
-perfect one must earn most.
+"""Do a recipe's rewards pay for what they mean to pay for?
+
+Six completions are scored. The perfect one must earn most, and noise must earn nothing.
 """
 
 from dataclasses import dataclass
 
-from onecard.types import Rollout, Sample, UserError
-from rewards.answer import format_read_by, marked
-from rewards.base import Reward, value_of, weighted_sum
-from rewards.control import RandomReward
+from onecard.types import Problem, Rollout, UserError
+from rewards.answer.markers import marked
+from rewards.base import Fault, Outcome
+from rewards.rules.control import RandomReward
+from rewards.scoring import BatchScorer, weighted_sum
 
-SAMPLE = Sample("self-test", "Ann has 7 apples, buys 6 and eats 1. How many has she now?", "12")
+PROBLEM = Problem("self-test", "Ann has 7 apples, buys 6 and eats 1. How many has she now?", "12")
 WORKING = (
     "First, she has 7 + 6 = 13 apples, because she buys 6. Next, she eats 1, so 13 - 1 = 12 are"
     " left. Finally, let me check: 12 + 1 = 13 and 13 - 6 = 7, therefore the answer is right."
 )
+NOISE = "asdf ;;; 12 12 12 qwer \u202e\x00 ]]> lorem 12"
 
 
 @dataclass(frozen=True)
@@ -25,62 +28,78 @@ class Case:
     total: float
 
 
-def run_cases(rewards: list[Reward], think_opened: bool = False) -> list[Case]:
-    """A perfect, an empty, a garbage, a truncated, a right-but-unformatted and a
-    formatted-but-wrong completion, scored.
+def run_cases(scorer: BatchScorer, think_opened: bool = False) -> list[Case]:
+    """Six completions, scored; the names say what they are. Raises UserError where a reward
+    fails.
     """
-    answer_format = format_read_by(rewards)
-    rewards = [
-        reward for reward in rewards if not isinstance(reward, RandomReward)
-    ]  # a control pays at random on purpose
+    answer_format = scorer.answer.format
     texts = {
         "perfect": f"<think>{WORKING}</think>{marked('12', answer_format)}",
         "empty": "",
-        "garbage": "asdf ;;; 12 12 12 qwer \u202e\x00 ]]> lorem 12",
+        "garbage": NOISE,
         "truncated": f"<think>{WORKING[:60]}",
         "right, unformatted": f"{WORKING} The answer is 12.",
         "formatted, wrong": f"<think>{WORKING}</think>{marked('13', answer_format)}",
     }
-    cases = []
-    for name, text in texts.items():
-        text = text.removeprefix("<think>") if think_opened else text
-        rollout = Rollout(SAMPLE, text, len(text.split()), name == "truncated", think_opened)
-        values = {reward.label: checked(reward, rollout) for reward in rewards}
-        cases.append(
-            Case(
-                name,
-                values,
-                weighted_sum([reward.weight for reward in rewards], list(values.values())),
-            )
-        )
-    return cases
+    rollouts = []
+    for place, (name, text) in enumerate(texts.items()):
+        if think_opened:
+            text = text.removeprefix("<think>")
+        tokens, cut = len(text.split()), name == "truncated"
+        rollouts.append(Rollout(PROBLEM, text, tokens, cut, think_opened, place))
+    rows = outcomes_of(scorer, scorer.grade(rollouts))
+    return [case_of(scorer, name, row) for name, row in zip(texts, rows, strict=True)]
 
 
-def checked(reward: Reward, rollout: Rollout) -> float | None:
-    """A reward's value; what it raises becomes a UserError with its name."""
-    try:
-        return value_of(reward, rollout)
-    except UserError:
-        raise
-    except Exception as error:  # a function of the user's own may raise anything
-        raise UserError(
-            f"reward {reward.label} fails on {rollout.text[:40]!r}: {type(error).__name__}: {error}"
-        ) from error
+def case_of(scorer: BatchScorer, name: str, row: list[Outcome]) -> Case:
+    """One completion's case; a control, which pays at random on purpose, is left out."""
+    weights, scores, values = [], [], {}
+    for reward, outcome in zip(scorer.rewards, row, strict=True):
+        if isinstance(reward, RandomReward):
+            continue
+        assert not isinstance(outcome, Fault)
+        weights.append(reward.weight)
+        scores.append(outcome)
+        values[reward.label] = None if outcome is None else outcome.value
+    return Case(name, values, weighted_sum(weights, scores))
+
+
+def outcomes_of(scorer: BatchScorer, rollouts: list[Rollout]) -> list[list[Outcome]]:
+    """What each reward says of each graded rollout. Raises UserError naming one that fails."""
+    rows = scorer.outcomes(rollouts)
+    for rollout, row in zip(rollouts, rows, strict=True):
+        for reward, outcome in zip(scorer.rewards, row, strict=True):
+            if not isinstance(outcome, Fault):
+                continue
+            error = outcome.error
+            if isinstance(error, UserError):
+                raise error
+            raise UserError(
+                f"reward {reward.label} fails on {rollout.text[:40]!r}:"
+                f" {type(error).__name__}: {error}"
+            ) from error
+    return rows
 
 
 def check_cases(cases: list[Case]) -> list[str]:
-    """What is wrong with the ranking, one sentence each: none may earn more than the perfect one,
-    and noise nothing at all.
-    """
+    """What is wrong with the ranking, one sentence each; [] if nothing is."""
     totals = {case.name: case.total for case in cases}
-    faults = [
-        f"the {name} completion earns {total:g}, more than the perfect one's {totals['perfect']:g}"
-        for name, total in totals.items()
-        if total > totals["perfect"]
-    ]
-    faults += [
-        f"the {name} completion earns {totals[name]:g}; it must earn nothing"
-        for name in ("empty", "garbage")
-        if totals[name] > 0
-    ]
+    faults = []
+    for name, total in totals.items():
+        if total > totals["perfect"]:
+            faults.append(
+                f"the {name} completion earns {total:g}, more than the perfect one's"
+                f" {totals['perfect']:g}"
+            )
+    for name in ("empty", "garbage"):
+        if totals[name] > 0:
+            faults.append(f"the {name} completion earns {totals[name]:g}; it must earn nothing")
     return faults
+
+
+def check_rewards(scorer: BatchScorer, think_opened: bool) -> None:
+    """The self-test, before step 1. Raises UserError with what is wrong."""
+    if faults := check_cases(run_cases(scorer, think_opened)):
+        raise UserError(
+            f"rewards: {'; '.join(faults)}. `python -m rewards RECIPE --self-test` shows it"
+        )

@@ -1,10 +1,13 @@
-"""Runs of train.py that several tests look at, each made once, as a person makes them."""
+"""What several tests share: runs of train.py, made as a person makes them, and other processes."""
 
+import io
+import multiprocessing
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,16 @@ from typing import Any
 import pytest
 from small_hub import Hub
 
+from eval.__main__ import main as eval_main
 from eval.record import open_record
-from eval.results import scores
+from eval.scores import scores
 from onecard.files.formats import read_jsonl
+from onecard.model.weights import identity
 from onecard.types import EvalItem, Verdict
 
 ROOT = Path(__file__).parent.parent
+OFFLINE = {"HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
+Call = Callable[..., Any]  # a function of a test file and its arguments -> what it returns
 
 
 def run_train(
@@ -49,11 +56,7 @@ def run_train(
     limits = {"v": address_space_gib and address_space_gib * 2**20, "f": file_size_kib}
     if limit := " ".join(f"ulimit -{letter} {value};" for letter, value in limits.items() if value):
         command = ["bash", "-c", f'{limit} exec "$@"', "bash", *command]
-    variables = (
-        os.environ
-        | {"HF_HUB_OFFLINE": "1", "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
-        | (environment or {})
-    )
+    variables = os.environ | OFFLINE | {"PYTHONPATH": str(ROOT)} | (environment or {})
     return subprocess.run(
         command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=900, check=False
     )
@@ -64,7 +67,7 @@ def short_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The tiny recipe, cut short: its run folder and what it printed."""
     cwd = tmp_path_factory.mktemp("short")
     settings = (
-        "warmup.max_steps=40",
+        "sft.max_steps=40",
         "grpo.max_steps=4",
         "eval.limit=48",
         "data.train_problems=600",
@@ -81,10 +84,46 @@ def short_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def run_eval(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`python -m eval` in a process of its own, offline."""
     command = [sys.executable, "-m", "eval", *arguments]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | OFFLINE | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
+
+
+@contextmanager
+def another_process(begin: Call, *arguments: Any) -> Iterator[Call]:
+    """Calls functions of test files in one process, `begin` first; what they raise is raised here.
+
+    It is started once for many tests: to import torch takes 6 s, Unsloth 10.
+    """
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+
+        def call(function: Call, *arguments: Any) -> Any:
+            return pool.apply_async(function, arguments).get(timeout=600)
+
+        call(begin, *arguments)
+        yield call
+
+
+def begin_offline() -> None:
+    os.environ |= OFFLINE
+
+
+def evaluate_here(cwd: Path, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    os.chdir(cwd)
+    identity.cache_clear()  # of weights by their path, which may be relative
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = eval_main(list(arguments))
+    assert "unsloth" not in sys.modules
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def eval_again() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """As run_eval(), but all in one process, which has transformers and no Unsloth."""
+    with another_process(begin_offline) as call:
+        yield lambda cwd, *arguments: call(evaluate_here, cwd, arguments)
 
 
 @pytest.fixture
@@ -107,6 +146,31 @@ def hub(tmp_path: Path) -> Iterator[tuple[type[Hub], dict[str, str]]]:
     server.shutdown()
     server.server_close()
     thread.join(timeout=10)
+
+
+stock: dict[str, Any] = {}  # TRL's own classes, where make_unsloths_cuda_trainer() was called
+
+
+def make_unsloths_cuda_trainer(cache: Path) -> None:
+    """Have Unsloth make its own GRPOConfig and GRPOTrainer, as for CUDA; no card is needed.
+
+    `cache` gets the code that it writes.
+    """
+    os.environ |= {"UNSLOTH_ALLOW_CPU": "1", "UNSLOTH_COMPILE_LOCATION": str(cache)}
+    import unsloth  # noqa: F401  isort: skip  (it must be imported before trl)
+    import trl
+    from unsloth.models import rl
+
+    stock.update(GRPOConfig=trl.GRPOConfig, GRPOTrainer=trl.GRPOTrainer)
+    rl._patch_trl_rl_trainers("grpo_trainer")
+    assert trl.GRPOTrainer.__name__.startswith("Unsloth"), trl.GRPOTrainer
+
+
+@pytest.fixture(scope="session")
+def with_unsloths_cuda_trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call]:
+    """Calls functions of test files in the one process in which Unsloth has made its trainer."""
+    with another_process(make_unsloths_cuda_trainer, tmp_path_factory.mktemp("unsloth")) as call:
+        yield call
 
 
 def completions(folder: Path) -> list[str]:

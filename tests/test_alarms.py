@@ -8,8 +8,8 @@ import pytest
 from conftest import ROOT
 
 from bench.alarms import ELSEWHERE, FAULTS, Fault
-from onecard.health import MAY_STOP
-from onecard.recipe_file import load_recipe
+from onecard.recipe.file import load_recipe
+from onecard.watch.names import MAY_STOP
 from rewards.custom import check_functions
 
 pytestmark = pytest.mark.unit

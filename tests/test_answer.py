@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.hostile import HOSTILE
-from onecard.data.samples import read_rows
+from onecard.data.rows import read_rows
 from onecard.files.formats import read_jsonl
-from onecard.types import Sample, Score, Verdict
-from rewards import symbolic
-from rewards.answer import grade, read_number
-from rewards.symbolic import DEADLINE_SECONDS
+from onecard.types import Problem, Score, Verdict
+from rewards.answer import grade, symbolic
+from rewards.answer.number import read_number
+from rewards.answer.symbolic import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.unit
 CASES = [
@@ -127,10 +127,11 @@ def test_the_same_on_another_thread() -> None:
     assert [score.value for score in found] == [1.0, 1.0]
 
 
-def gsm8k() -> list[tuple[str, Sample]]:
+def gsm8k() -> list[tuple[str, Problem]]:
     rows = [row for split in ("train", "test") for row in read_jsonl(GSM8K / f"{split}.jsonl")]
     return [
-        (row["answer"], sample) for row, sample in zip(rows, read_rows(rows, "gsm8k"), strict=True)
+        (row["answer"], problem)
+        for row, problem in zip(rows, read_rows(rows, "gsm8k"), strict=True)
     ]
 
 
@@ -148,18 +149,18 @@ def test_all_of_gsm8k_is_right_in_every_format_and_wrong_with_a_wrong_mark() -> 
     """8,792 solutions that people wrote, each as it stands, and its last number in every supported
     marker.
     """
-    for answer, sample in gsm8k():
+    for answer, problem in gsm8k():
         working, _, written = answer.rpartition("####")
         written = written.strip()
-        assert grade(answer, sample.gold).value == 1.0
+        assert grade(answer, problem.gold).value == 1.0
         for form in FORMS:
-            assert grade(form.format(working, written), sample.gold).value == 1.0, (form, sample)
-            wrong = f"{int(Decimal(sample.gold)) + 1:,}"
-            assert grade(form.format(working, wrong), sample.gold).verdict == Verdict.WRONG, (
+            assert grade(form.format(working, written), problem.gold).value == 1.0, (form, problem)
+            wrong = f"{int(Decimal(problem.gold)) + 1:,}"
+            assert grade(form.format(working, wrong), problem.gold).verdict == Verdict.WRONG, (
                 form,
-                sample,
+                problem,
             )
-        assert grade(working, sample.gold).verdict == Verdict.NO_ANSWER
+        assert grade(working, problem.gold).verdict == Verdict.NO_ANSWER
 
 
 @needs_gsm8k
@@ -167,11 +168,11 @@ def test_agrees_with_math_verify_on_boxed_gsm8k_answers() -> None:
     from math_verify import parse, verify
 
     rng = random.Random(0)
-    for _, sample in rng.sample(gsm8k(), 300):
+    for _, problem in rng.sample(gsm8k(), 300):
         for shift in (0, 1, -3):
-            boxed = f"\\boxed{{{int(Decimal(sample.gold)) + shift}}}"
-            theirs = verify(parse(f"${sample.gold}$"), parse(boxed))
-            assert grade(boxed, sample.gold).value == float(theirs), (boxed, sample.gold)
+            boxed = f"\\boxed{{{int(Decimal(problem.gold)) + shift}}}"
+            theirs = verify(parse(f"${problem.gold}$"), parse(boxed))
+            assert grade(boxed, problem.gold).value == float(theirs), (boxed, problem.gold)
 
 
 # Labels that nobody here chose: huggingface/open-r1, tests/test_rewards.py;

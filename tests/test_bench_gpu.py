@@ -14,7 +14,7 @@ from bench.gpu import fixed_length, for_bench, middle, notes, stock_uses_vllm, t
 from bench.gpu_check import passed, read_outcomes, screen
 from onecard.files.formats import write_json, write_jsonl
 from onecard.machine.gpu import Card, find_cards
-from onecard.recipe_file import load_recipe
+from onecard.recipe.file import load_recipe
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit

@@ -11,11 +11,11 @@ import pytest
 from conftest import item, write_evaluation
 
 from eval.record import read_result
-from eval.report import write_report
-from eval.results import compare
+from eval.scores import compare
 from onecard.files.formats import write_json, write_jsonl
-from onecard.recipe_file import load_recipe
-from onecard.runs import open_run
+from onecard.recipe.file import load_recipe
+from onecard.report.report import write_report
+from onecard.run.folder import open_run
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -43,9 +43,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 problems: 10 right before; after, 0 is broken, 1 to 9 and 10 to 69 are right, and 110 to
     119 are cut.
     """
-    run = open_run(
-        load_recipe("recipes/tiny.yaml"), tmp_path_factory.mktemp("browser"), "hand-made"
-    )
+    recipe = load_recipe("recipes/tiny.yaml")
+    run = open_run(tmp_path_factory.mktemp("browser"), "hand-made", recipe.resolved())
     write_evaluation(
         run.evaluation("tiny", "before"),
         [item(n, n < 10, f"before {n} {ATTACK}") for n in range(120)],

@@ -11,16 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from onecard import catalog, doctor
-from onecard.card.memory import CARDS, cheapest_knob, fit, plan_memory
-from onecard.card.pace import SPEEDS, estimate_seconds
+from onecard.doctor import card as doctor_card
+from onecard.doctor import packages as doctor_packages
 from onecard.machine.gpu import GIB, Card, check_built_for, check_card, has_bf16
 from onecard.machine.gpu_use import SECONDS_BETWEEN_LOOKS, CardUse
 from onecard.machine.models import STORED, ModelShape, load_shape, read_shape
 from onecard.machine.packages import check_vllm
-from onecard.plan import fit_text, plan_text
-from onecard.recipe import Recipe
-from onecard.recipe_file import load_recipe
+from onecard.plan import catalog
+from onecard.plan.fit import cheapest_knob, fit
+from onecard.plan.memory import CARDS, plan_memory
+from onecard.plan.pace import SPEEDS, estimate_seconds
+from onecard.plan.words import fit_text, plan_text
+from onecard.recipe.file import load_recipe
+from onecard.recipe.schema import Recipe
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit
@@ -286,13 +289,13 @@ def test_the_doctor_on_machines_that_are_not_this_one(
     """What it says of a card, by the parts that need none: the plan against the card's size,
     packages against the lock.
     """
-    monkeypatch.setattr(doctor, "driver_cuda_version", lambda: "12.4")
+    monkeypatch.setattr(doctor_card, "driver_cuda_version", lambda: "12.4")
     small = Card("RTX 3050", 4 * GIB, (8, 6))
-    findings = list(doctor.check_cards([small], recipe(name="gsm8k-qwen2.5-7b")))
+    findings = list(doctor_card.check_cards([small], recipe(name="gsm8k-qwen2.5-7b")))
     assert [finding.ok for finding in findings] == [True, True, False]
     assert "does not fit" in findings[-1].text
     assert findings[-1].remedy == "python train.py RECIPE --fit 4GB"
-    (torch,) = doctor.check_torch_build([small])
+    (torch,) = doctor_card.check_torch_build([small])
     assert torch.ok is False
     assert (
         "CPU build, but there is a card" in torch.text
@@ -300,13 +303,13 @@ def test_the_doctor_on_machines_that_are_not_this_one(
     )  # here; in the image
     for lock in ("requirements-cpu.txt", "requirements.txt"):
         (tmp_path / lock).write_text("torch==1.0\nnot-a-package==2\n")
-    monkeypatch.setattr(doctor, "ROOT", tmp_path)
-    (packages,) = doctor.check_packages(on_card=False, with_vllm=False)
+    monkeypatch.setattr(doctor_packages, "ROOT", tmp_path)
+    (packages,) = doctor_packages.check_packages(on_card=False, with_vllm=False)
     assert packages.ok is None
     assert "(1.0 in the lock)" in packages.text
     assert "not installed: not-a-package" in packages.text
     if find_spec("vllm") is None:
-        (packages,) = doctor.check_packages(on_card=True, with_vllm=True)
+        (packages,) = doctor_packages.check_packages(on_card=True, with_vllm=True)
         assert (packages.ok, packages.text) == (False, "missing: vllm")
         with pytest.raises(
             UserError, match=r"vLLM is not installed here; .*--set model\.fast_inference=false"

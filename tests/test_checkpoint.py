@@ -1,20 +1,30 @@
-"""Checkpoints on the disk, without torch: whole or not there, believed only if every byte is as
-written; folders that are locked.
+"""Checkpoints on the disk, without torch, and what a run goes on from.
+
+They are whole or not there, and believed only if every byte is as written; folders are locked.
 """
 
 import json
 import multiprocessing
 import os
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from onecard.checkpoint import (
+from eval.record import open_record
+from onecard.console.display import Display
+from onecard.files.atomic import UNFINISHED, atomic_folder, write_atomic
+from onecard.files.trouble import disk_trouble
+from onecard.recipe.file import load_recipe
+from onecard.run.checkpoint import (
     DAMAGED,
     MANIFEST,
+    Checkpoint,
     Damaged,
     find_checkpoints,
     hash_of,
@@ -23,11 +33,11 @@ from onecard.checkpoint import (
     prune,
     read_checkpoint,
 )
-from onecard.files.atomic import UNFINISHED, atomic_folder, write_atomic
-from onecard.files.trouble import disk_trouble
-from onecard.recipe_file import load_recipe
-from onecard.resume import facts_of, forget_after, resume_run
-from onecard.runs import Run, lock_folder, open_run
+from onecard.run.folder import Run, lock_folder, open_run
+from onecard.run.journal import Journal
+from onecard.run.keeper import Keeper, Save
+from onecard.run.process import wait_for
+from onecard.run.resume import forget_after, origin_of, resume_run
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit
@@ -35,8 +45,8 @@ ROOT = Path(__file__).parent.parent
 DATA = {"count": 1, "sha256": "0" * 64}
 
 
-def write(root: Path, step: int, **facts: Any) -> Path:
-    with new_checkpoint(root, step, facts) as folder:
+def write(root: Path, step: int, **origin: Any) -> Path:
+    with new_checkpoint(root, step, origin) as folder:
         (folder / "adapter").mkdir()
         (folder / "adapter/weights").write_bytes(bytes(range(100)))
         (folder / "state.json").write_text(f'{{"step": {step}}}')
@@ -71,7 +81,7 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     checkpoint = read_checkpoint(write(tmp_path, 7, recipe={"name": "x"}, beta=0.1))
-    assert (checkpoint.step, checkpoint.facts) == (7, {"recipe": {"name": "x"}, "beta": 0.1})
+    assert (checkpoint.step, checkpoint.origin) == (7, {"recipe": {"name": "x"}, "beta": 0.1})
 
 
 @pytest.mark.fault(
@@ -232,21 +242,29 @@ def test_a_folder_is_held_by_one_process(tmp_path: Path) -> None:
     assert outcome() == 0
 
 
-def started(root: Path) -> Run:
-    run = open_run(load_recipe(ROOT / "recipes/tiny.yaml", []), root, None)
+def tiny(*settings: str) -> dict[str, Any]:
+    """The tiny recipe as a run folder has it."""
+    return load_recipe(ROOT / "recipes/tiny.yaml", list(settings)).resolved()
+
+
+def let_go(run: Run) -> Run:
+    assert run.lock is not None
     run.lock.close()
     return run
+
+
+def started(root: Path) -> Run:
+    return let_go(open_run(root, "tiny", tiny()))
 
 
 def resume(
     root: Path, *settings: str, anyway: bool = False, data: Any = None, say: Any = None
 ) -> tuple[Run, Any]:
     recipe = load_recipe(ROOT / "recipes/tiny.yaml", list(settings))
-    found, checkpoint = resume_run(
-        recipe, root, None, facts_of(recipe, data or DATA), anyway, say or (lambda _: None)
-    )
-    found.lock.close()
-    return found, checkpoint
+    origin = origin_of(recipe.resolved(), data or DATA)
+    say = say or (lambda _: None)
+    found = resume_run(root / "tiny", origin, recipe.max_steps(), anyway, say)
+    return let_go(found.run), found.checkpoint
 
 
 def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
@@ -283,9 +301,8 @@ def test_a_changed_recipe_is_refused_with_the_list_of_what_differs(tmp_path: Pat
 @pytest.mark.fault("other training problems, other packages on --resume", "refused; told")
 def test_other_data_is_refused_and_other_packages_are_told(tmp_path: Path) -> None:
     run = started(tmp_path)
-    recipe = load_recipe(ROOT / "recipes/tiny.yaml")
-    facts = facts_of(recipe, DATA) | {"ended_early": False}
-    write(run.checkpoints, 2, **facts | {"versions": facts["versions"] | {"torch": "1.0"}})
+    facts = origin_of(tiny(), DATA) | {"ended_early": False}
+    write(run.checkpoints("grpo"), 2, **facts | {"versions": facts["versions"] | {"torch": "1.0"}})
     with pytest.raises(UserError, match=r"training problems are not those .* count: 1 and 2"):
         resume(tmp_path, data=DATA | {"count": 2})
     told: list[str] = []
@@ -294,16 +311,14 @@ def test_other_data_is_refused_and_other_packages_are_told(tmp_path: Path) -> No
     assert "torch: '1.0' and" in told[0]
 
 
-@pytest.mark.fault(
-    "every checkpoint damaged", "refused with what to type, never begun anew silently"
-)
+@pytest.mark.fault("--resume of a training that is over", "nothing more is trained")
 def test_what_was_the_last_step_stays_the_last(tmp_path: Path) -> None:
     """Of a training that health ended, too, unless health is to look at it otherwise."""
     run = started(tmp_path)
-    facts = facts_of(load_recipe(ROOT / "recipes/tiny.yaml"), DATA)
-    write(run.checkpoints, 40, **facts, ended_early=False)
+    facts = origin_of(tiny(), DATA)
+    write(run.checkpoints("grpo"), 40, **facts, ended_early=False)
     assert resume(tmp_path)[1].last is False
-    write(run.checkpoints, 60, **facts, ended_early=True)
+    write(run.checkpoints("grpo"), 60, **facts, ended_early=True)
     assert resume(tmp_path)[1].last is True
     assert resume(tmp_path, "health.stop_on=[]", anyway=True)[1].last is False
     told: list[str] = []
@@ -327,7 +342,7 @@ def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(
         (folder / MANIFEST).unlink()
         (folder / MANIFEST).symlink_to(MANIFEST)  # reading it fails, for root too
     else:
-        manifest = json.loads((folder / MANIFEST).read_text()) | {"format": 2}
+        manifest = json.loads((folder / MANIFEST).read_text()) | {"format": 1}
         manifest.pop("sha256")
         (folder / MANIFEST).write_text(json.dumps(manifest | {"sha256": hash_of(manifest)}))
     with pytest.raises(
@@ -335,27 +350,28 @@ def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(
         match=(
             "cannot be read"
             if trouble == "unreadable"
-            else "has format 2, and this version reads 1"
+            else "has format 1, and this version reads 2"
         ),
     ):
         newest_checkpoint(tmp_path, lambda _: None)
     assert folder.is_dir()
 
 
+@pytest.mark.fault(
+    "every checkpoint damaged", "refused with what to type, never begun anew silently"
+)
+@pytest.mark.parametrize("stage", ["grpo", "sft"])
 def test_a_run_whose_every_checkpoint_is_damaged_does_not_begin_anew_by_itself(
-    tmp_path: Path,
+    tmp_path: Path, stage: str
 ) -> None:
     run = started(tmp_path)
-    flip(
-        write(run.checkpoints, 2, **facts_of(load_recipe(ROOT / "recipes/tiny.yaml"), DATA))
-        / "state.json"
-    )
+    flip(write(run.checkpoints(stage), 2, **origin_of(tiny(), DATA)) / "state.json")
     for _ in range(2):
         with pytest.raises(
             UserError,
             match=(
-                r"none of the checkpoints in .* remove checkpoint-2\.damaged there to begin GRPO"
-                r" anew"
+                r"none of the checkpoints in .* remove checkpoint-2\.damaged there to begin"
+                rf" {stage.upper()} anew"
             ),
         ):
             resume(tmp_path)
@@ -363,7 +379,7 @@ def test_a_run_whose_every_checkpoint_is_damaged_does_not_begin_anew_by_itself(
 
 def test_what_came_after_the_checkpoint_is_forgotten(tmp_path: Path) -> None:
     run = started(tmp_path)
-    checkpoint = read_checkpoint(write(run.checkpoints, 4))
+    checkpoint = read_checkpoint(write(run.checkpoints("grpo"), 4))
     for name in (
         "tiny-before",
         "two-step-problems-before",
@@ -382,17 +398,15 @@ def test_what_came_after_the_checkpoint_is_forgotten(tmp_path: Path) -> None:
     assert run.metrics.read_text() == '{"step": 4}\n'
     assert not list(run.folder.glob("adapter*"))
     (run.folder / "eval/tiny-dev-step-0").mkdir()
-    forget_after(
-        run, None
-    )  # what `eval` says of the dev split may be changed before GRPO begins anew
+    # What `eval` says of the dev split may be changed before GRPO begins anew.
+    forget_after(run, None)
     assert sorted(folder.name for folder in (run.folder / "eval").iterdir()) == [
         "tiny-before",
         "two-step-problems-before",
     ]
     (run.folder / "eval/tiny-after").mkdir()
-    forget_after(
-        run, replace(checkpoint, last=True)
-    )  # training is done: what was evaluated since is of the same adapter
+    # Training is done: what was evaluated since is of the same adapter.
+    forget_after(run, replace(checkpoint, last=True))
     assert (run.folder / "eval/tiny-after").is_dir()
 
 
@@ -431,3 +445,75 @@ def test_a_token_in_the_command_is_not_kept(
     run = started(tmp_path)
     assert "hf_secret" not in run.environment.read_text()
     assert "x=$HF_TOKEN" in run.environment.read_text()
+
+
+def test_a_run_goes_on_in_the_last_stage_that_has_a_checkpoint(tmp_path: Path) -> None:
+    run = started(tmp_path)
+    origin = origin_of(tiny(), DATA) | {"ended_early": False}
+    steps = {"sft": 400, "grpo": 80}
+    write(run.checkpoints("sft"), 150, **origin)
+
+    def found() -> tuple[str | None, int]:
+        resumed = resume_run(tmp_path / "tiny", origin, steps, False, lambda _: None)
+        let_go(resumed.run)
+        assert resumed.checkpoint is not None
+        return resumed.stage, resumed.checkpoint.step
+
+    assert found() == ("sft", 150)
+    write(run.checkpoints("grpo"), 2, **origin)
+    assert found() == ("grpo", 2)
+
+
+def test_a_checkpoint_of_sft_takes_back_all_of_grpo(tmp_path: Path) -> None:
+    """It has no metrics: nothing that was measured later is of the same model."""
+    run = started(tmp_path)
+    folder = write(run.checkpoints("sft"), 150)
+    (folder / "metrics.jsonl").unlink()
+    run.metrics.write_text('{"step": 4}\n')
+    (run.folder / "eval/tiny-dev-step-4").mkdir(parents=True)
+    (run.folder / "eval/tiny-after").mkdir()
+    forget_after(run, Checkpoint(folder, 150, {}))
+    assert list((run.folder / "eval").iterdir()) == []
+
+
+def test_the_second_process_of_a_run_neither_locks_nor_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = open_run(tmp_path, "tiny", tiny())
+    before = {file: file.stat().st_mtime_ns for file in first.folder.rglob("*")}
+    monkeypatch.setenv("RANK", "1")
+    second = open_run(tmp_path, "tiny", tiny())  # not refused, though the first one holds it
+    assert second.lock is None
+    with second.phase("GRPO"):
+        pass
+    second.discard()
+    journal = Journal(second)
+    journal.log(1, {"reward": 0.5})
+    journal.text(1, "completions", "x")
+    assert journal.history == [{"step": 1, "reward": 0.5}]  # health looks at it in every process
+    keeper: Keeper[Any] = Keeper(
+        second.checkpoints("grpo"), Save(every_steps=1), {}, write=lambda *_: None
+    )
+    keeper.take(SimpleNamespace(step=1, ended_early=False), now=True)
+    assert keeper.kept == 1
+    record = open_record(tmp_path / "tiny/eval/x", {"benchmark": {"name": "x"}, "model": {}})
+    record.finish({})
+    assert {file: file.stat().st_mtime_ns for file in first.folder.rglob("*")} == before
+    let_go(first)
+
+
+def test_a_further_process_waits_for_what_the_first_one_makes(tmp_path: Path) -> None:
+    threading.Timer(0.3, lambda: (tmp_path / "made").mkdir()).start()
+    started = time.monotonic()
+    wait_for(tmp_path / "made", seconds=30)
+    assert 0.2 < time.monotonic() - started < 20
+    with pytest.raises(TimeoutError, match="the first process did not make"):
+        wait_for(tmp_path / "never", seconds=0.2)
+
+
+def test_the_second_process_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    display = Display(quiet=True)
+    display.say("x")
+    with display.phase("GRPO", 1) as advance:
+        advance(1)
+    assert capsys.readouterr().out == ""

@@ -44,7 +44,7 @@ def test_real_gsm8k_rows_train_and_evaluate(tmp_path: Path) -> None:
         tmp_path,
         "gsm8k-tiny",
         f"data.path={folder}",
-        "warmup.max_steps=4",
+        "sft.max_steps=4",
         "eval.max_completion_length=32",
         *short,
     )

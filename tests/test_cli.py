@@ -146,7 +146,7 @@ def test_code_that_a_model_brings_along_is_not_run(tmp_path: Path) -> None:
         "--set",
         "model.name=model",
         "--set",
-        "warmup=null",
+        "sft=null",
         cwd=tmp_path,
     )
     assert done.returncode == 2
@@ -185,7 +185,7 @@ def test_a_model_that_the_hub_does_not_give_is_refused_at_once(
         "--set",
         f"model.name={model}",
         "--set",
-        "warmup=null",
+        "sft=null",
         cwd=tmp_path,
         **environment,
     )

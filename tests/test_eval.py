@@ -13,12 +13,14 @@ import pytest
 from conftest import item
 
 from eval.benchmarks import BENCHMARKS, flexible, load_benchmark, same_answer, strict
-from eval.results import compare, scores
-from eval.stats import majority, mean_interval, newcombe_interval, paired_difference, pass_at
+from eval.problems import check_unseen
+from eval.scores import compare, scores
+from eval.statistics import majority, mean_interval, newcombe_interval, paired_difference, pass_at
 from eval.task import Task, load_task
-from onecard.data.problems import check_unseen
-from onecard.data.samples import Source, read_rows
-from onecard.types import EvalResult, Sample, Sampling, UserError, Verdict
+from onecard.data.rows import read_rows
+from onecard.data.source import Source
+from onecard.data.stored import Stored
+from onecard.types import EvalResult, Problem, Sampling, UserError, Verdict
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parent.parent
@@ -225,14 +227,14 @@ def test_benchmarks_have_the_size_they_state() -> None:
 @needs_shared
 @pytest.mark.parametrize("name", ["gsm8k", "gsm8k-dev", "svamp"])
 def test_real_benchmarks_load_whole_from_a_recipe_s_neighbourhood(name: str) -> None:
-    own = Source(str(SHARED / "gsm8k"))
+    own = Stored(str(SHARED / "gsm8k"))
     assert len(load_benchmark(name, own)) == BENCHMARKS[name].problems
-    assert len({sample.id for sample in load_benchmark(name, own)}) == BENCHMARKS[name].problems
+    assert len({problem.id for problem in load_benchmark(name, own)}) == BENCHMARKS[name].problems
 
 
 @needs_shared
 def test_svamp_s_golds_and_questions() -> None:
-    first = load_benchmark("svamp", Source(str(SHARED / "gsm8k")))[0]
+    first = load_benchmark("svamp", Stored(str(SHARED / "gsm8k")))[0]
     assert (first.id, first.gold) == ("1", "51")
     assert (
         first.question
@@ -249,8 +251,8 @@ def test_a_benchmark_is_never_some_other_data_under_its_name(tmp_path: Path) -> 
     with pytest.raises(
         UserError, match=r"gsm8k: it has 1,319 problems, but .* gives 1; .* is the benchmark `test`"
     ):
-        load_benchmark("gsm8k", Source(str(tmp_path / "gsm8k")))
-    assert len(load_benchmark("test", Source(str(tmp_path / "gsm8k")))) == 1
+        load_benchmark("gsm8k", Stored(str(tmp_path / "gsm8k")))
+    assert len(load_benchmark("test", Stored(str(tmp_path / "gsm8k")))) == 1
 
 
 def task_of(benchmark: str, own: Source | None = None, root: Path | None = None) -> Task:
@@ -287,15 +289,15 @@ def test_a_named_data_folder_is_never_replaced_by_another(tmp_path: Path) -> Non
 @pytest.mark.fault("test problems among the training rows", "refused with the rows' numbers")
 def test_problems_that_were_trained_on_are_refused_with_their_rows() -> None:
     task = tiny_task()
-    samples = [
-        Sample("7", f" {task.problems[1].question}\n", "1"),
-        Sample("8", "something else", "2"),
+    problems = [
+        Problem("7", f" {task.problems[1].question}\n", "1"),
+        Problem("8", "something else", "2"),
     ]
     with pytest.raises(
         UserError, match=r"1 problems of tiny are in the training data: rows 2 \(training row 7\)"
     ):
-        check_unseen(samples, task)
-    check_unseen(samples[1:], task)
+        check_unseen(problems, task)
+    check_unseen(problems[1:], task)
 
 
 def test_svamp_that_is_none_is_told(tmp_path: Path) -> None:
@@ -303,7 +305,7 @@ def test_svamp_that_is_none_is_told(tmp_path: Path) -> None:
     for content, told in (("[{}]", "not SVAMP's rows"), ("[{", "not JSON")):
         (tmp_path / "svamp/SVAMP.json").write_text(content)
         with pytest.raises(UserError, match=told):
-            load_benchmark("svamp", Source(str(tmp_path / "gsm8k")))
+            load_benchmark("svamp", Stored(str(tmp_path / "gsm8k")))
 
 
 def tiny_task(shots: int = 0, system_prompt: str | None = None) -> Task:
@@ -341,7 +343,7 @@ def test_exemplars_are_never_the_problems_asked() -> None:
 
 
 def test_a_bare_gold_s_exemplar_has_no_empty_line() -> None:
-    shown = Sample("1", "What is 1 + 1?", "2")
+    shown = Problem("1", "What is 1 + 1?", "2")
     task = Task("mine", 1, (shown,), None, (shown,), "hash", Sampling(48, 8))
     assert task.prompt(shown, None).startswith(
         "Question: What is 1 + 1?\nAnswer:\n#### 2\n\nQuestion:"
@@ -350,14 +352,14 @@ def test_a_bare_gold_s_exemplar_has_no_empty_line() -> None:
 
 def test_zero_shot_needs_a_chat_template() -> None:
     with pytest.raises(UserError, match=r"no chat template.*--shots 8"):
-        tiny_task().prompt(Sample("1", "q", "1"), SimpleNamespace(chat_template=None))
+        tiny_task().prompt(Problem("1", "q", "1"), SimpleNamespace(chat_template=None))
 
 
-def test_facts_tell_other_problems_and_other_exemplars_apart() -> None:
-    one, other = tiny_task().facts(), tiny_task(shots=2).facts()
+def test_settings_tell_other_problems_and_other_exemplars_apart() -> None:
+    one, other = tiny_task().settings(), tiny_task(shots=2).settings()
     assert one["benchmark"] == other["benchmark"]
     assert one["prompt"] != other["prompt"]
     shorter = load_task(
         "tiny", None, Sampling(48, 8), system_prompt=None, answer_format="answer", limit=1
-    ).facts()
+    ).settings()
     assert shorter["benchmark"] != one["benchmark"]

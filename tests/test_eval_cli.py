@@ -15,10 +15,10 @@ from conftest import ROOT, item, run_eval, write_evaluation
 from eval.__main__ import main
 from eval.record import open_record, read_result
 from onecard.files.formats import write_json
-from onecard.recipe_file import load_recipe
-from onecard.runs import open_run
+from onecard.model.weights import write_base
+from onecard.recipe.file import load_recipe
+from onecard.run.folder import open_run
 from onecard.types import UserError
-from onecard.weights import write_base
 
 pytestmark = pytest.mark.unit
 
@@ -60,7 +60,8 @@ def weights(folder: Path, content: str) -> Path:
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
     """A run's folder without a trained adapter."""
-    run = open_run(load_recipe(ROOT / "recipes/tiny.yaml"), tmp_path / "runs", "mine")
+    recipe = load_recipe(ROOT / "recipes/tiny.yaml")
+    run = open_run(tmp_path / "runs", "mine", recipe.resolved())
     weights(run.folder / "base-model", "base")
     (run.folder / "base-model/adapter_config.json").unlink()
     return run.folder

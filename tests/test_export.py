@@ -14,13 +14,12 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, run_eval
+from conftest import ROOT, Call
 from go_template import execute
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from small_hub import Hub, created, pushed
 
-from eval.target import Target
 from onecard.console.display import Display
 from onecard.export import merged
 from onecard.export.__main__ import main
@@ -29,8 +28,10 @@ from onecard.export.merged import Drift, write_merged
 from onecard.export.model_card import model_card
 from onecard.export.modelfile import CONTENTS, Render, conversations, derive_template, modelfile
 from onecard.files.atomic import atomic_folder
-from onecard.random_model import CHAT_TEMPLATE
-from onecard.recipe_file import load_recipe
+from onecard.model.random_model import CHAT_TEMPLATE
+from onecard.model.weights import Weights
+from onecard.recipe.file import load_recipe
+from onecard.target import Target
 from onecard.types import UserError
 
 ShortRun = tuple[Path, str]
@@ -447,17 +448,15 @@ def export(cwd: Path, *arguments: str, **environment: str) -> subprocess.Complet
 
 
 def target_of(run: Path) -> Target:
+    recipe = load_recipe(run / "recipe.resolved.yaml")
     return Target(
-        str(run / "base-model"),
-        run / "adapter",
-        load_recipe(run / "recipe.resolved.yaml"),
-        run / "eval",
+        Weights(str(run / "base-model"), run / "adapter", as_trained=True), recipe, run / "eval"
     )
 
 
 @pytest.mark.e2e
 def test_a_merged_model_is_base_and_adapter_to_within_rounding(
-    short_run: ShortRun, tmp_path: Path
+    short_run: ShortRun, eval_again: Call, tmp_path: Path
 ) -> None:
     folder = short_run[0]
     done = export(tmp_path, str(folder), "--to", "merged", "--out", "merged")
@@ -474,7 +473,7 @@ def test_a_merged_model_is_base_and_adapter_to_within_rounding(
     assert "merged exists already" in again.stderr
     recipe = str(folder / "recipe.resolved.yaml")
     asked = ("--benchmark", "tiny", "--limit", "8", "--out", "out", "--no-load-in-4bit")
-    assert run_eval(tmp_path, "merged", "--recipe", recipe, *asked).returncode == 0
+    assert eval_again(tmp_path, "merged", "--recipe", recipe, *asked).returncode == 0
 
 
 @pytest.mark.e2e
@@ -516,7 +515,7 @@ def test_an_adapter_that_rounding_hides_is_not_merged(short_run: ShortRun, tmp_p
         },
         file,
     )
-    target = Target(str(run / "base-model"), tmp_path / "adapter", None, tmp_path)
+    target = Target(Weights(str(run / "base-model"), tmp_path / "adapter"), None, tmp_path)
     with (
         pytest.raises(UserError, match="so that would be lost; nothing was kept"),
         atomic_folder(tmp_path / "out") as folder,
@@ -537,7 +536,7 @@ def test_a_base_stored_in_4_bit_is_refused_before_its_weights_are_read(
             config | {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
         )
     )
-    target = Target(str(tmp_path), short_run[0] / "adapter", None, tmp_path)
+    target = Target(Weights(str(tmp_path), short_run[0] / "adapter"), None, tmp_path)
     with pytest.raises(
         UserError,
         match=(
@@ -562,8 +561,8 @@ def test_the_tiny_tokenizer_is_no_gguf_and_is_told_so_at_once(
 def test_ollama_s_prompt_is_that_of_the_run_s_own_tokenizer(short_run: ShortRun) -> None:
     import unsloth  # noqa: F401  isort: skip
 
-    from eval.engines import load_tokenizer
     from onecard.export.__main__ import ollama_text
+    from onecard.model.engines.transformers import load_tokenizer
 
     target = target_of(short_run[0])
     text = ollama_text(target, "tiny.gguf", Display())
@@ -572,7 +571,7 @@ def test_ollama_s_prompt_is_that_of_the_run_s_own_tokenizer(short_run: ShortRun)
     messages = [{"role": "user", "content": first["question"]}]
     assert execute(text.split('"""')[1], messages) == first["prompt"]
     assert (
-        load_tokenizer(target).apply_chat_template(
+        load_tokenizer(target.weights).apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
         )
         == first["prompt"]
@@ -584,7 +583,12 @@ def with_its_base_named(run: Path, folder: Path) -> Path:
     shutil.copytree(run / "adapter", folder / "adapter")
     recipe = load_recipe(
         run / "recipe.resolved.yaml",
-        [f"model.name={run / 'base-model'}", "warmup=null", "data.system_prompt=Be brief."],
+        [
+            f"model.name={run / 'base-model'}",
+            "stages=[grpo]",
+            "sft=null",
+            "data.system_prompt=Be brief.",
+        ],
     )
     (folder / "recipe.resolved.yaml").write_text(
         yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)

@@ -11,13 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onecard.batch import measure, most_paid, pass_at_g, signal_share
-from onecard.health import CHECKS, LEVELS, MAY_STOP, Alarm, Watch, check_health
-from onecard.recipe import Health
-from onecard.recipe_file import load_recipe
-from onecard.types import UserError
+from onecard.recipe.file import load_recipe
+from onecard.types import Problem, Rollout, Score, UserError, Verdict
+from onecard.watch.alarm import LEVELS, Alarm
+from onecard.watch.batch import format_paid, measure, most_paid, pass_at_g, signal_share
+from onecard.watch.health import CHECKS, Watch, check_health
+from onecard.watch.names import MAY_STOP
+from onecard.watch.section import Health
+from rewards.rules.correct import CorrectAnswer
+from rewards.rules.format import TagCount, ThinkFormat
+from rewards.scoring import Scored
 
 pytestmark = pytest.mark.unit
+PROBLEM = Problem("1", "q", "18")
 SETTINGS = Health(flat_warn_steps=40, flat_alarm_steps=80, memory_settles=40)
 Curve = float | None | Callable[[int], float | None]
 
@@ -33,8 +39,8 @@ def history(steps: int, **curves: Curve) -> list[dict[str, Any]]:
         "kl": lambda step: 0.05 * step / steps,
         "entropy": lambda step: 1.5 - step / steps,
         "completions/clipped_ratio": 0.05,
-        "rewards/correct_answer/mean": lambda step: min(1.0, 0.1 + step / 100 + wobble(step) / 20),
-        "rewards/think_format/mean": 0.9,
+        "answers/correct": lambda step: min(1.0, 0.1 + step / 100 + wobble(step) / 20),
+        "rewards/format_paid": 0.9,
         "rewards/best": 1.25,
         "rewards/worst": 0.0,
         "rewards/pass@G": lambda step: min(1.0, 0.3 + step / 100 + wobble(step) / 20),
@@ -85,7 +91,7 @@ def test_a_run_that_learns_is_well() -> None:
 
 
 FLAT: Curve = lambda step: 0.2 + wobble(step) / 20  # noqa: E731
-HACKED = history(40, rewards__correct_answer__mean=0.3)  # the reward rises, right answers do not
+HACKED = history(40, answers__correct=0.3)  # the reward rises, right answers do not
 CASES: list[tuple[str, str, list[dict[str, Any]], list[dict[str, Any]]]] = [
     # name, level, a history that raises it, a near miss
     ("reward_flat", "warn", history(40, reward=FLAT), history(39, reward=FLAT)),
@@ -131,14 +137,14 @@ CASES: list[tuple[str, str, list[dict[str, Any]], list[dict[str, Any]]]] = [
     (
         "format_unpaid",
         "alarm",
-        history(20, rewards__think_format__mean=0.0),
-        history(20, rewards__think_format__mean=lambda step: 0.01 if step == 7 else 0.0),
+        history(20, rewards__format_paid=0.0),
+        history(20, rewards__format_paid=lambda step: 0.01 if step == 7 else 0.0),
     ),
     (
         "format_unpaid",
         "alarm",
-        history(20, rewards__my_format__mean=0.0),
-        history(20, rewards__my_format__mean=0.0, rewards__correct_answer__mean=0.0),
+        history(20, rewards__format_paid=0.0),
+        history(20, rewards__format_paid=0.0, answers__correct=0.0),
     ),
     (
         "loss_near_zero",
@@ -319,9 +325,7 @@ def test_no_signal_says_whether_the_problems_are_too_easy_or_too_hard(
 ) -> None:
     assert (
         told
-        in one(
-            history(20, rewards__signal_share=0.0, rewards__correct_answer__mean=right), "no_signal"
-        ).advice
+        in one(history(20, rewards__signal_share=0.0, answers__correct=right), "no_signal").advice
     )
 
 
@@ -333,7 +337,7 @@ def test_no_signal_without_correct_answer_looks_at_what_completions_have_earned(
         20,
         rewards__signal_share=0.0,
         reward=reward,
-        **{"rewards/best": 0.25, "rewards/correct_answer/mean": None},
+        **{"rewards/best": 0.25, "answers/correct": None},
     )
     assert told in one(lines, "no_signal").advice
 
@@ -341,7 +345,7 @@ def test_no_signal_without_correct_answer_looks_at_what_completions_have_earned(
 def test_pass_at_g_says_whether_single_answers_got_better() -> None:
     flat = history(40, **{"rewards/pass@G": FLAT})
     assert "the best of a group does not" in one(flat, "pass_at_g_flat").advice
-    neither = history(40, **{"rewards/pass@G": FLAT, "rewards/correct_answer/mean": FLAT})
+    neither = history(40, **{"rewards/pass@G": FLAT, "answers/correct": FLAT})
     assert "Neither" in one(neither, "pass_at_g_flat").advice
 
 
@@ -387,16 +391,7 @@ NUMBERS = st.one_of(
     st.sampled_from([0.0, 1e308, -1e308, 10**400]),
 )
 LINES = st.lists(st.dictionaries(st.sampled_from(KEYS), NUMBERS), max_size=60)
-SHORT = Health(
-    recent_steps=1,
-    window_steps=2,
-    flat_warn_steps=1,
-    flat_alarm_steps=2,
-    unchanged_steps=2,
-    memory_settles=1,
-    memory_steps=4,
-    skipped_steps=1,
-)
+SHORT = Health(flat_warn_steps=1, flat_alarm_steps=2, memory_settles=1, skipped_steps=1)
 
 
 @given(LINES, st.sampled_from([SETTINGS, SHORT]))
@@ -462,45 +457,81 @@ def test_stop_on_takes_names_of_alarms_only() -> None:
 
 
 def test_every_alarm_but_the_explanation_can_end_a_run() -> None:
+    assert set(MAY_STOP) == set(CHECKS) - {"loss_near_zero"}
     reached = {name for name, level, *_ in CASES if level == "alarm"}
     assert reached == set(MAY_STOP)
 
 
+def scored(*rows: tuple[int, bool, float], rewards: int = 1) -> list[Scored]:
+    """Completions made by hand: their group, whether they are right, and what each reward pays."""
+    found = []
+    for place, (group, right, value) in enumerate(rows):
+        graded = Score(float(right), Verdict.CORRECT if right else Verdict.WRONG)
+        rollout = Rollout(PROBLEM, "abcdefgh"[place], 1, place=place, group=group, graded=graded)
+        found.append(Scored(rollout, (Score(value),) * rewards, value * rewards))
+    return found
+
+
 def test_pass_at_g_counts_groups_with_a_right_completion() -> None:
-    nan = float("nan")
-    assert pass_at_g([0, 0, 1, 0, 0, 0], 2) == pytest.approx(1 / 3)
-    assert pass_at_g([1, 1, nan, nan, 0, nan], 2) == 0.5
-    assert pass_at_g([nan, nan], 2) is None
+    rows = [(0, False, 0.0), (0, False, 0.0), (1, True, 1.0), (1, False, 0.0), (2, False, 0.0)]
+    assert pass_at_g(scored(*rows)) == pytest.approx(1 / 3)
+    assert pass_at_g(scored((0, True, 0.0), (0, True, 0.0))) == 1.0
 
 
-@pytest.mark.parametrize(
-    "value", [0.1, 0.3, 0.6, 0.7]
-)  # not exact in binary: their mean in 32 bit is another
+# Not exact in binary: their mean in 32 bit is another.
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.6, 0.7])
 def test_a_group_that_is_all_alike_has_no_signal(value: float) -> None:
     rounded = struct.unpack("f", struct.pack("f", value))[0]  # as TRL has it
-    batch = {
-        "rewards": {"a": [value] * 3 + [rounded] + [0.0, 0.0, 0.0, value], "b": [float("nan")] * 8}
-    }
-    assert signal_share(batch, [1.0, 1.0], 4) == 0.5
-    assert measure(batch, [2.0, 1.0], 4)["rewards/best"] == pytest.approx(2 * value)
+    alike = [(0, True, paid) for paid in (value, value, value, rounded)]
+    apart = [(1, True, paid) for paid in (0.0, 0.0, 0.0, value)]
+    assert signal_share(scored(*alike, *apart)) == 0.5
+    measured = measure(scored(*alike, *apart, rewards=2), [])
+    assert measured["rewards/best"] == pytest.approx(2 * value)
+    assert measured["rewards/worst"] == 0.0
+
+
+def test_verdicts_are_measured_as_shares_of_the_step() -> None:
+    measured = measure(
+        scored((0, True, 1.0), (0, False, 0.0), (1, False, 0.0), (1, False, 0.0)), []
+    )
+    assert (measured["answers/correct"], measured["answers/wrong"]) == (0.25, 0.75)
+    assert (measured["answers/no_answer"], measured["rewards/format_paid"]) == (0.0, None)
+    assert measured["rewards/pass@G"] == 0.5
+
+
+def test_what_layout_rewards_pay_is_measured_by_what_they_are_not_by_their_name() -> None:
+    layout, right = ThinkFormat(name="think_format"), CorrectAnswer(name="correct_answer")
+    tags = TagCount(name="tag_count")
+    batch = [
+        replace(one, scores=(Score(1.0), Score(float(place == 0)), Score(0.25)))
+        for place, one in enumerate(scored((0, True, 1.0), (0, False, 0.0)))
+    ]
+    assert format_paid(batch, [right, layout, tags]) == 0.5  # the least paid of the two
+    assert format_paid(batch, [right, right, tags]) == 1.0
+    assert format_paid(batch, [right, right, right]) is None
+    unpaid = [replace(one, scores=(None,)) for one in batch]  # its group was left out
+    assert format_paid(unpaid, [layout]) == 0.0
 
 
 def test_the_completions_shown_for_hacking_are_the_best_paid_wrong_ones() -> None:
-    completions = [[{"role": "assistant", "content": text}] for text in "abcdef"]
-    batch = {
-        "completion": completions,
-        "rewards": {
-            "correct_answer": [1.0, 0.0, 0.0, 0.0, 0.0, float("nan")],
-            "think_format": [1.0, 0.0, 1.0, 0.5, 0.2, 1.0],
-        },
-    }
-    shown = most_paid(batch, [1.0, 0.5])
+    def paid(place: int, right: bool, layout: float) -> Scored:
+        (one,) = scored((0, right, float(right)))
+        rollout = replace(one.rollout, text="abcdef"[place])
+        scores = (Score(float(right)), Score(layout))
+        return Scored(rollout, scores, float(right) + 0.5 * layout)
+
+    labels = ["correct_answer", "think_format"]
+    layouts = [1.0, 0.0, 1.0, 0.5, 0.2, 0.1]
+    batch = [paid(place, place == 0, layout) for place, layout in enumerate(layouts)]
+    shown = most_paid(batch, labels)
     assert [text[-1] for text in shown] == ["c", "d", "e"]
     assert shown[0] == "earns 0.5 (correct_answer 0, think_format 1)\nc"
-    batch["rewards"] = {"think_format": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}
-    assert [text[-1] for text in most_paid(batch, [1.0])] == ["f", "e", "d"]
+    all_right = [paid(place, True, place / 10) for place in range(6)]
+    assert [text[-1] for text in most_paid(all_right, labels)] == ["f", "e", "d"]
 
 
 def test_settings_change_what_is_told() -> None:
-    assert said(history(9, kl=12.0), SETTINGS.model_copy(update={"kl_warn": 13.0})) == {}
-    assert replace(one(history(9, kl=12.0), "kl"), level="note").level == "note"
+    lines = history(9, kl=12.0)
+    assert said(lines) == {"kl": "warn"}
+    assert said(lines, SETTINGS.model_copy(update={"kl_warn": 13.0})) == {}
+    assert said(lines, SETTINGS.model_copy(update={"kl_alarm": 11.0})) == {"kl": "alarm"}

@@ -1,6 +1,4 @@
-"""What the pilot makes of completions, and what health tells again: the parts that come with
-torch.
-"""
+"""What the pilot makes of completions, and what health tells again."""
 
 import json
 from pathlib import Path
@@ -10,27 +8,45 @@ import pytest
 
 from onecard.console.display import Display
 from onecard.files.formats import write_jsonl
-from onecard.recipe_file import load_recipe
-from onecard.runs import open_run
-from onecard.types import Rollout, Sample
+from onecard.recipe.file import load_recipe
+from onecard.run.folder import open_run
+from onecard.run.journal import Journal
+from onecard.types import Problem, Rollout, Score, Verdict
+from onecard.watch.pilot import Pilot, summarize
+from onecard.watch.telling import HealthTeller
+from rewards.scoring import Scored
 
-pytestmark = pytest.mark.e2e  # it imports the policy, and with it unsloth
 ROOT = Path(__file__).parent.parent
 
 
 def summarized(groups: list[list[float]], tokens: int = 10, truncated: int = 0) -> dict[str, Any]:
     """Groups of rewards; 1.0 and more is right. The first `truncated` completions are cut."""
-    from onecard.pilot import summarize
+    pilot = Pilot(
+        problems=32,
+        num_generations=4,
+        completions_per_step=128,
+        max_completion_length=48,
+        temperature=1.0,
+        system_prompt=None,
+        seed=0,
+    )
+    scored = []
+    totals = [(group, total) for group, paid in enumerate(groups) for total in paid]
+    for place, (group, total) in enumerate(totals):
+        verdict = Verdict.CORRECT if total >= 1 else Verdict.WRONG
+        rollout = Rollout(
+            Problem("1", "q", "1"),
+            "",
+            tokens + place,
+            truncated=place < truncated,
+            group=group,
+            graded=Score(float(total >= 1), verdict),
+        )
+        scored.append(Scored(rollout, (), total))
+    return summarize(pilot, scored, seconds=2.0)
 
-    recipe = load_recipe(ROOT / "recipes/tiny.yaml", ["grpo.num_generations=4"])
-    totals = [total for group in groups for total in group]
-    rollouts = [
-        Rollout(Sample("1", "q", "1"), "", tokens + place, place < truncated)
-        for place in range(len(totals))
-    ]
-    return summarize(recipe, rollouts, totals, [total >= 1 for total in totals], seconds=2.0)
 
-
+@pytest.mark.unit
 def test_shares_are_of_completions_and_of_groups() -> None:
     found = summarized(
         [[1.25, 0.25, 0.25, 0.25], [0.25] * 4, [1.25] * 4, [0.0, 0.25, 0.25, 0.25]], truncated=4
@@ -51,6 +67,7 @@ def test_shares_are_of_completions_and_of_groups() -> None:
     assert found["advice"] == []
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     ("groups", "truncated", "told"),
     [
@@ -71,18 +88,15 @@ def test_what_is_out_of_the_ordinary_is_told_with_its_number(
     assert told in line
 
 
+@pytest.mark.e2e
 def test_a_resumed_run_forgets_what_health_told_of_steps_that_it_takes_again(
     tmp_path: Path,
 ) -> None:
-    import onecard.policy  # noqa: F401  isort: skip  (unsloth, before all that it patches)
-    from onecard.callbacks import WatchHealth
-    from onecard.journal import Journal
-
     recipe = load_recipe(ROOT / "recipes/tiny.yaml")
-    run = open_run(recipe, tmp_path, "resumed")
-    WatchHealth(recipe.health, run, Journal(run), Display())
+    run = open_run(tmp_path, "resumed", recipe.resolved())
+    HealthTeller(recipe.health, run, Journal(run), Display())
     assert run.health.read_text() == ""
     write_jsonl(run.health, [{"name": "kl", "step": step} for step in (3, 6, 7)])
     write_jsonl(run.metrics, [{"step": step, "reward": 0.5} for step in range(1, 7)])
-    WatchHealth(recipe.health, run, Journal(run, step=6), Display())
+    HealthTeller(recipe.health, run, Journal(run, step=6), Display())
     assert [json.loads(line)["step"] for line in run.health.read_text().splitlines()] == [3, 6]

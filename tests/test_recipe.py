@@ -5,8 +5,12 @@ from typing import Any
 
 import pytest
 
-from onecard.data.samples import Source
-from onecard.recipe_file import load_recipe
+from onecard.data.stored import Stored
+from onecard.files.formats import write_yaml
+from onecard.recipe.file import load_recipe
+from onecard.recipe.schema import Recipe
+from onecard.stages.sections import IN_ORDER
+from onecard.stages.table import STAGES
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit
@@ -80,7 +84,7 @@ def test_unknown_key_of_set_names_the_option() -> None:
         ("eval.limit=null", None),
         ("eval.benchmarks=[tiny-dev]", ["tiny-dev"]),
         ("rewards.1.weight=0.5", 0.5),
-        ("warmup.max_steps=9", 9),
+        ("sft.max_steps=9", 9),
     ],
 )
 def test_set_is_typed_by_the_schema(override: str, value: object) -> None:
@@ -103,7 +107,7 @@ def test_set_that_makes_no_sense_is_refused(override: str) -> None:
 def test_wrong_type_is_refused_and_not_coerced(tmp_path: Path, value: str) -> None:
     file = edited(tmp_path, "max_steps: 400", f"max_steps: {value}")
     assert (
-        f"line {line_of(file, 'max_steps:')}: warmup.max_steps: Input should be a valid"
+        f"line {line_of(file, 'max_steps:')}: sft.max_steps: Input should be a valid"
         " integer, got" in fault(file)
     )
 
@@ -208,8 +212,9 @@ def test_extra_takes_fields_of_the_stock_config_only() -> None:
     assert "the run folder is --name" in fault(TINY, "grpo.extra={output_dir: /tmp}")
 
 
-def test_random_weights_need_a_warm_up(tmp_path: Path) -> None:
-    assert "needs `warmup:`" in fault(TINY, "warmup=null")
+def test_random_weights_need_sft() -> None:
+    assert "needs `sft:`" in fault(TINY, "sft=null")
+    assert "needs `sft:`" in fault(TINY, "sft.trains=adapter")
 
 
 @pytest.mark.parametrize(
@@ -323,8 +328,8 @@ def test_a_notebook_s_name_is_told_what_it_is_here(override: str, told: str) -> 
 def test_a_folder_that_somebody_typed_is_never_replaced_by_the_recipe_s_data_on_the_hub() -> None:
     recipe = "recipes/gsm8k-qwen2.5-1.5b.yaml"
     assert load_recipe(recipe).data.hub_id == "openai/gsm8k"
-    assert load_recipe(recipe, ["data.path=mine"]).data.source == Source("mine")
-    assert load_recipe(recipe, ["data.path=mine", "data.hub_id=me/mine"]).data.source == Source(
+    assert load_recipe(recipe, ["data.path=mine"]).source == Stored("mine")
+    assert load_recipe(recipe, ["data.path=mine", "data.hub_id=me/mine"]).source == Stored(
         "mine", "me/mine"
     )
 
@@ -332,3 +337,111 @@ def test_a_folder_that_somebody_typed_is_never_replaced_by_the_recipe_s_data_on_
 def test_what_is_asked_during_training_is_not_a_benchmark_too() -> None:
     told = fault(TINY, "eval.benchmarks=[tiny, tiny-dev]", "eval.every_steps=10")
     assert "tiny-dev is what eval.every_steps asks during training" in told
+
+
+def told_by(file: Path, *overrides: str) -> tuple[Recipe, list[str]]:
+    told: list[str] = []
+    return load_recipe(file, list(overrides), say=told.append), told
+
+
+def test_the_old_names_of_sections_are_taken_and_told_with_their_line(tmp_path: Path) -> None:
+    file = edited(tmp_path, "sft:", "grading: {on_error: skip_group}\nwarmup:")
+    recipe, told = told_by(file, "warmup.max_steps=7", "grading.deadline_seconds=5")
+    assert recipe.sft is not None
+    assert recipe.sft.max_steps == 7
+    assert (recipe.scoring.on_error, recipe.scoring.deadline_seconds) == ("skip_group", 5.0)
+    line = line_of(file, "warmup:")
+    assert f"{file}, line {line}: `warmup:` is called `sft:` now; it is taken as that" in told
+    assert any("`grading:` is called `scoring:` now" in text for text in told)
+    assert told_by(TINY)[1] == []
+
+
+def test_a_fault_below_an_old_name_is_told_with_its_line(tmp_path: Path) -> None:
+    file = edited(tmp_path, "sft:", "warmup:")
+    file.write_text(file.read_text().replace("max_steps: 400", "max_steps: many"))
+    line = line_of(file, "max_steps: many")
+    assert fault(file).startswith(f"{file}, line {line}: sft.max_steps: Input should be")
+
+
+def test_an_old_name_beside_the_new_one_is_refused(tmp_path: Path) -> None:
+    file = edited(tmp_path, "sft:", "grading: {}\nscoring: {}\nsft:")
+    assert "`grading:` is called `scoring:` now, and both are there" in fault(file)
+
+
+def test_the_answer_s_format_is_declared_once_for_all_that_read_one() -> None:
+    assert load_recipe(TINY, ["answer.format=hash"]).answer.format == "hash"
+    assert load_recipe(TINY).answer.format == "auto"
+    # As older recipes have it: what one reward says holds for all of them.
+    boxed = (
+        "rewards=[{name: correct_answer, answer_format: boxed},"
+        " {name: cosine_length, max_tokens: 40}]"
+    )
+    recipe, told = told_by(TINY, boxed)
+    assert recipe.answer.format == "boxed"
+    assert "answer: {format: boxed}" in told[0]
+    assert not hasattr(recipe.rewards[0], "answer_format")
+    # And said twice it must be the same.
+    assert told_by(TINY, boxed, "answer.format=boxed")[0].answer.format == "boxed"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [
+            "rewards=[{name: correct_answer, answer_format: boxed},"
+            " {name: cosine_length, max_tokens: 40, answer_format: auto}]"
+        ],
+        ["rewards=[{name: correct_answer, answer_format: boxed}]", "answer.format=hash"],
+    ],
+)
+def test_a_reward_that_reads_another_format_is_refused(overrides: list[str]) -> None:
+    told = fault(TINY, *overrides)
+    assert "the answer's format is declared once, and here there are several: " in told
+    assert "boxed in --set rewards=" in told
+    assert "write `answer: {format: ...}`" in told
+
+
+def test_what_health_has_as_constants_is_dropped_or_refused() -> None:
+    recipe, told = told_by(TINY, "health.window_steps=20", "health.noise=2.0")
+    assert recipe.health == load_recipe(TINY).health
+    assert "window_steps, noise are constants now" in told[0]
+    refused = fault(TINY, "health.window_steps=5")
+    assert refused.startswith("--set health.window_steps=5: health.window_steps is no setting any")
+    assert "a constant, 20" in refused
+
+
+def test_stages_are_the_sections_that_are_there() -> None:
+    assert load_recipe(TINY).stages == ["sft", "grpo"]
+    assert load_recipe("recipes/gsm8k-qwen2.5-0.5b.yaml").stages == ["grpo"]
+    assert load_recipe("recipes/gsm8k-qwen2.5-0.5b.yaml").max_steps() == {"grpo": 250}
+    assert load_recipe(TINY, ["stages=[sft, grpo]"]).stages == ["sft", "grpo"]
+
+
+@pytest.mark.parametrize(
+    ("stages", "told"),
+    [
+        ("[grpo]", "stages: [grpo] are not the sections that are there: sft, grpo"),
+        ("[sft, sft, grpo]", "name each once"),
+        ("[grpo, sft]", "stages: they come in the order [sft, grpo]"),
+        ("[sft, dpo]", "Input should be 'sft' or 'grpo'"),
+    ],
+)
+def test_a_list_of_stages_that_says_otherwise_is_refused(stages: str, told: str) -> None:
+    assert told in fault(TINY, f"stages={stages}")
+
+
+def test_the_stages_that_a_recipe_may_name_are_those_of_the_table() -> None:
+    assert tuple(STAGES) == IN_ORDER
+
+
+def test_the_resolved_recipe_is_a_recipe_again(tmp_path: Path) -> None:
+    """With every value, presets replaced by their parts, and its name at the top."""
+    recipe = load_recipe(TINY, ["rewards=[{name: robust}]"])
+    content = recipe.resolved()
+    assert next(iter(content)) == "name"
+    assert content["rewards"][0]["name"] == "correct_answer"
+    write_yaml(tmp_path / "resolved.yaml", content)
+    again, told = told_by(tmp_path / "resolved.yaml")
+    assert again == recipe
+    assert again.resolved() == content
+    assert told == []

@@ -11,13 +11,15 @@ from conftest import item, write_evaluation
 from rich.console import Console
 
 from eval.record import read_result
-from eval.report import CURVES, draw, summary, write_report
-from eval.results import compare
+from eval.scores import compare
 from onecard.console.display import Display
 from onecard.console.text import fenced
 from onecard.files.formats import write_json, write_jsonl
-from onecard.recipe_file import load_recipe
-from onecard.runs import open_run
+from onecard.recipe.file import load_recipe
+from onecard.report.curves import CURVES, draw
+from onecard.report.report import write_report
+from onecard.report.table import summary
+from onecard.run.folder import open_run
 
 pytestmark = pytest.mark.unit
 ATTACK = "</pre></script><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -26,7 +28,7 @@ ATTACK = "</pre></script><script>alert(1)</script><img src=x onerror=alert(1)>"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """20 problems: 4 right before, 14 right after, one of the first four broken."""
-    run = open_run(load_recipe("recipes/tiny.yaml"), tmp_path, "hand-made")
+    run = open_run(tmp_path, "hand-made", load_recipe("recipes/tiny.yaml").resolved())
     write_evaluation(run.evaluation("tiny", "before"), [item(n, n < 4, "short") for n in range(20)])
     write_evaluation(
         run.evaluation("tiny", "after"),
@@ -129,7 +131,7 @@ def test_the_pilot_and_the_best_on_dev_stand_in_both_reports(folder: Path) -> No
         "step": 40,
         "accuracy": 0.8125,
         "before": 0.5,
-        "adapter": "checkpoints/checkpoint-40/adapter",
+        "adapter": "checkpoints/grpo/checkpoint-40/adapter",
     }
     write_json(folder / "results.json", results | {"best_on_dev": best})
     write_report(folder)
@@ -143,7 +145,7 @@ def test_the_pilot_and_the_best_on_dev_stand_in_both_reports(folder: Path) -> No
         ):
             assert told in text
         assert "81.2 % at step 40 (50.0 % before training)" in text
-        assert "checkpoints/checkpoint-40/adapter" in text
+        assert "checkpoints/grpo/checkpoint-40/adapter" in text
     assert "<img" not in (folder / "report.html").read_text(encoding="utf-8")
 
 

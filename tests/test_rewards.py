@@ -16,12 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.hostile import HOSTILE
-from onecard.recipe_file import load_recipe
-from onecard.types import Rollout, Sample, UserError
-from rewards import REWARDS, expand
-from rewards.base import Reward
+from onecard.recipe.file import load_recipe
+from onecard.types import Problem, Rollout, UserError
+from rewards.answer import graded
+from rewards.base import Rule
 from rewards.custom import check_functions, load_function
-from rewards.selftest import check_cases, run_cases
+from rewards.scoring import BatchScorer
+from rewards.selftest import Case, check_cases, run_cases
+from rewards.table import REWARDS
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parent.parent
@@ -33,8 +35,25 @@ KNOBS: dict[str, dict[str, Any]] = {
 }
 
 
-def build(name: str, **knobs: Any) -> Reward:
-    return REWARDS[name].model_validate({"name": name} | knobs)
+def build(name: str, **knobs: Any) -> Rule:
+    reward = REWARDS[name].model_validate({"name": name} | knobs)
+    assert isinstance(reward, Rule)
+    return reward
+
+
+def rollout(
+    text: str, gold: str = "18", tokens: int = 1, think_opened: bool = False, place: int = 0
+) -> Rollout:
+    """A completion as rewards see it: graded."""
+    problem = Problem("1", "q", gold)
+    return graded(Rollout(problem, text, tokens, False, think_opened, place), "auto")
+
+
+def cases_of(*settings: str, file: Path = TINY, think_opened: bool = False) -> list[Case]:
+    """The self-test of a recipe's rewards."""
+    recipe = load_recipe(file, list(settings))
+    scorer = BatchScorer(recipe.rewards, recipe.answer, recipe.scoring)
+    return run_cases(scorer, think_opened)
 
 
 def paid(
@@ -45,9 +64,7 @@ def paid(
     think_opened: bool = False,
     **knobs: Any,
 ) -> float:
-    score = build(name, **knobs).score(
-        Rollout(Sample("1", "q", gold), text, tokens, False, think_opened)
-    )
+    score = build(name, **knobs).score(rollout(text, gold, tokens, think_opened))
     assert score is not None
     return score.value
 
@@ -209,19 +226,16 @@ def test_answer_is_number() -> None:
 
 def test_the_random_control_pays_about_half_whatever_is_written() -> None:
     coin = build("random")
-    rollouts = [
-        Rollout(Sample("1", "q", "18"), right("x"), 1, place=place) for place in range(1000)
-    ]
-    values = [coin.score(rollout) for rollout in rollouts]
+    rollouts = [rollout(right("x"), place=place) for place in range(1000)]
+    values = [coin.score(one) for one in rollouts]
     assert 400 < sum(score.value for score in values if score) < 600
-    assert values == [
-        coin.score(rollout) for rollout in rollouts
-    ]  # a resumed run is paid as it would have been
+    # A resumed run is paid as it would have been.
+    assert values == [coin.score(one) for one in rollouts]
 
 
 def test_presets_expand_into_weighted_parts() -> None:
     recipe = load_recipe(TINY, ["rewards=[{name: deepseek_r1, weight: 2.0}, {name: think_format}]"])
-    parts = [(part.label, part.weight) for part in expand(recipe.rewards)]
+    parts = [(part.label, part.weight) for part in recipe.rewards]
     assert parts == [
         ("correct_answer", 1.2),
         ("reasoning_steps", 0.3),
@@ -230,8 +244,7 @@ def test_presets_expand_into_weighted_parts() -> None:
         ("think_format", 1.0),
     ]
     robust = {
-        part.label: part.weight
-        for part in expand(load_recipe(TINY, ["rewards=[{name: robust}]"]).rewards)
+        part.label: part.weight for part in load_recipe(TINY, ["rewards=[{name: robust}]"]).rewards
     }
     assert robust == {
         "correct_answer": 0.7,
@@ -245,7 +258,7 @@ def test_presets_expand_into_weighted_parts() -> None:
 @given(text=st.text(max_size=300))
 def test_no_text_breaks_a_reward_and_noise_earns_nothing(name: str, text: str) -> None:
     reward = build(name, **KNOBS.get(name, {}))
-    score = reward.score(Rollout(Sample("1", "q", "18"), text, len(text)))
+    score = reward.score(rollout(text, tokens=len(text)))
     assert score is not None
     assert -1.0 <= score.value <= 1.0
     if not any(marker in text for marker in ("<", "#", "boxed")) and name != "random":
@@ -263,13 +276,13 @@ def test_no_long_text_makes_a_reward_slow(name: str) -> None:
     reward = build(name, **knobs)
     for text in (*HOSTILE, *(f"<think>{text}</think><answer>18</answer>" for text in HOSTILE)):
         started = time.perf_counter()
-        reward.score(Rollout(Sample("1", "q", "18"), text, len(text)))
+        reward.score(rollout(text, tokens=len(text)))
         assert time.perf_counter() - started < 0.5, text[:30]
 
 
 CUSTOM = """
 def ours(rollout):
-    return 1.0 if rollout.sample.gold in rollout.text else None
+    return 1.0 if rollout.problem.gold in rollout.text else None
 
 def theirs(prompts, completions, gold, **others):
     return [2.0 if g in c[-1]["content"] else 0.0 for c, g in zip(completions, gold)]
@@ -306,10 +319,7 @@ def test_custom_functions_of_both_signatures(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(CUSTOM)
     assert paid("custom", "18", function=f"{file}:ours") == 1.0
-    assert (
-        build("custom", function=f"{file}:ours").score(Rollout(Sample("1", "q", "18"), "no", 1))
-        is None
-    )
+    assert build("custom", function=f"{file}:ours").score(rollout("no")) is None
     assert paid("custom", "18", function=f"{file}:theirs") == 2.0
     assert paid("custom", "18", function="math.ceil".replace("math.ceil", "operator.truth")) == 1.0
     with pytest.raises(ValueError, match="wanted a list of one number"):
@@ -355,7 +365,7 @@ def test_custom_functions_are_found_before_their_file_is_run(tmp_path: Path) -> 
         ),
         (
             "[{name: correct_answer, answer_format: box}]",
-            "rewards.0.answer_format: Input should be 'auto', 'answer', 'hash' or 'boxed'",
+            "answer.format: Input should be 'auto', 'answer', 'hash' or 'boxed'",
         ),
         (
             "[{name: correct_answer, weight: .inf}]",
@@ -377,8 +387,7 @@ def test_wrong_reward_entries_are_told(rewards: str, told: str) -> None:
 )
 @pytest.mark.parametrize("think_opened", [False, True])
 def test_every_shipped_recipe_passes_its_self_test(file: Path, think_opened: bool) -> None:
-    rewards = expand(load_recipe(file).rewards)
-    cases = run_cases(rewards, think_opened)
+    cases = cases_of(file=file, think_opened=think_opened)
     assert check_cases(cases) == []
     totals = {case.name: case.total for case in cases}
     assert totals["perfect"] > max(total for name, total in totals.items() if name != "perfect")
@@ -398,22 +407,15 @@ def test_every_shipped_recipe_passes_its_self_test(file: Path, think_opened: boo
     ],
 )
 def test_sensible_mixtures_pass_the_self_test(rewards: str) -> None:
-    parts = expand(load_recipe(TINY, [f"rewards={rewards}"]).rewards)
-    assert check_cases(run_cases(parts)) == []
+    assert check_cases(cases_of(f"rewards={rewards}")) == []
 
 
 def test_a_mixture_that_pays_for_noise_or_against_the_perfect_answer_fails_the_self_test() -> None:
-    negative = expand(load_recipe(TINY, ["rewards=[{name: correct_answer, weight: -1.0}]"]).rewards)
-    assert "more than the perfect one" in check_cases(run_cases(negative))[0]
-    noise = expand(
-        load_recipe(
-            TINY, ["rewards=[{name: correct_answer}, {name: too_short, weight: -0.5}]"]
-        ).rewards
-    )
-    assert any(
-        "empty completion earns 0.5; it must earn nothing" in fault
-        for fault in check_cases(run_cases(noise))
-    )
+    negative = cases_of("rewards=[{name: correct_answer, weight: -1.0}]")
+    assert "more than the perfect one" in check_cases(negative)[0]
+    noise = cases_of("rewards=[{name: correct_answer}, {name: too_short, weight: -0.5}]")
+    told = "empty completion earns 0.5; it must earn nothing"
+    assert any(told in fault for fault in check_cases(noise))
 
 
 def rewards_command(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

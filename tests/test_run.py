@@ -15,7 +15,8 @@ import pytest
 from conftest import ROOT, run_train
 
 from onecard.files.formats import read_jsonl
-from onecard.recipe_file import load_recipe
+from onecard.plan.fit import how_to_save
+from onecard.recipe.file import load_recipe
 from onecard.types import UserError
 
 pytestmark = pytest.mark.e2e
@@ -43,7 +44,7 @@ def texts(events: Any, tag: str) -> list[str]:
 
 def test_plain_lines_tell_each_phase(short_run: ShortRun) -> None:
     lines = short_run[1].splitlines()
-    for phase in ("warm-up", "tiny before", "GRPO", "tiny after"):
+    for phase in ("SFT", "tiny before", "GRPO", "tiny after"):
         assert any(line.startswith(phase) for line in lines), phase
     assert any(re.match(r"GRPO +step 4/4  reward \S+  [\d.]+ s/step", line) for line in lines)
     assert "\x1b" not in short_run[1]
@@ -201,13 +202,17 @@ def test_report_is_one_file_with_pictures_and_the_caveat(short_run: ShortRun) ->
 
 
 def test_checkpoints_are_where_the_recipe_says(short_run: ShortRun) -> None:
-    assert sorted(
-        folder.name for folder in (short_run[0] / "checkpoints").glob("checkpoint-*")
-    ) == ["checkpoint-2", "checkpoint-4"]
+    checkpoints = short_run[0] / "checkpoints"
+    assert sorted(folder.name for folder in checkpoints.glob("grpo/checkpoint-*")) == [
+        "checkpoint-2",
+        "checkpoint-4",
+    ]
+    # SFT is over, and what it trained is kept as the base model.
+    assert [folder.name for folder in checkpoints.iterdir()] == ["grpo"]
 
 
 def test_environment_and_resolved_recipe_are_kept(short_run: ShortRun) -> None:
-    from onecard.recipe_file import load_recipe
+    from onecard.recipe.file import load_recipe
 
     assert load_recipe(short_run[0] / "recipe.resolved.yaml").grpo.max_steps == 4
     environment = json.loads((short_run[0] / "environment.json").read_text())
@@ -222,7 +227,8 @@ def test_the_saved_adapter_is_the_one_that_was_evaluated(short_run: ShortRun) ->
     from peft import PeftModel
     from safetensors.torch import load_file
 
-    from onecard.policy import Policy, load_tokenizer
+    from onecard.model.load import load_tokenizer
+    from onecard.model.policy import Policy
     from onecard.types import Sampling
 
     folder, _ = short_run
@@ -273,17 +279,27 @@ def test_the_saved_adapter_is_the_one_that_was_evaluated(short_run: ShortRun) ->
 
 
 def test_every_setting_survives_in_the_stock_config(tmp_path: Path) -> None:
-    from onecard.grpo import grpo_settings, trl_fields
+    from onecard.stages.trl.config import grpo_settings
+    from onecard.stages.trl.fields import trl_fields
     import unsloth  # noqa: F401  isort: skip
     import dataclasses
 
     from trl import GRPOConfig
 
-    from onecard.recipe_file import load_recipe
+    from onecard.recipe.file import load_recipe
 
     assert trl_fields() == {field.name for field in dataclasses.fields(GRPOConfig)}
     for file in (ROOT / "recipes").glob("*.yaml"):
-        settings = grpo_settings(load_recipe(file), tmp_path, cuda=False)
+        recipe = load_recipe(file)
+        settings = grpo_settings(
+            recipe.grpo,
+            tmp_path,
+            seed=recipe.seed,
+            reward_weights=[reward.weight for reward in recipe.rewards],
+            vllm=recipe.model.fast_inference,
+            cuda=False,
+            precision="bf16",
+        )
         config = GRPOConfig(**settings)
         for name, value in settings.items():
             if name == "optim" and "8bit" in value:
@@ -321,23 +337,21 @@ def test_a_model_that_cannot_be_asked_is_refused_and_leaves_no_run(
     if template:
         (model / "chat_template.jinja").write_text(template)
     done = run_train(
-        tmp_path, "tiny", f"model.name={model}", "warmup=null", "data.system_prompt=Think."
+        tmp_path, "tiny", f"model.name={model}", "sft=null", "data.system_prompt=Think."
     )
     assert done.returncode == 2, done.stdout + done.stderr
     assert told in done.stderr
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_a_model_on_disk_may_have_a_warm_up_of_its_adapter(
-    short_run: ShortRun, tmp_path: Path
-) -> None:
-    warmup = "warmup={trains: adapter, max_steps: 2, batch_size: 4, learning_rate: 1e-3}"
+def test_a_model_on_disk_may_have_sft_of_its_adapter(short_run: ShortRun, tmp_path: Path) -> None:
+    sft = "sft={trains: adapter, max_steps: 2, batch_size: 4, learning_rate: 1e-3}"
     settings = (
         f"model.name={short_run[0] / 'base-model'}",
         "grpo.max_steps=1",
         "eval.limit=8",
         "eval.benchmarks=[tiny]",
-        warmup,
+        sft,
     )
     done = run_train(tmp_path, "tiny", *settings)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -376,11 +390,11 @@ def test_too_long_prompts_are_counted_aloud_and_too_few_refused(tmp_path: Path) 
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def no_warm_up(short_run: ShortRun) -> tuple[str, ...]:
-    """Settings for a quick run on the warmed-up model that the short run left on disk."""
+def no_sft(short_run: ShortRun) -> tuple[str, ...]:
+    """Settings for a quick run on the model that the short run left on disk after SFT."""
     return (
         f"model.name={short_run[0] / 'base-model'}",
-        "warmup=null",
+        "sft=null",
         "eval.limit=8",
         "eval.benchmarks=[tiny]",
         "pilot=0",
@@ -395,7 +409,7 @@ def test_a_recipe_of_many_rewards_trains_and_logs_each(short_run: ShortRun, tmp_
         "[{name: deepseek_r1}, {name: tag_count, weight: 0.25}, {name: custom, function:"
         f" '{tmp_path}/mine.py:pay'}}]"
     )
-    settings = (*no_warm_up(short_run), "grpo.max_steps=2")
+    settings = (*no_sft(short_run), "grpo.max_steps=2")
     done = run_train(tmp_path, "tiny", *settings, f"rewards={rewards}")
     assert done.returncode == 2  # pay() gives noise 0.5, and says so before step 1
     assert "the garbage completion earns 0.5; it must earn nothing" in done.stderr
@@ -423,21 +437,21 @@ def test_a_reward_that_raises_ends_the_run_with_its_name(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.py").write_text(
-        "def pay(rollout):\n    return 0.0 if rollout.sample.id == 'self-test' else 1 / 0\n"
+        "def pay(rollout):\n    return 0.0 if rollout.problem.id == 'self-test' else 1 / 0\n"
     )
     rewards = f"[{{name: correct_answer}}, {{name: custom, function: '{tmp_path}/mine.py:pay'}}]"
-    settings = (*no_warm_up(short_run), "grpo.max_steps=1")
+    settings = (*no_sft(short_run), "grpo.max_steps=1")
     done = run_train(tmp_path, "tiny", *settings, f"rewards={rewards}")
     assert done.returncode == 1
     assert re.search(
-        r"reward pay failed on sample \d+, row 0 of the batch: ZeroDivisionError", done.stderr
+        r"reward pay failed on problem \d+, row 0 of the batch: ZeroDivisionError", done.stderr
     )
     skipped = run_train(
         tmp_path,
         "tiny",
         *settings,
         f"rewards={rewards}",
-        "grading.on_error=skip_group",
+        "scoring.on_error=skip_group",
         name="skip",
     )
     assert skipped.returncode == 0, skipped.stderr
@@ -451,10 +465,10 @@ def test_a_reward_that_raises_ends_the_run_with_its_name(
 def test_evaluation_during_training_changes_nothing(short_run: ShortRun, tmp_path: Path) -> None:
     """The same run with and without eval.every_steps, and without the worst case tried before step
     1: the same metrics at every step, and the same adapter to the last bit."""
-    settings = (*no_warm_up(short_run), "grpo.max_steps=2")
+    settings = (*no_sft(short_run), "grpo.max_steps=2")
     untried = (
-        "import onecard.policy, onecard.worst_case as w, train; w.TryWorstCase.on_step_begin ="
-        " lambda *_, **__: None; train.main()"
+        "import onecard.model.load, onecard.stages.trl.callback as c, train;"
+        " c.try_largest_step = lambda *_: None; train.main()"
     )
     for name, extra in (("without", ()), ("with", ("eval.every_steps=1", "eval.dev_problems=16"))):
         done = run_train(tmp_path, "tiny", *settings, *extra, name=name)
@@ -493,8 +507,8 @@ def test_evaluation_during_training_changes_nothing(short_run: ShortRun, tmp_pat
 
 def test_a_hopeless_run_ends_early_with_its_report(short_run: ShortRun, tmp_path: Path) -> None:
     """KL is 0 in step 1, where the adapter is new, and more after it."""
-    health = "health={stop_on: [kl], kl_warn: 1e-9, kl_alarm: 1e-8, recent_steps: 1}"
-    done = run_train(tmp_path, "tiny", *no_warm_up(short_run), "grpo.max_steps=6", health)
+    health = "health={stop_on: [kl], kl_warn: 1e-9, kl_alarm: 1e-8}"
+    done = run_train(tmp_path, "tiny", *no_sft(short_run), "grpo.max_steps=6", health)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "runs/tiny"
     lines = read_jsonl(folder / "metrics.jsonl")
@@ -502,7 +516,9 @@ def test_a_hopeless_run_ends_early_with_its_report(short_run: ShortRun, tmp_path
     assert [line["step"] for line in lines if "eval/tiny/accuracy" in line] == [0, 2]
     (alarm,) = [line for line in read_jsonl(folder / "health.jsonl") if line["name"] == "kl"]
     assert (alarm["step"], alarm["level"], alarm["stopped"]) == (2, "alarm", True)
-    assert alarm["value"] == lines[-2]["kl"] > alarm["limit"] == 1e-8
+    kls = [line["kl"] for line in lines if "reward" in line]
+    assert kls[1] > kls[0]
+    assert alarm["value"] == sum(kls) / 2 > alarm["limit"] == 1e-8
     assert alarm["text"] in done.stdout
     assert "training ends at step 2, as health.stop_on asks: kl" in done.stdout
     for name in ("report.html", "report.md"):
@@ -523,9 +539,8 @@ def test_sigterm_ends_a_run_with_143(tmp_path: Path) -> None:
         text=True,
     ) as process:
         assert process.stdout is not None
-        assert any(
-            line.startswith("warm-up") for line in process.stdout
-        )  # in the middle of a phase
+        # In the middle of a phase.
+        assert any(line.startswith("SFT") for line in process.stdout)
         process.terminate()
         assert process.wait(timeout=30) == 143
 
@@ -538,7 +553,7 @@ def test_memory_that_does_not_hold_the_largest_step_is_told_before_step_1(
     """
     longest = ("model.max_seq_length=400200", "grpo.max_completion_length=400000")
     done = run_train(
-        tmp_path, "tiny", *no_warm_up(short_run), *longest, "grpo.max_steps=1", address_space_gib=16
+        tmp_path, "tiny", *no_sft(short_run), *longest, "grpo.max_steps=1", address_space_gib=16
     )
     assert done.returncode == 2, done.stdout + done.stderr
     assert (
@@ -551,16 +566,20 @@ def test_memory_that_does_not_hold_the_largest_step_is_told_before_step_1(
 
 def test_a_card_that_does_not_hold_model_and_engine_is_told_with_advice() -> None:
     """As Unsloth raises it where vLLM finds no room; other errors stay what they are."""
-    from onecard.policy import explain_out_of_memory
+    from onecard.model.load import explain_out_of_memory
 
     recipe = load_recipe(ROOT / "recipes/gsm8k-qwen2.5-7b.yaml")
+    name, advice = recipe.model.name, how_to_save(recipe)
     told = (
         r"out of memory while loading .*7B.*: Unsloth: Your GPU ran out of memory .* To save"
         r" memory: --set "
     )
-    with pytest.raises(UserError, match=told), explain_out_of_memory(recipe):
+    with pytest.raises(UserError, match=told), explain_out_of_memory(name, advice):
         raise MemoryError(
             "Unsloth: Your GPU ran out of memory loading vLLM.\nTry one of these fixes"
         )
-    with pytest.raises(RuntimeError, match="illegal memory access"), explain_out_of_memory(recipe):
+    with (
+        pytest.raises(RuntimeError, match="illegal memory access"),
+        explain_out_of_memory(name, advice),
+    ):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from onecard.data.prompts import prompt_for, target_for
-from onecard.data.samples import Source, load_samples, read_rows
+from onecard.data.rows import read_rows
+from onecard.data.stored import Stored
 from onecard.files.formats import read_jsonl
-from onecard.random_model import with_fillers
-from onecard.recipe_file import load_recipe
+from onecard.model.random_model import with_fillers
+from onecard.recipe.file import load_recipe
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit
@@ -24,24 +25,27 @@ needs_gsm8k = pytest.mark.skipif(
 
 @needs_gsm8k
 def test_all_of_gsm8k_loads_and_its_dev_split_is_carved_from_train() -> None:
-    splits = {split: load_samples(Source(str(GSM8K)), split) for split in ("train", "dev", "test")}
-    assert {split: len(samples) for split, samples in splits.items()} == {
+    splits = {split: Stored(str(GSM8K)).load(split) for split in ("train", "dev", "test")}
+    assert {split: len(problems) for split, problems in splits.items()} == {
         "train": 6979,
         "dev": 494,
         "test": 1319,
     }
     assert (
-        len({sample.question for samples in splits.values() for sample in samples}) == 7473 + 1319
+        len({problem.question for problems in splits.values() for problem in problems})
+        == 7473 + 1319
     )  # disjoint
-    for file, samples in (("train", splits["train"] + splits["dev"]), ("test", splits["test"])):
+    for file, problems in (("train", splits["train"] + splits["dev"]), ("test", splits["test"])):
         rows = [json.loads(line) for line in (GSM8K / f"{file}.jsonl").open(encoding="utf-8")]
-        by_id = {sample.id: sample for sample in samples}
+        by_id = {problem.id: problem for problem in problems}
         assert len(by_id) == len(rows)
         for number, row in enumerate(rows, start=1):
-            sample = by_id[str(number)]
-            assert sample.question == row["question"]
-            assert Decimal(sample.gold) == Decimal(row["answer"].split("#### ")[1].replace(",", ""))
-            assert "<<" not in sample.solution
+            problem = by_id[str(number)]
+            assert problem.question == row["question"]
+            assert Decimal(problem.gold) == Decimal(
+                row["answer"].split("#### ")[1].replace(",", "")
+            )
+            assert "<<" not in problem.solution
 
 
 def rows_file(folder: Path, split: str, count: int) -> None:
@@ -51,17 +55,15 @@ def rows_file(folder: Path, split: str, count: int) -> None:
 
 def test_dev_is_carved_by_the_question_alone_unless_there_is_a_file_of_it(tmp_path: Path) -> None:
     rows_file(tmp_path, "train", 100)
-    train, dev = (load_samples(Source(str(tmp_path)), split) for split in ("train", "dev"))
-    assert sorted(int(s.gold) for s in train + dev) == list(range(100))
+    train, dev = (Stored(str(tmp_path)).load(split) for split in ("train", "dev"))
+    assert sorted(int(p.gold) for p in train + dev) == list(range(100))
     assert 0 < len(dev) < 20
     lines = (tmp_path / "train.jsonl").read_text().split("\n")
     (tmp_path / "train.jsonl").write_text("\n".join(reversed(lines)))
-    assert {s.question for s in load_samples(Source(str(tmp_path)), "dev")} == {
-        s.question for s in dev
-    }
+    assert {p.question for p in Stored(str(tmp_path)).load("dev")} == {p.question for p in dev}
     rows_file(tmp_path, "dev", 3)
-    assert len(load_samples(Source(str(tmp_path)), "train")) == 100
-    assert [s.question for s in load_samples(Source(str(tmp_path)), "dev")] == [
+    assert len(Stored(str(tmp_path)).load("train")) == 100
+    assert [p.question for p in Stored(str(tmp_path)).load("dev")] == [
         "dev 0",
         "dev 1",
         "dev 2",
@@ -71,7 +73,7 @@ def test_dev_is_carved_by_the_question_alone_unless_there_is_a_file_of_it(tmp_pa
 def test_too_few_rows_to_carve_from_are_told(tmp_path: Path) -> None:
     rows_file(tmp_path, "train", 2)
     with pytest.raises(UserError, match="2 training rows are too few to carve a dev split from"):
-        load_samples(Source(str(tmp_path)), "dev")
+        Stored(str(tmp_path)).load("dev")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_unusual_line_ends_inside_a_question_break_nothing(tmp_path: Path) -> No
     question = "one\u2028two\u2029three\x85four\x0bfive"
     row = json.dumps({"question": question, "answer": "#### 4"}, ensure_ascii=False)
     (tmp_path / "train.jsonl").write_text(f"{row}\r\n{row}\n", encoding="utf-8", newline="")
-    assert [sample.question for sample in load_samples(Source(str(tmp_path)), "train")] == [
+    assert [problem.question for problem in Stored(str(tmp_path)).load("train")] == [
         question,
         question,
     ]
@@ -174,10 +176,10 @@ def test_ids_stand_once(ids: tuple[Any, Any]) -> None:
         read_rows(rows, "rows")
 
 
-def test_a_sample_is_known_by_its_rows_id() -> None:
+def test_a_problem_is_known_by_its_rows_id() -> None:
     assert [
-        s.id
-        for s in read_rows(
+        p.id
+        for p in read_rows(
             [{"question": "q", "answer": "1", "id": "x7"}, {"question": "r", "answer": "1"}], "rows"
         )
     ] == [
@@ -187,10 +189,10 @@ def test_a_sample_is_known_by_its_rows_id() -> None:
 
 
 def test_calculator_annotations_are_left_out_of_solutions() -> None:
-    sample = read_rows(
+    problem = read_rows(
         [{"question": "q", "answer": "9*2 = $<<9*2=18>>18.\nSo 18.\n#### 18"}], "rows"
     )[0]
-    assert sample.solution == "9*2 = $18.\nSo 18."
+    assert problem.solution == "9*2 = $18.\nSo 18."
 
 
 def test_a_hub_data_set_is_read_by_the_same_code(tmp_path: Path) -> None:
@@ -200,18 +202,18 @@ def test_a_hub_data_set_is_read_by_the_same_code(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text(
         '{"question": "What is 1 + 1?", "answer": "1 + 1 = 2\\n#### 2"}\n'
     )
-    samples = load_samples(Source("no-such-folder", hub_id=str(tmp_path)), "train")
-    assert [(sample.question, sample.gold) for sample in samples] == [("What is 1 + 1?", "2")]
+    problems = Stored("no-such-folder", hub_id=str(tmp_path)).load("train")
+    assert [(problem.question, problem.gold) for problem in problems] == [("What is 1 + 1?", "2")]
 
 
 def test_prompt_and_target_are_chat_messages() -> None:
     recipe = load_recipe(ROOT / "recipes/tiny.yaml", ["data.system_prompt=Think."])
-    sample = read_rows([{"question": "q", "answer": "1 + 1 = 2\n#### 2"}], "rows")[0]
-    assert prompt_for(sample, recipe.data.system_prompt) == [
+    problem = read_rows([{"question": "q", "answer": "1 + 1 = 2\n#### 2"}], "rows")[0]
+    assert prompt_for(problem, recipe.data.system_prompt) == [
         {"role": "system", "content": "Think."},
         {"role": "user", "content": "q"},
     ]
-    assert target_for(sample, recipe) == [
+    assert target_for(problem, recipe.answer.format) == [
         {"role": "assistant", "content": "<think>1 + 1 = 2</think><answer>2</answer>"}
     ]
 

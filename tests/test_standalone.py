@@ -2,6 +2,8 @@
 however they are made.
 """
 
+import dataclasses
+import inspect
 import json
 import os
 import signal
@@ -9,13 +11,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import ROOT, run_eval
+from conftest import ROOT, Call, run_eval, stock
 
-from eval.target import Target
+from onecard.model.weights import Weights
+from onecard.recipe.file import load_recipe
+from onecard.recipe.schema import Recipe
+from onecard.run.folder import Run
 from onecard.types import Completion, Sampling, UserError
+from rewards.scoring import BatchScorer
 
 pytestmark = pytest.mark.e2e
 ShortRun = tuple[Path, str]
@@ -27,11 +34,11 @@ def engine(short_run: ShortRun) -> Any:
     """The short run's base model in 32 bit, and its adapter."""
     import unsloth  # noqa: F401  isort: skip  (other tests of this process need it imported before transformers)
 
-    from eval.engines import TransformersEngine
+    from onecard.model.engines.transformers import TransformersEngine
 
     folder = short_run[0]
-    target = Target(str(folder / "base-model"), folder / "adapter", None, folder / "eval")
-    return TransformersEngine(target, load_in_4bit=False, context=None)
+    weights = Weights(str(folder / "base-model"), folder / "adapter")
+    return TransformersEngine(weights, load_in_4bit=False, context=None)
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +49,8 @@ def prompts(engine: Any) -> list[list[int]]:
     return tokenize(
         engine.tokenizer,
         [
-            render(engine.tokenizer, prompt_for(sample, None))
-            for sample in load_benchmark("tiny", None)[:40]
+            render(engine.tokenizer, prompt_for(problem, None))
+            for problem in load_benchmark("tiny", None)[:40]
         ],
     )
 
@@ -61,7 +68,7 @@ def written(
 def test_batches_shrinking_and_continuing_change_no_completion(
     engine: Any, prompts: list[list[int]]
 ) -> None:
-    from onecard.generation import generate
+    from onecard.model.engines.batches import generate
 
     one_by_one = written(engine, prompts, Sampling(48, batch_size=1))
     batched = written(engine, prompts, GREEDY)
@@ -204,20 +211,20 @@ def test_an_adapter_whose_tensors_have_no_place_is_refused(
     import unsloth  # noqa: F401  isort: skip
     from safetensors.torch import load_file, save_file
 
-    from eval.engines import TransformersEngine
+    from onecard.model.engines.transformers import TransformersEngine
 
     shutil.copytree(short_run[0] / "adapter", tmp_path / "adapter")
     file = tmp_path / "adapter/adapter_model.safetensors"
     save_file(
         {
-            name.replace("model.layers", "model.language_model.layers"): weights
-            for name, weights in load_file(file).items()
+            name.replace("model.layers", "model.language_model.layers"): tensor
+            for name, tensor in load_file(file).items()
         },
         file,
     )
-    target = Target(str(short_run[0] / "base-model"), tmp_path / "adapter", None, tmp_path)
+    weights = Weights(str(short_run[0] / "base-model"), tmp_path / "adapter")
     with pytest.raises(UserError, match=r"of its tensors, such as .*, are not the model's"):
-        TransformersEngine(target, load_in_4bit=False, context=None)
+        TransformersEngine(weights, load_in_4bit=False, context=None)
 
 
 @pytest.mark.parametrize("damage", ["model.safetensors", "config.json", "tokenizer.json"])
@@ -226,21 +233,19 @@ def test_a_damaged_model_is_one_sentence(short_run: ShortRun, tmp_path: Path, da
 
     import unsloth  # noqa: F401  isort: skip
 
-    from eval.engines import TransformersEngine
+    from onecard.model.engines.transformers import TransformersEngine
 
     shutil.copytree(short_run[0] / "base-model", tmp_path / "model")
     (tmp_path / "model" / damage).write_text("{}")
     with pytest.raises(UserError, match="cannot be loaded"):
-        TransformersEngine(
-            Target(str(tmp_path / "model"), None, None, tmp_path), load_in_4bit=False, context=None
-        )
+        TransformersEngine(Weights(str(tmp_path / "model")), load_in_4bit=False, context=None)
 
 
 def test_an_adapter_of_another_shape_is_refused(short_run: ShortRun, tmp_path: Path) -> None:
     import unsloth  # noqa: F401  isort: skip
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from eval.engines import TransformersEngine
+    from onecard.model.engines.transformers import TransformersEngine
 
     folder = short_run[0]
     config = AutoConfig.from_pretrained(folder / "base-model")
@@ -248,9 +253,7 @@ def test_an_adapter_of_another_shape_is_refused(short_run: ShortRun, tmp_path: P
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "narrow")
     with pytest.raises(UserError, match=r"adapter does not fit .*narrow"):
         TransformersEngine(
-            Target(str(tmp_path / "narrow"), folder / "adapter", None, tmp_path),
-            load_in_4bit=False,
-            context=None,
+            Weights(str(tmp_path / "narrow"), folder / "adapter"), load_in_4bit=False, context=None
         )
 
 
@@ -263,32 +266,29 @@ def items(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_run_evaluated_afterwards_says_what_it_said_during_the_run(
-    short_run: ShortRun, tmp_path: Path
+    short_run: ShortRun, eval_again: Call, tmp_path: Path
 ) -> None:
     """Other code loads the weights here, transformers and PEFT without Unsloth: the numbers are not
     Unsloth's doing.
     """
     folder = short_run[0]
-    done = run_eval(tmp_path, str(folder), "--benchmark", "tiny", "--limit", "48", "--out", "out")
+    asked = ("--benchmark", "tiny", "--limit", "48", "--out", "out")
+    done = run_eval(tmp_path, str(folder), *asked)
     assert done.returncode == 0, done.stderr
-    again, during = items(tmp_path / "out/tiny-first48"), items(folder / "eval/tiny-after")
-    assert [item["prompt"] for item in again] == [item["prompt"] for item in during]
-    same = sum(a["completion"] == b["completion"] for a, b in zip(again, during, strict=True))
+    afterwards, during = items(tmp_path / "out/tiny-first48"), items(folder / "eval/tiny-after")
+    assert [item["prompt"] for item in afterwards] == [item["prompt"] for item in during]
+    same = sum(a["completion"] == b["completion"] for a, b in zip(afterwards, during, strict=True))
     assert same >= 0.85 * 48  # near ties of a model trained for four steps
     compared = run_eval(tmp_path, "compare", str(folder / "eval/tiny-after"), "out/tiny-first48")
     assert compared.returncode == 0, compared.stderr
     result = json.loads((tmp_path / "out/tiny-first48/result.json").read_text())
     assert result["model"]["adapter"]["sha256"]
-    assert result["first_prompt"] == again[0]["prompt"]
-    assert (
-        "evaluated already"
-        in run_eval(
-            tmp_path, str(folder), "--benchmark", "tiny", "--limit", "48", "--out", "out"
-        ).stdout
-    )
+    assert result["first_prompt"] == afterwards[0]["prompt"]
+    again = eval_again(tmp_path, str(folder), *asked)
+    assert "evaluated already" in again.stdout
 
 
-def test_few_shot_and_sampled(short_run: ShortRun, tmp_path: Path) -> None:
+def test_few_shot_and_sampled(short_run: ShortRun, eval_again: Call, tmp_path: Path) -> None:
     """The tiny model has room for one exemplar at most; what matters is that it is asked so."""
     asked = (
         "--base",
@@ -301,17 +301,8 @@ def test_few_shot_and_sampled(short_run: ShortRun, tmp_path: Path) -> None:
         "--out",
         "out",
     )
-    done = run_eval(
-        tmp_path,
-        str(short_run[0]),
-        *asked,
-        "--shots",
-        "1",
-        "--samples",
-        "3",
-        "--temperature",
-        "0.9",
-    )
+    drawn = ("--shots", "1", "--samples", "3", "--temperature", "0.9")
+    done = eval_again(tmp_path, str(short_run[0]), *asked, *drawn)
     assert done.returncode == 0, done.stderr
     assert "pass@3" in done.stdout
     assert "maj@3" in done.stdout
@@ -323,7 +314,7 @@ def test_few_shot_and_sampled(short_run: ShortRun, tmp_path: Path) -> None:
         item["prompt"].startswith("Question: ") and item["prompt"].endswith("Answer:")
         for item in found
     )
-    none_fits = run_eval(tmp_path, str(short_run[0]), *asked, "--shots", "8")
+    none_fits = eval_again(tmp_path, str(short_run[0]), *asked, "--shots", "8")
     assert none_fits.returncode == 2
     assert "not one prompt fits" in none_fits.stderr
 
@@ -333,7 +324,7 @@ def test_few_shot_and_sampled(short_run: ShortRun, tmp_path: Path) -> None:
     reason="the original GSM8K files are not in ../shared/data/gsm8k",
 )
 def test_the_whole_of_gsm8k_killed_in_the_middle_comes_out_the_same_to_the_byte(
-    short_run: ShortRun, tmp_path: Path
+    short_run: ShortRun, eval_again: Call, tmp_path: Path
 ) -> None:
     """All 1,319 problems with a model whose context takes them; it solves none. kill -9 in the
     middle, then the same command.
@@ -355,7 +346,7 @@ def test_the_whole_of_gsm8k_killed_in_the_middle_comes_out_the_same_to_the_byte(
         "--batch-size",
         "32",
     ]
-    done = run_eval(tmp_path, *asked, "--out", "whole")
+    done = eval_again(tmp_path, *asked, "--out", "whole")
     assert done.returncode == 0, done.stderr
     assert len(items(tmp_path / "whole/gsm8k")) == 1319
 
@@ -373,7 +364,7 @@ def test_the_whole_of_gsm8k_killed_in_the_middle_comes_out_the_same_to_the_byte(
         process.send_signal(signal.SIGKILL)
     kept = partial.read_bytes().count(b"\n")
     assert 0 < kept < 1319
-    done = run_eval(tmp_path, *asked, "--out", "killed")
+    done = eval_again(tmp_path, *asked, "--out", "killed")
     assert done.returncode == 0, done.stderr
     assert f"continued, {kept:,} of 1,319 completions are there already" in done.stdout
     assert (tmp_path / "killed/gsm8k/items.jsonl").read_bytes() == (
@@ -405,159 +396,175 @@ def test_chat_answers_with_the_base_beside_the_tuned_model(
     assert "too long: " in done.stdout
 
 
-def with_unsloths_cuda_trainer(folder: Path, script: str) -> str:
-    """What `script` prints after Unsloth made its own GRPOConfig and GRPOTrainer, as for CUDA; in a
-    process of its own, without a card.
-    """
-    start = """
-import os, sys
-os.environ |= {"UNSLOTH_ALLOW_CPU": "1", "UNSLOTH_COMPILE_LOCATION": sys.argv[1]}
-import unsloth
-from trl import GRPOConfig as StockConfig
-from unsloth.models import rl
-rl._patch_trl_rl_trainers("grpo_trainer")
-import trl
-assert trl.GRPOTrainer.__name__.startswith("Unsloth"), trl.GRPOTrainer
-"""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", start + script, str(folder / "cache"), str(ROOT / "recipes")]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+def check_timed_methods() -> None:
+    import trl
+
+    # Unsloth's subclass sets up, its parent does the work.
+    written = inspect.getsource(trl.GRPOTrainer.__mro__[1])
+    step = written.partition("def _generate_and_score_completions(")[2].partition("    def ")[0]
+    assert "self._generate(" in step
+    assert "self._calculate_rewards(" in step
+    assert "return prompt_ids, completion_ids," in inspect.getsource(trl.GRPOTrainer._generate)
+    prepare = inspect.getsource(trl.GRPOTrainer._prepare_inputs)
+    assert "self._generate_and_score_completions(" in prepare
 
 
-def test_what_is_timed_of_a_step_is_what_unsloth_s_trainer_for_cuda_calls(tmp_path: Path) -> None:
-    """onecard/step_time.py times these two methods, and counts the tokens in the second of the
-    things that _generate returns.
+def test_what_is_timed_of_a_step_is_what_unsloth_s_trainer_for_cuda_calls(
+    with_unsloths_cuda_trainer: Call,
+) -> None:
+    """onecard/stages/trl/build.py times these two methods, and counts the tokens in the second of
+    the things that _generate returns.
     """
-    script = """
-import inspect
-# Unsloth's subclass sets up, its parent does the work.
-written = inspect.getsource(trl.GRPOTrainer.__mro__[1])
-step = written.partition("def _generate_and_score_completions(")[2].partition("    def ")[0]
-assert "self._generate(" in step and "self._calculate_rewards(" in step
-assert "return prompt_ids, completion_ids," in inspect.getsource(trl.GRPOTrainer._generate)
-assert "self._generate_and_score_completions(" in inspect.getsource(trl.GRPOTrainer._prepare_inputs)
-print("all called")
-"""
-    assert "all called" in with_unsloths_cuda_trainer(tmp_path, script)
+    with_unsloths_cuda_trainer(check_timed_methods)
+
+
+def check_loading_and_counters() -> None:
+    import trl
+    from transformers import Trainer
+
+    ours = {
+        "_load_from_checkpoint",
+        "_load_optimizer_and_scheduler",
+        "_load_scaler",
+        "_load_rng_state",
+    }
+    for name in ours:
+        assert hasattr(Trainer, name), name
+    classes = [cls for cls in trl.GRPOTrainer.__mro__ if cls.__name__.endswith("GRPOTrainer")]
+    source = "\n".join(inspect.getsource(cls) for cls in classes)
+    overridden = {name for name in ours if f"def {name}(" in source}
+    # TRL's keeps use_adaptive_entropy, which a recipe may not set.
+    assert overridden <= {"_load_optimizer_and_scheduler"}, overridden
+    assert "def _get_train_sampler(" in source
+    assert "RepeatSampler(" in source
+    used = ["self._step += 1", "self._metrics[mode]", "steps_per_generation * self.num_iterations"]
+    tables = ("rewards", "completion", "prompt", "advantages")
+    for text in [*used, *(f'self._logs["{table}"]' for table in tables)]:
+        assert text in source, text
 
 
 def test_what_checkpoints_and_skipped_steps_rely_on_is_in_unsloth_s_trainer_for_cuda(
-    tmp_path: Path,
+    with_unsloths_cuda_trainer: Call,
 ) -> None:
     """Our subclass overrides transformers' ways of loading, which nothing between may override; and
     reads TRL's counters and tables.
     """
-    script = """
-import inspect
-ours = {"_load_from_checkpoint", "_load_optimizer_and_scheduler", "_load_scaler", "_load_rng_state"}
-from transformers import Trainer
-for name in ours:
-    assert hasattr(Trainer, name), name
-classes = [cls for cls in trl.GRPOTrainer.__mro__ if cls.__name__.endswith("GRPOTrainer")]
-written = [inspect.getsource(cls) for cls in classes]
-source = "\\n".join(written)
-overridden = {name for name in ours if f"def {name}(" in source}
-# TRL's keeps use_adaptive_entropy, which a recipe may not set.
-assert overridden <= {"_load_optimizer_and_scheduler"}, overridden
-assert "def _get_train_sampler(" in source and "RepeatSampler(" in source
-used = ["self._step += 1", "self._metrics[mode]", "steps_per_generation * self.num_iterations"]
-tables = ("rewards", "completion", "prompt", "advantages")
-for text in [*used, *(f'self._logs["{table}"]' for table in tables)]:
-    assert text in source, text
-print("all there")
-"""
-    assert "all there" in with_unsloths_cuda_trainer(tmp_path, script)
+    with_unsloths_cuda_trainer(check_loading_and_counters)
+
+
+def settings_on_a_card(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    from onecard.stages.trl.config import grpo_settings
+
+    return grpo_settings(
+        recipe.grpo,
+        folder,
+        seed=recipe.seed,
+        reward_weights=[reward.weight for reward in recipe.rewards],
+        vllm=recipe.model.fast_inference,
+        cuda=True,
+        precision="bf16",
+    )
+
+
+def check_kept_settings(folder: Path) -> None:
+    import trl
+
+    known = {field.name for field in dataclasses.fields(trl.GRPOConfig)}
+    files = sorted((ROOT / "recipes").glob("*.yaml"))
+    assert len(files) >= 9
+    for file in files:
+        settings = settings_on_a_card(load_recipe(file), folder)
+        unknown = set(settings) - known
+        assert not unknown, unknown
+        # This machine has no card, and both look.
+        settings |= {"bf16": False, "use_cpu": True, "dataloader_pin_memory": False}
+        config = trl.GRPOConfig(**settings)
+        for name, value in settings.items():
+            kept = getattr(config, name)
+            kept = getattr(kept, "value", kept)
+            if name == "top_k" and kept == -1:
+                kept = 0  # both say: no limit
+            assert kept == ([] if value == "none" else value), (file, name, value, kept)
 
 
 def test_every_setting_survives_in_the_config_that_unsloth_generates_for_cuda(
-    tmp_path: Path,
+    with_unsloths_cuda_trainer: Call, tmp_path: Path
 ) -> None:
     """Unsloth's GRPOConfig has other defaults, and drops what it does not know."""
-    script = """
-import dataclasses
-from pathlib import Path
-from onecard.grpo import grpo_settings
-from onecard.recipe_file import load_recipe
-known = {field.name for field in dataclasses.fields(trl.GRPOConfig)}
-files = sorted(Path(sys.argv[2]).glob("*.yaml"))
-assert len(files) >= 9
-for file in files:
-    settings = grpo_settings(load_recipe(file), Path(sys.argv[1]), cuda=True, bf16=True)
-    unknown = set(settings) - known
-    assert not unknown, unknown
-    # This machine has no card, and both look.
-    settings |= {"bf16": False, "use_cpu": True, "dataloader_pin_memory": False}
-    config = trl.GRPOConfig(**settings)
-    for name, value in settings.items():
-        kept = getattr(config, name)
-        kept = getattr(kept, "value", kept)
-        if name == "top_k" and kept == -1:
-            kept = 0  # both say: no limit
-        assert kept == ([] if value == "none" else value), (file, name, value, kept)
-print("all kept")
-"""
-    assert "all kept" in with_unsloths_cuda_trainer(tmp_path, script)
+    with_unsloths_cuda_trainer(check_kept_settings, tmp_path)
 
 
-def test_a_run_states_every_value_whose_default_unsloth_changes(tmp_path: Path) -> None:
+def check_stated_settings(folder: Path) -> None:
+    import trl
+
+    def default(field: Any) -> Any:
+        plain = field.default_factory is dataclasses.MISSING
+        return field.default if plain else field.default_factory()
+
+    generated = inspect.signature(trl.GRPOConfig.__init__).parameters
+    both = [field for field in dataclasses.fields(stock["GRPOConfig"]) if field.name in generated]
+    changed = {field.name for field in both if generated[field.name].default != default(field)}
+    assert {"learning_rate", "vllm_importance_sampling_correction"} <= changed, changed
+    stated = set(settings_on_a_card(load_recipe(ROOT / "recipes/gpu-smoke.yaml"), folder))
+    # The trainer evaluates nothing, counts no input tokens ("no" and False), has no experts; no
+    # keyword arguments and {} are the same.
+    evaluation = {"per_device_eval_batch_size", "eval_accumulation_steps"}
+    alike = {"include_num_input_tokens_seen", "router_aux_loss_coef", "generation_kwargs"}
+    assert changed - stated <= evaluation | alike, changed - stated
+
+
+def test_a_run_states_every_value_whose_default_unsloth_changes(
+    with_unsloths_cuda_trainer: Call, tmp_path: Path
+) -> None:
     """Unstated, one would mean another thing on a card: so vLLM's log-probabilities were compared
     with the trainer's on no card.
     """
-    script = """
-import dataclasses, inspect
-from pathlib import Path
-from onecard.grpo import grpo_settings
-from onecard.recipe_file import load_recipe
-def default(field):
-    plain = field.default_factory is dataclasses.MISSING
-    return field.default if plain else field.default_factory()
-generated = inspect.signature(trl.GRPOConfig.__init__).parameters
-both = [field for field in dataclasses.fields(StockConfig) if field.name in generated]
-changed = {field.name for field in both if generated[field.name].default != default(field)}
-assert {"learning_rate", "vllm_importance_sampling_correction"} <= changed, changed
-recipe = load_recipe(Path(sys.argv[2]) / "gpu-smoke.yaml")
-stated = set(grpo_settings(recipe, Path(sys.argv[1]), cuda=True, bf16=True))
-# The trainer evaluates nothing, counts no input tokens ("no" and False), has no experts; no keyword
-# arguments and {} are the same.
-evaluation = {"per_device_eval_batch_size", "eval_accumulation_steps"}
-alike = {"include_num_input_tokens_seen", "router_aux_loss_coef", "generation_kwargs"}
-assert changed - stated <= evaluation | alike, changed - stated
-print("all stated")
-"""
-    assert "all stated" in with_unsloths_cuda_trainer(tmp_path, script)
+    with_unsloths_cuda_trainer(check_stated_settings, tmp_path)
 
 
-def test_completions_are_scored_as_many_at_once_as_are_trained(tmp_path: Path) -> None:
+def check_scoring(folder: Path) -> None:
+    import torch
+    import trl
+
+    from onecard.stages.trl.build import in_parts
+    from onecard.stages.trl.config import build_grpo_config
+
+    recipe = load_recipe(ROOT / "recipes/gpu-smoke.yaml")
+    training: Any = SimpleNamespace(
+        sections=recipe,
+        model=recipe.model,
+        seed=recipe.seed,
+        run=Run(folder, None),
+        scorer=BatchScorer(recipe.rewards, recipe.answer, recipe.scoring),
+    )
+    config: Any = build_grpo_config(training)
+    assert config.unsloth_grpo_mini_batch == 1
+    scoring = inspect.getsource(trl.GRPOTrainer._get_per_token_logps_and_entropies)
+    # One pass for all.
+    assert "B = self.args.unsloth_grpo_mini_batch" in scoring
+    assert "batch_size = math.ceil(total_samples / B)" in scoring
+    assert "return logprobs.detach(), entropies, aux_loss" in scoring
+    asked = []
+
+    def score(model: Any, ids: torch.Tensor, mask: torch.Tensor, keep: int) -> Any:
+        asked.append(ids[:, 0].tolist())
+        # As wide as the completions and the longest padding before a prompt.
+        width = keep + int((mask == 0).sum(1).max())
+        return ids[:, :1].repeat(1, width), None, None
+
+    ids, mask = torch.arange(1, 6).unsqueeze(1).repeat(1, 6), torch.ones(5, 6)
+    mask[4, :2] = 0
+    logps, *_ = in_parts(score, 2)(None, ids, mask, 3)
+    assert asked == [[1, 2], [3, 4], [5]], asked
+    assert logps.tolist() == [[0, 0, n, n, n] for n in range(1, 5)] + [[5] * 5], logps
+    assert in_parts(score, 5)(None, ids, mask, 3)[0].shape == (5, 5)
+    assert asked[-1] == [1, 2, 3, 4, 5]
+
+
+def test_completions_are_scored_as_many_at_once_as_are_trained(
+    with_unsloths_cuda_trainer: Call, tmp_path: Path
+) -> None:
     """Else Unsloth fits their number to the free memory by a formula that leaves the MLP out:
     docs/memory.md.
     """
-    script = """
-import inspect, torch
-from pathlib import Path
-from onecard.recipe_file import load_recipe
-from onecard.trainer import build_config, in_parts
-recipe = load_recipe(Path(sys.argv[2]) / "gpu-smoke.yaml")
-assert build_config(recipe, Path(sys.argv[1])).unsloth_grpo_mini_batch == 1
-scoring = inspect.getsource(trl.GRPOTrainer._get_per_token_logps_and_entropies)
-# One pass for all.
-assert "B = self.args.unsloth_grpo_mini_batch" in scoring
-assert "batch_size = math.ceil(total_samples / B)" in scoring
-assert "return logprobs.detach(), entropies, aux_loss" in scoring
-asked = []
-# As wide as the completions and the longest padding before a prompt.
-def score(model, ids, mask, keep):
-    asked.append(ids[:, 0].tolist())
-    return ids[:, :1].repeat(1, keep + int((mask == 0).sum(1).max())), None, None
-ids, mask = torch.arange(1, 6).unsqueeze(1).repeat(1, 6), torch.ones(5, 6)
-mask[4, :2] = 0
-logps, *others = in_parts(score, 2)(None, ids, mask, 3)
-assert asked == [[1, 2], [3, 4], [5]], asked
-assert logps.tolist() == [[0, 0, n, n, n] for n in range(1, 5)] + [[5] * 5], logps
-assert in_parts(score, 5)(None, ids, mask, 3)[0].shape == (5, 5) and asked[-1] == [1, 2, 3, 4, 5]
-print("as many")
-"""
-    assert "as many" in with_unsloths_cuda_trainer(tmp_path, script)
+    with_unsloths_cuda_trainer(check_scoring, tmp_path)

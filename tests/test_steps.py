@@ -2,7 +2,7 @@
 
 import pytest
 
-from eval.steps import split_steps
+from onecard.report.steps import split_steps
 
 pytestmark = pytest.mark.unit
 

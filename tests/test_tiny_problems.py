@@ -5,9 +5,9 @@ import re
 import pytest
 
 from eval.benchmarks import BENCHMARKS
-from onecard.data.samples import read_rows
-from onecard.data.tiny_problems import NAMES, OBJECTS, STEPWISE_SHARE, build_problems
-from onecard.types import Sample
+from onecard.data.rows import read_rows
+from onecard.data.synthetic import NAMES, OBJECTS, STEPWISE_SHARE, build_problems
+from onecard.types import Problem
 
 pytestmark = pytest.mark.unit
 
@@ -20,7 +20,7 @@ EVENTS = {
 STEP = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)")
 
 
-def read(split: str, count: int) -> list[Sample]:
+def read(split: str, count: int) -> list[Problem]:
     return read_rows(build_problems(split, count), split)
 
 
@@ -36,9 +36,9 @@ def solve(question: str) -> int:
 
 @pytest.mark.parametrize("split", ["train", "dev", "test", "shifted"])
 def test_golds_and_steps_are_right(split: str) -> None:
-    for sample in read(split, 500):
-        assert int(sample.gold) == solve(sample.question), sample
-        steps = STEP.findall(sample.solution)
+    for problem in read(split, 500):
+        assert int(problem.gold) == solve(problem.question), problem
+        steps = STEP.findall(problem.solution)
         for left, sign, right, result in steps:
             operations = {
                 "+": int(left) + int(right),
@@ -47,34 +47,34 @@ def test_golds_and_steps_are_right(split: str) -> None:
                 "/": int(left) / int(right),
             }
             assert operations[sign] == int(result)
-        assert not steps or steps[-1][3] == sample.gold
+        assert not steps or steps[-1][3] == problem.gold
 
 
 def test_splits_share_no_question() -> None:
     splits = [
-        {sample.question for sample in read(split, 512)} for split in ("dev", "test", "shifted")
+        {problem.question for problem in read(split, 512)} for split in ("dev", "test", "shifted")
     ]
-    splits.append({sample.question for sample in read("train", 8000)})
+    splits.append({problem.question for problem in read("train", 8000)})
     assert len(set.union(*splits)) == sum(map(len, splits))
 
 
 def test_shifted_problems_have_no_familiar_name_or_object_and_larger_numbers() -> None:
     shifted = read("shifted", 512)
     assert not any(
-        re.search(rf"\b{word}\b", sample.question)
-        for sample in shifted
+        re.search(rf"\b{word}\b", problem.question)
+        for problem in shifted
         for word in (*NAMES, *OBJECTS)
     )
     assert (
-        max(int(sample.gold) for sample in shifted)
+        max(int(problem.gold) for problem in shifted)
         > 20
-        >= max(int(sample.gold) for sample in read("train", 8000))
+        >= max(int(problem.gold) for problem in read("train", 8000))
     )
 
 
 def test_most_training_solutions_are_terse() -> None:
     train = read("train", 4000)
-    stepwise = sum(bool(STEP.search(sample.solution)) for sample in train) / len(train)
+    stepwise = sum(bool(STEP.search(problem.solution)) for problem in train) / len(train)
     assert stepwise == pytest.approx(STEPWISE_SHARE, abs=0.03)
     assert stepwise < 0.5
 

@@ -12,10 +12,10 @@ pytestmark = pytest.mark.e2e
 
 
 def there_and_back(tree: Any) -> Any:
-    import onecard.policy  # noqa: F401  isort: skip  (unsloth, before all that it patches)
+    import onecard.model.load  # noqa: F401  isort: skip  (unsloth, before all that it patches)
     from safetensors import torch as safetensors
 
-    from onecard.training_state import join, split
+    from onecard.run.tree import join, split
 
     tensors: dict[str, Any] = {}
     text = json.dumps(split(tree, tensors))
@@ -49,8 +49,8 @@ def test_random_numbers_go_on_where_they_were() -> None:
     import numpy as np
     import torch
 
-    import onecard.policy  # noqa: F401  isort: skip
-    from onecard.training_state import put_random_states, random_states
+    import onecard.model.load  # noqa: F401  isort: skip
+    from onecard.run.tree import put_random_states, random_states
 
     kept = there_and_back(random_states())
 
@@ -72,7 +72,7 @@ def test_the_state_of_an_8_bit_optimizer_survives_to_the_bit() -> None:
     """Its steps need a card; its state, quantized in blocks, does not."""
     import torch
 
-    import onecard.policy  # noqa: F401  isort: skip
+    import onecard.model.load  # noqa: F401  isort: skip
     import bitsandbytes
 
     def optimizer(weights: list[Any]) -> Any:

@@ -16,11 +16,11 @@ def run_command(
     stopped: str | None = None,
     again: str = "type the same command again",
 ) -> int:
-    """The exit code of `body`: its own, or 0; 1 for a run that failed or a full disk, 2 for bad
-    input, 130 for Ctrl-C.
+    """The exit code of a command: what `body` returns, or 0.
 
-    `stopped` is said after Ctrl-C; `again`: what to do once the disk has room. Any other exception
-    is a fault of ours, with its traceback.
+    1 is for a run that failed or a full disk, 2 for bad input, 130 for Ctrl-C. `stopped` is said
+    after Ctrl-C. `again`: what to do once the disk has room. Any other exception is a fault of
+    ours, and is shown with its traceback.
     """
     try:
         return body() or 0

@@ -1,5 +1,4 @@
-"""On SIGTERM, SIGINT or SIGHUP: save within seconds, whatever the process is doing, and exit with
-128 + the signal's number.
+"""On SIGTERM, SIGINT or SIGHUP: save within seconds, then exit with 128 + the signal's number.
 
 Python runs signal handlers in the main thread, between two of its own instructions: not while that
 thread is inside a long call of torch or vLLM. So the handlers do nothing, and a thread of its own
@@ -35,8 +34,9 @@ for child in psutil.Process(int(sys.argv[1])).children(recursive=True):
 
 
 class Stopping:
-    """Hears the signals from its making on. `finish`: what to do first, and what to tell; replaced
-    when there is something to keep.
+    """Hears the signals from its making on.
+
+    `finish`: what to do first, and what to tell. It is replaced when there is something to keep.
     """
 
     def __init__(self, display: Display) -> None:

@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from eval.target import Target, find_target
 from onecard.console.command import run_command
 from onecard.console.display import Display
 from onecard.export.gguf import QUANTIZATIONS, find_llama_cpp, write_gguf
@@ -22,7 +21,8 @@ from onecard.export.hub import Place, check_place, push
 from onecard.export.merged import write_merged
 from onecard.export.modelfile import derive_template, modelfile
 from onecard.files.atomic import atomic_folder
-from onecard.runs import who_may_write
+from onecard.run.folder import who_may_write
+from onecard.target import Target, find_target
 from onecard.types import UserError
 
 BELONGS_TO = {
@@ -72,7 +72,7 @@ def export(args: argparse.Namespace, display: Display) -> None:
     if args.to == "hub" and args.repo is None:
         raise UserError("--to hub wants --repo OWNER/NAME: where to")
     target = find_target(args.run, adapter=None, base_only=False)
-    if target.adapter is None:
+    if target.weights.adapter is None:
         raise UserError(f"{args.run} has no adapter to export: it is a model already")
     folder = args.out or Path(args.run) / args.to
     if args.to != "hub":
@@ -141,12 +141,13 @@ def ollama_text(target: Target, file: str, display: Display) -> str:
     if target.recipe is None:
         raise UserError(
             "--to ollama wants a run's folder: the system prompt and the lengths are its recipe's,"
-            f" and {target.adapter} has none"
+            f" and {target.weights.adapter} has none"
         )
-    from eval.engines import generation_config, load_tokenizer
-    from onecard.generation import end_tokens
+    from onecard.model.engines.batches import end_tokens
+    from onecard.model.engines.transformers import load_tokenizer
+    from onecard.model.engines.vllm import generation_config
 
-    tokenizer = load_tokenizer(target)
+    tokenizer = load_tokenizer(target.weights)
     template = derive_template(lambda messages: without_bos(tokenizer, messages))
     if "strftime_now" in tokenizer.chat_template:
         display.say(
@@ -155,7 +156,7 @@ def ollama_text(target: Target, file: str, display: Display) -> str:
         )
     stop = [
         tokenizer.decode([token])
-        for token in sorted(end_tokens(generation_config(target.base), tokenizer))
+        for token in sorted(end_tokens(generation_config(target.weights.base), tokenizer))
     ]
     return modelfile(file, template, stop, target.recipe)
 
@@ -164,9 +165,8 @@ def without_bos(tokenizer: Any, messages: list[dict[str, str]]) -> str:
     """The prompt's text, without the begin token that a GGUF's tokenizer, Ollama's therefore too,
     puts before any text by itself.
     """
-    text: str = tokenizer.apply_chat_template(
-        messages, tokenize=False, add_generation_prompt=True
-    )  # what it refuses is told by its caller
+    # What it refuses is told by its caller.
+    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     puts_bos = (
         tokenizer.bos_token_id is not None
         and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id

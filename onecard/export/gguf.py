@@ -7,20 +7,13 @@ import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from eval.target import Target
 from onecard.console.display import Display
 from onecard.export.merged import Drift, write_merged
+from onecard.target import Target
 from onecard.types import UserError
 
-QUANTIZATIONS = (
-    "q4_k_m",
-    "q4_k_s",
-    "q5_k_m",
-    "q6_k",
-    "q8_0",
-    "bf16",
-    "f16",
-)  # of Unsloth's; without those that lose much
+# Of Unsloth's; without those that lose much.
+QUANTIZATIONS = ("q4_k_m", "q4_k_s", "q5_k_m", "q6_k", "q8_0", "bf16", "f16")
 BUILD = (
     "git clone --depth 1 https://github.com/ggml-org/llama.cpp {folder} && cd {folder} && cmake -B"
     " build -DBUILD_SHARED_LIBS=OFF -DLLAMA_CURL=OFF && cmake --build build --target llama-quantize"
@@ -68,7 +61,7 @@ def write_gguf(
                 # it wants to be imported first, for the speed of models that are loaded after it:
                 # none is
             )
-            from onecard.policy import convert_to_gguf
+            from onecard.model.gguf import convert_to_gguf
 
         convert_to_gguf(merged, file, quantization, llama_cpp)
     with file.open("rb") as content:

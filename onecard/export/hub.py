@@ -10,11 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from eval.target import Target
 from onecard.console.display import Display
 from onecard.export.merged import write_merged
 from onecard.export.model_card import model_card
 from onecard.files.formats import write_json
+from onecard.target import Target
 from onecard.types import UserError
 
 Weights = Literal["adapter", "merged"]
@@ -56,12 +56,12 @@ def check_place(place: Place, target: Target) -> None:
     if target.recipe is None:
         raise UserError(
             "--to hub wants a run's folder: a model card is made of its recipe and results, and"
-            f" {target.adapter} has none"
+            f" {target.weights.adapter} has none"
         )
-    if place.weights == "adapter" and Path(target.base).is_dir():
+    if place.weights == "adapter" and Path(target.weights.base).is_dir():
         raise UserError(
-            f"the adapter's base, {target.base}, is on this disk alone, so nobody could use it;"
-            " --weights merged pushes both in one"
+            f"the adapter's base, {target.weights.base}, is on this disk alone, so nobody could"
+            " use it; --weights merged pushes both in one"
         )
     if huggingface_hub.get_token() is None:
         raise UserError(
@@ -114,16 +114,16 @@ def stage(run: Path, target: Target, place: Place, folder: Path, display: Displa
     if place.weights == "merged":
         write_merged(target, folder, display)
     else:
-        assert target.adapter is not None
+        assert target.weights.adapter is not None
         for pattern in ADAPTER_FILES:
-            for file in target.adapter.glob(pattern):
+            for file in target.weights.adapter.glob(pattern):
                 shutil.copy(file, folder)
         config: dict[str, Any] = json.loads(
             (folder / "adapter_config.json").read_text(encoding="utf-8")
         )
-        write_json(
-            folder / "adapter_config.json", config | {"base_model_name_or_path": target.base}
-        )  # Unsloth's has its 4-bit copy's name
+        # Unsloth's has the name of its 4-bit copy.
+        named = config | {"base_model_name_or_path": target.weights.base}
+        write_json(folder / "adapter_config.json", named)
     (folder / "README.md").write_text(card, encoding="utf-8")
     shutil.copy(run / "results.json", folder)
     return sorted(file.name for file in folder.iterdir())

@@ -7,15 +7,15 @@ adapter itself changes them.
 
 import gc
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from eval.target import Target
 from onecard.console.display import Display
 from onecard.data.prompts import prompt_for, render, tokenize
-from onecard.types import Sample, Sampling, UserError
-from onecard.weights import make_readable
+from onecard.model.weights import Weights, make_readable
+from onecard.target import Target
+from onecard.types import Problem, Sampling, UserError
 
 PROMPTS = (
     "Natalia has 12 clips and buys 9 more. How many clips does she have now?",
@@ -55,32 +55,33 @@ class Drift:
 
 
 def check_base(target: Target) -> None:
-    """Raise UserError, before any weights are fetched, for a base that is stored in 4 or 8 bit:
-    what is merged into it stays so.
+    """Raise UserError, before any weights are fetched, for a base that is stored in 4 or 8 bit.
+
+    What is merged into it stays so.
     """
     from transformers import AutoConfig
 
-    from eval.engines import unloadable
+    from onecard.model.engines.transformers import unloadable
 
+    base = target.weights.base
     try:
-        config = AutoConfig.from_pretrained(target.base, trust_remote_code=target.trusted)
+        config = AutoConfig.from_pretrained(base, trust_remote_code=target.weights.trusted)
     except Exception as error:  # a damaged file has as many classes as there are formats
-        raise unloadable(target.base, error) from None
+        raise unloadable(base, error) from None
     if getattr(config, "quantization_config", None):
-        where = (
-            "model.name in its recipe.resolved.yaml"
-            if target.recipe
-            else "base_model_name_or_path in its adapter_config.json"
-        )
+        where = "base_model_name_or_path in its adapter_config.json"
+        if target.recipe:
+            where = "model.name in its recipe.resolved.yaml"
         raise UserError(
-            f"{target.base} is stored quantized, so there is no 16-bit model to merge into; write"
-            f" its 16-bit original's name as {where}"
+            f"{base} is stored quantized, so there is no 16-bit model to merge into; write its"
+            f" 16-bit original's name as {where}"
         )
 
 
 def write_merged(target: Target, folder: Path, display: Display) -> Drift:
-    """Write the merged model and its tokenizer to `folder`, which is empty. Raises UserError if
-    what was written is not the same.
+    """Write the merged model and its tokenizer to `folder`, which is empty.
+
+    Raises UserError if what was written is not the same.
     """
     import torch
 
@@ -89,41 +90,33 @@ def write_merged(target: Target, folder: Path, display: Display) -> Drift:
         return merge(target, folder, display)
     except torch.OutOfMemoryError:
         raise UserError(
-            f"the card has no room for {target.base} in 16 bit; CUDA_VISIBLE_DEVICES= before the"
-            " command merges it in the machine's memory"
+            f"the card has no room for {target.weights.base} in 16 bit; CUDA_VISIBLE_DEVICES="
+            " before the command merges it in the machine's memory"
         ) from None
 
 
 def merge(target: Target, folder: Path, display: Display) -> Drift:
     import torch
 
-    from eval.engines import TransformersEngine
+    from onecard.model.engines.transformers import TransformersEngine
 
-    display.say(f"loading {target.base} and {target.adapter} in 16 bit")
-    engine = TransformersEngine(target, load_in_4bit=False, context=None)
+    # As it is stored: what is added is rounded once.
+    weights = replace(target.weights, as_trained=False)
+    display.say(f"loading {weights.base} and {weights.adapter} in 16 bit")
+    engine = TransformersEngine(weights, load_in_4bit=False, context=None)
     needed, free = engine.model.num_parameters() * 2, shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
             f"the merged model needs {needed / 1e9:.1f} GB and the disk of {folder.parent} has"
             f" {free / 1e9:.1f} GB free"
         )
-    system_prompt = target.recipe.data.system_prompt if target.recipe else None
-    messages = [prompt_for(Sample("", question, ""), system_prompt) for question in PROMPTS]
-    prompts = tokenize(
-        engine.tokenizer, [render(engine.tokenizer, conversation) for conversation in messages]
-    )
+    prompts = prompts_of(engine.tokenizer, target)
     display.say(f"writing {len(prompts)} completions to compare by, then merging")
-    written = engine.generate(prompts, Sampling(COMPLETION_LENGTH, batch_size=1))
-    completions = {
-        index: completion.text for batch in written for index, completion in batch.items()
-    }
-    sequences = list(
-        zip(
-            prompts,
-            tokenize(engine.tokenizer, [completions[index] for index in range(len(prompts))]),
-            strict=True,
-        )
-    )
+    completions: dict[int, str] = {}
+    for batch in engine.generate(prompts, Sampling(COMPLETION_LENGTH, batch_size=1)):
+        completions |= {index: completion.text for index, completion in batch.items()}
+    written = tokenize(engine.tokenizer, [completions[index] for index in range(len(prompts))])
+    sequences = list(zip(prompts, written, strict=True))
     tuned = logprobs(engine.model, sequences)
     with engine.model.disable_adapter():
         base = logprobs(engine.model, sequences)
@@ -134,24 +127,25 @@ def merge(target: Target, folder: Path, display: Display) -> Drift:
     del engine
     gc.collect()  # a card that has room for one of them may have none for two
     torch.cuda.empty_cache()
-    merged = TransformersEngine(
-        Target(str(folder), None, None, folder), load_in_4bit=False, context=None
-    )
-    if (
-        tokenize(
-            merged.tokenizer, [render(merged.tokenizer, conversation) for conversation in messages]
-        )
-        != prompts
-    ):
+    merged = TransformersEngine(Weights(str(folder)), load_in_4bit=False, context=None)
+    if prompts_of(merged.tokenizer, target) != prompts:
         raise UserError(
-            f"the tokenizer of {target.base} puts a prompt in other tokens once it was saved and"
+            f"the tokenizer of {weights.base} puts a prompt in other tokens once it was saved and"
             " loaded; nothing was kept"
         )
     drift = Drift(
-        *(float((of - tuned).abs().mean()) for of in (logprobs(merged.model, sequences), base))
+        merged=float((logprobs(merged.model, sequences) - tuned).abs().mean()),
+        base=float((base - tuned).abs().mean()),
     )
     drift.check()
     return drift
+
+
+def prompts_of(tokenizer: Any, target: Target) -> list[list[int]]:
+    """The prompts by which two models are compared, as tokens."""
+    system_prompt = target.recipe.data.system_prompt if target.recipe else None
+    messages = [prompt_for(Problem("", question, ""), system_prompt) for question in PROMPTS]
+    return tokenize(tokenizer, [render(tokenizer, conversation) for conversation in messages])
 
 
 def logprobs(model: Any, sequences: list[tuple[list[int], list[int]]]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from eval.show import p_text
+from eval.scores import p_text
 from onecard.console.text import fenced
 from onecard.types import UserError
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from jinja2 import TemplateError
 
-from onecard.recipe import Recipe
+from onecard.recipe.schema import Recipe
 from onecard.types import UserError
 
 Messages = list[dict[str, str]]

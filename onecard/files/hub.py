@@ -1,6 +1,4 @@
-"""Is a model or a data set within reach? Asked before anything is written, so that a run never
-starts to fail later.
-"""
+"""Is a model or a data set within reach? Asked before a run writes anything."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,8 +8,9 @@ from onecard.types import UserError
 
 
 def check_code(name: str, trusted: bool) -> None:
-    """Raise UserError where a model in a folder brings Python files of its own along and the recipe
-    does not say to run them.
+    """Raise UserError where a model brings Python files along that the recipe does not say to run.
+
+    Of a model in a folder; one on the hub shows it when its config is read.
     """
     config = Path(name) / "config.json"
     if not trusted and config.is_file() and b'"auto_map"' in config.read_bytes():
@@ -26,8 +25,9 @@ def foreign_code(name: str) -> str:
 
 
 def check_available(name: str, kind: Literal["model", "dataset"], key: str) -> None:
-    """Pass when `name` is a folder, is in the local hub cache, or answers on the hub; else
-    UserError naming `key`.
+    """Raise UserError, naming `key`, unless `name` can be had.
+
+    It is a folder, or in the local hub cache, or it answers on the hub.
     """
     if Path(name).is_dir():
         if kind == "model" and not (Path(name) / "config.json").is_file():
@@ -58,17 +58,15 @@ def check_available(name: str, kind: Literal["model", "dataset"], key: str) -> N
         raise UserError(
             f"{key}: the hub knows no {kind} {name!r}; if it is private or gated, set HF_TOKEN"
         ) from None
-    except (
-        Exception
-    ) as error:  # every way of being offline, from DNS to HF_HUB_OFFLINE=1, has its own class
+    # Every way of being offline, from DNS to HF_HUB_OFFLINE=1, has a class of its own.
+    except Exception as error:
         raise UserError(
             f"{key}: {name} is not on this disk and the hub does not answer"
             f" ({type(error).__name__}); {remedy}"
         ) from None
     try:
-        huggingface_hub.HfApi().auth_check(
-            name, repo_type=kind
-        )  # anybody may see that a gated one is there
+        # Anybody may see that a gated one is there.
+        huggingface_hub.HfApi().auth_check(name, repo_type=kind)
     except GatedRepoError:
         raise UserError(
             f"{key}: {name} is gated: accept its licence on its page of the hub, then set HF_TOKEN"

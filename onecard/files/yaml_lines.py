@@ -12,8 +12,9 @@ Loc = tuple[str | int, ...]  # where a value is in a document: keys and list ind
 
 
 class Loader(yaml.SafeLoader):
-    """Safe YAML with the plain values of YAML 1.2, where 010 is not eight, yes is a word and 1e-3 a
-    number; a key stands once.
+    """Safe YAML with the plain values of YAML 1.2. A key stands once.
+
+    010 is not eight, yes is a word, and 1e-3 is a number.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -53,19 +54,14 @@ for tag, pattern, first in (
 ):
     Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"(?:{pattern})$"), first)
 
-NOT_YAML = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-    OverflowError,
-)  # what PyYAML raises on odd tags
+# What PyYAML raises on odd tags.
+NOT_YAML = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 def read_yaml(file: Path) -> tuple[Any, dict[Loc, int]]:
-    """A file's content, and the line of every key and list entry. Raises UserError with the line of
-    what is broken.
+    """A file's content, and the line of every key and list entry.
+
+    Raises UserError with the line of what is broken.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -105,3 +101,11 @@ def lines(node: yaml.Node | None, loc: Loc) -> list[tuple[Loc, int]]:
     for part, marked, value in entries:
         found += [((*loc, part), marked.start_mark.line + 1), *lines(value, (*loc, part))]
     return found
+
+
+def source_of(loc: Loc, sources: dict[Loc, str]) -> str | None:
+    """Where a value stands, or else the innermost part of the recipe around it that is known."""
+    for end in range(len(loc), 0, -1):
+        if loc[:end] in sources:
+            return sources[loc[:end]]
+    return None

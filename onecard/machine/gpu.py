@@ -1,5 +1,6 @@
-"""The NVIDIA cards of this machine, asked of the driver's own libraries: neither torch nor
-nvidia-smi is needed.
+"""The NVIDIA cards of this machine, as the driver's own libraries tell.
+
+Neither torch nor nvidia-smi is needed.
 """
 
 import ctypes
@@ -52,8 +53,9 @@ def read_card(driver: ctypes.CDLL, number: int) -> Card:
 
 
 def memory_reader() -> Callable[[], int] | None:
-    """Reads how many bytes of the first visible card anybody holds; None without one, and where the
-    driver does not say, as for MIG.
+    """A function that reads how many bytes of the first visible card anybody holds.
+
+    None without a card, and where the driver does not say, as for MIG.
     """
     driver, device, bus = load_driver(), ctypes.c_int(), ctypes.create_string_buffer(32)
     if (
@@ -72,9 +74,8 @@ def memory_reader() -> Callable[[], int] | None:
 
     try:
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByPciBusId(
-            bus.value
-        )  # CUDA and NVML number the cards of a machine differently
+        # CUDA and NVML number the cards of a machine differently.
+        handle = pynvml.nvmlDeviceGetHandleByPciBusId(bus.value)
         read()
     except pynvml.NVMLError:
         return None
@@ -112,11 +113,11 @@ def check_card(cards: list[Card], needed: bool) -> None:
 
 
 def check_built_for(card: Card, architectures: Iterable[str]) -> None:
-    """Raise UserError unless torch's build, by its list of sm_80, compute_90 ..., holds code that
-    this card can run.
+    """Raise UserError unless torch's build holds code that this card can run.
 
-    Binary code runs on cards of the same major version and an equal or higher minor one; compute_NN
-    is compiled for any newer card.
+    `architectures` is the build's list of sm_80, compute_90 and so on. Binary code (sm) runs on
+    cards of the same major version and an equal or higher minor one. compute_NN is compiled for any
+    newer card.
     """
     listed = list(architectures)
     for entry in listed:

@@ -1,5 +1,6 @@
-"""Peak memory of the card while generating and while training, as the driver counts it: that is
-what runs out.
+"""Peak memory of the card while generating and while training, as the driver counts it.
+
+That is what runs out.
 """
 
 import threading
@@ -12,11 +13,11 @@ SECONDS_BETWEEN_LOOKS = 0.05
 
 
 class CardUse:
-    """Looks at `in_use`, bytes of the card, from a thread until the process ends; `peaks`: the most
-    that was taken in each `phase`.
+    """Looks at `in_use`, bytes of the card, from a thread, until the process ends.
 
-    What others, and a screen, held of it when this was made does not count. torch's own counts
-    would not do: vLLM's cache is still in them while it sleeps and its memory is training's.
+    `peaks`: the most that was taken in each `phase`. What others, and a screen, held of the card
+    when this was made does not count. torch's own counts would not do: vLLM's cache is still in
+    them while it sleeps and its memory is training's.
     """
 
     def __init__(self, in_use: Callable[[], int]) -> None:
@@ -36,8 +37,9 @@ class CardUse:
 
 
 def watch_card() -> CardUse | None:
-    """The use of the first visible card from now on; None without one. To be called before anything
-    of ours is on the card.
+    """The use of the first visible card from now on; None without one.
+
+    To be called before anything of ours is on the card.
     """
     in_use = gpu.memory_reader()
     return CardUse(in_use) if in_use else None

@@ -1,6 +1,4 @@
-"""The shape of a language model, from its config.json: all that a memory plan needs to know of it,
-and no weights.
-"""
+"""The shape of a language model, from its config.json: enough for a memory plan."""
 
 import json
 from dataclasses import dataclass
@@ -8,16 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-MADE_HERE = ("tiny", "random-qwen2.5-0.5b")  # with random weights, by onecard/random_model.py
+MADE_HERE = ("tiny", "random-qwen2.5-0.5b")  # with random weights, by onecard/model/random_model.py
 # of the shipped recipes' models, so that a plan works offline
 STORED = Path(__file__).parent / "model_facts.json"
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A dense decoder with gated MLPs, as Qwen and Llama are. Sizes are counts of numbers, not
-    bytes.
-    """
+    """A dense decoder with gated MLPs, as Qwen and Llama are. Sizes count numbers, not bytes."""
 
     model_type: str
     hidden_size: int
@@ -46,10 +42,8 @@ class ModelShape:
     @property
     def widths(self) -> dict[str, int]:
         """How many numbers a token has, by what they are."""
-        queries, keys = (
-            self.num_attention_heads * self.head_dim,
-            self.num_key_value_heads * self.head_dim,
-        )
+        queries = self.num_attention_heads * self.head_dim
+        keys = self.num_key_value_heads * self.head_dim
         return {
             "hidden": self.hidden_size,
             "mlp": self.intermediate_size,
@@ -99,8 +93,9 @@ def stored_shape(name: str) -> ModelShape | None:
 
 
 def load_shape(name: str) -> ModelShape | None:
-    """The shape of a stored model, of one in a folder or in the hub cache; None where its config is
-    not on this disk.
+    """The shape of a stored model, of one in a folder, or of one in the hub cache.
+
+    None where its config is not on this disk.
     """
     if known := stored_shape(name):
         return known
@@ -120,9 +115,7 @@ def load_shape(name: str) -> ModelShape | None:
 
 
 def read_shape(config: dict[str, Any]) -> ModelShape | None:
-    """A shape from a config.json; None for an architecture that this arithmetic does not
-    describe.
-    """
+    """A shape from a config.json; None for an architecture that this arithmetic does not know."""
     try:
         heads = config["num_attention_heads"]
         return ModelShape(

@@ -31,8 +31,9 @@ def check_vllm() -> None:
 
 
 def versions(*names: str) -> dict[str, str]:
-    """The installed versions of `names`, else of all; one that is not installed is left out, as
-    vLLM is on a laptop.
+    """The installed versions of `names`, or of all that decide what a run computes.
+
+    One that is not installed is left out, as vLLM is on a laptop.
     """
     found = {}
     for name in names or NAMES:

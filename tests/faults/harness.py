@@ -14,7 +14,7 @@ from conftest import ROOT, run_train
 
 STEPS = 8
 QUICK = (
-    "warmup=null",
+    "sft=null",
     "pilot=4",
     "eval.limit=8",
     "eval.benchmarks=[tiny]",
@@ -52,7 +52,7 @@ class Bench:
         """The same, not waited for; `code` may do harm before it calls train.main()."""
         options = [part for setting in (*self.settings, *settings) for part in ("--set", setting)]
         python = (
-            f"import sys; import onecard.policy, train; sys.argv[0] = 'train.py'; {code}"
+            f"import sys; import onecard.model.load, train; sys.argv[0] = 'train.py'; {code}"
             if code != "train.main()"
             else ""
         )
@@ -79,6 +79,9 @@ class Bench:
 
     def folder(self, name: str) -> Path:
         return self.cwd / "runs" / name
+
+    def checkpoints(self, name: str) -> Path:
+        return self.folder(name) / "checkpoints/grpo"
 
     def step(self, name: str) -> int:
         """The last step that metrics.jsonl tells of; 0 without one."""

@@ -21,7 +21,7 @@ import psutil
 import pytest
 from harness import STEPS, Bench, until
 
-from onecard.checkpoint import find_checkpoints, read_checkpoint
+from onecard.run.checkpoint import find_checkpoints, read_checkpoint
 
 pytestmark = pytest.mark.e2e
 TOKEN = "hf_" + "secret" * 5
@@ -98,13 +98,13 @@ def tensorboard(folder: Path) -> Any:
 # At the third optimizer step the main thread goes into a call of torch that takes a minute or so,
 # with Python's lock released.
 LONG_CALL = """
-import onecard.callbacks as c, torch
+import onecard.stages.trl.callback as c, torch
 def stuck(self, args, state, control, **_):
     if state.global_step == 2:
         print("stuck", flush=True)
         big = torch.ones(9000, 9000)
         for _ in range(1): torch.linalg.matrix_power(big, 2**20)
-c.SkipUseless.on_pre_optimizer_step = stuck
+c.GrpoSteps.on_pre_optimizer_step = stuck
 sys.exit(train.main())
 """
 
@@ -124,28 +124,28 @@ def test_sigterm_in_a_long_call_keeps_the_last_step(
     second = bench.run("stuck", "save.every_steps=100", "eval.every_steps=100", resume=True)
     assert second.returncode == 2
     assert f"runs/stuck is in use by process {process.pid}" in second.stderr
-    assert find_checkpoints(bench.folder("stuck") / "checkpoints") == []
+    assert find_checkpoints(bench.checkpoints("stuck")) == []
     process.send_signal(signal.SIGTERM)
     started = time.monotonic()
     told, _ = process.communicate(timeout=60)
     assert time.monotonic() - started < 10
     assert process.returncode == 143
     assert "SIGTERM: step 2 is kept; add --resume to the command to go on" in told
-    assert read_checkpoint(find_checkpoints(bench.folder("stuck") / "checkpoints")[0]).step == 2
+    assert read_checkpoint(find_checkpoints(bench.checkpoints("stuck"))[0]).step == 2
     done = bench.run("stuck", "save.every_steps=100", "eval.every_steps=100", resume=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert bench.outcome("stuck")[0] == whole[0]
 
 
 NAN = """
-import onecard.callbacks as c
-plain = c.SkipUseless.on_pre_optimizer_step
+import onecard.stages.trl.callback as c
+plain = c.GrpoSteps.on_pre_optimizer_step
 def broken(self, args, state, control, **_):
     if state.global_step in (2, 3):
         trained = [p for p in self.trainer.model.parameters() if p.grad is not None]
         trained[0].grad[0] = float("nan")
     plain(self, args, state, control)
-c.SkipUseless.on_pre_optimizer_step = broken
+c.GrpoSteps.on_pre_optimizer_step = broken
 sys.exit(train.main())
 """
 
@@ -176,7 +176,7 @@ def test_a_nan_gradient_changes_nothing(bench: Bench) -> None:
 
 def adapter_of(folder: Path, step: int) -> bytes:
     return (
-        folder / f"checkpoints/checkpoint-{step}/adapter/adapter_model.safetensors"
+        folder / f"checkpoints/grpo/checkpoint-{step}/adapter/adapter_model.safetensors"
     ).read_bytes()
 
 
@@ -200,7 +200,7 @@ def test_rewards_without_a_signal_change_nothing_and_end_the_run(
     bench: Bench, tmp_path: Path, kind: str
 ) -> None:
     body = (
-        "def pay(rollout):\n    if rollout.sample.id == 'self-test':\n        return 0.0\n   "
+        "def pay(rollout):\n    if rollout.problem.id == 'self-test':\n        return 0.0\n   "
         f" {PAY[kind]}\n"
     )
     (tmp_path / "pay.py").write_text(body)
@@ -208,8 +208,8 @@ def test_rewards_without_a_signal_change_nothing_and_end_the_run(
     rewards = f"rewards=[{{name: custom, function: '{tmp_path}/pay.py:pay'}}]"
     limits = (
         "health.skipped_steps=3",
-        "grading.on_error=skip_group",
-        "grading.deadline_seconds=1",
+        "scoring.on_error=skip_group",
+        "scoring.deadline_seconds=1",
         "save.every_steps=1",
         "pilot=0",
     )
@@ -296,10 +296,10 @@ def test_a_full_disk_leaves_the_old_checkpoint(
     bench: Bench, whole: tuple[bytes, list[dict[str, Any]]]
 ) -> None:
     process = bench.start("full")
-    until(lambda: bool(find_checkpoints(bench.folder("full") / "checkpoints")))
+    until(lambda: bool(find_checkpoints(bench.checkpoints("full"))))
     process.kill()
     process.communicate()
-    kept = read_checkpoint(find_checkpoints(bench.folder("full") / "checkpoints")[0]).step
+    kept = read_checkpoint(find_checkpoints(bench.checkpoints("full"))[0]).step
     done = bench.run("full", resume=True, file_size_kib=400)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -307,7 +307,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(
         r"error: cannot write: File too large.*Make room there, then add --resume to go on",
         done.stderr,
     )
-    assert read_checkpoint(find_checkpoints(bench.folder("full") / "checkpoints")[0]).step == kept
+    assert read_checkpoint(find_checkpoints(bench.checkpoints("full"))[0]).step == kept
     done = bench.run("full", resume=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert bench.outcome("full") == whole
@@ -350,7 +350,7 @@ def pay(rollout):
 """
 PHASES = {
     "import": "importing Unsloth",
-    "warm-up": "warm-up   ",
+    "SFT": "SFT   ",
     "evaluation before": "pilot: ",
     "training": "GRPO   ",
     "evaluation after": None,
@@ -368,9 +368,9 @@ def test_a_signal_in_each_phase(
     bench: Bench, tmp_path: Path, phase: str, number: signal.Signals
 ) -> None:
     name = f"{phase.replace(' ', '-')}-{number.name}"
-    warm_up = (
-        ("warmup={trains: adapter, max_steps: 30, batch_size: 8, learning_rate: 1e-4}",)
-        if phase == "warm-up"
+    sft = (
+        ("sft={trains: adapter, max_steps: 30, batch_size: 8, learning_rate: 1e-4}",)
+        if phase == "SFT"
         else ()
     )
     (tmp_path / "pay.py").write_text(WITH_CHILDREN)
@@ -378,7 +378,7 @@ def test_a_signal_in_each_phase(
         f"rewards=[{{name: custom, function: '{tmp_path}/pay.py:pay'}}, {{name: correct_answer}},"
         " {name: think_format}]"
     )
-    process = bench.start(name, rewards, *warm_up)
+    process = bench.start(name, rewards, *sft)
     assert process.stdout is not None
     if text := PHASES[phase]:
         assert any(line.startswith(text) for line in process.stdout)
@@ -396,7 +396,7 @@ def test_a_signal_in_each_phase(
     assert [
         child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE
     ] == []
-    done = bench.run(name, rewards, *warm_up, resume=True)
+    done = bench.run(name, rewards, *sft, resume=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert bench.step(name) == STEPS
 
@@ -435,7 +435,7 @@ def test_a_signal_in_the_middle_of_a_reward(bench: Bench, tmp_path: Path, signal
     process.communicate(timeout=60)
     assert time.monotonic() - started < 10
     assert process.returncode == 143
-    found = find_checkpoints(bench.folder(f"paying-{signals}") / "checkpoints")
+    found = find_checkpoints(bench.checkpoints(f"paying-{signals}"))
     if signals == 1:
         assert read_checkpoint(found[0]).step == 2
 
@@ -461,10 +461,7 @@ def test_a_killed_run_that_uses_its_completions_twice(bench: Bench) -> None:
     until(lambda: bench.step("twice") >= 5)
     process.kill()
     process.communicate()
-    kept = [
-        read_checkpoint(folder).step
-        for folder in find_checkpoints(bench.folder("twice") / "checkpoints")
-    ]
+    kept = [read_checkpoint(folder).step for folder in find_checkpoints(bench.checkpoints("twice"))]
     assert all(step % 2 == 0 for step in kept)
     done = bench.run("twice", *twice, resume=True)
     assert done.returncode == 0, done.stdout + done.stderr

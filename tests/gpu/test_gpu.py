@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, agreement, completions, run_eval, run_train
 
 from onecard.machine.gpu import find_cards
-from onecard.recipe_file import load_recipe
+from onecard.recipe.file import load_recipe
 
 pytestmark = [
     pytest.mark.e2e,

@@ -167,7 +167,7 @@ def small_shape(name: str) -> models.ModelShape | None:
 
 models.stored_shape = small_shape
 
-import onecard.policy  # noqa: F401  isort: skip  (sets what Unsloth reads at import)
+import onecard.model.load  # noqa: F401  isort: skip  (sets what Unsloth reads at import)
 
 import unsloth
 from unsloth.models import rl

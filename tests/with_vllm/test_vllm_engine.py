@@ -19,7 +19,7 @@ pytest.importorskip(
     reason="vLLM is not installed here; `make test-vllm` installs its CPU build and runs this",
 )
 SETTINGS = (
-    "warmup.max_steps=150",
+    "sft.max_steps=150",
     "grpo.max_steps=10",
     "eval.limit=8",
     "eval.benchmarks=[tiny]",
@@ -97,7 +97,7 @@ def test_requests_of_a_step_are_seeded_one_by_one_and_alike_after_a_resumption(r
 import sys, os
 os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
 from vllm import LLM, SamplingParams
-from onecard.vllm_generation import seed_requests
+from onecard.model.engines.vllm_requests import seed_requests
 llm = LLM(model=sys.argv[1], dtype="float32", max_model_len=160, gpu_memory_utilization=0.3, seed=0)
 step = [int(sys.argv[2])]
 seed_requests(llm, 7, lambda: step[0])

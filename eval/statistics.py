@@ -1,0 +1,144 @@
+"""How sure can one be? Intervals for one accuracy, and for the difference of two."""
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest, permutation_test
+
+RESAMPLES = 20_000
+FEWEST_TO_RESAMPLE = 10  # changed problems
+Z = 1.959964  # 95 %, two-sided
+
+
+@dataclass(frozen=True)
+class Difference:
+    """After minus before, in percentage points, with a 95 % interval; `p_value` is two-sided."""
+
+    points: float
+    ci_low: float
+    ci_high: float
+    p_value: float
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """A 95 % interval for the mean of one value a problem, each in [0, 1].
+
+    Right or wrong: the Wilson score interval. Shares in between, as k samples a problem give: a
+    bootstrap over the problems (percentile, fixed seed), since a problem's samples are not
+    independent of one another.
+    """
+    if len(set(values)) == 1 or set(values) <= {
+        0.0,
+        1.0,
+    }:  # without any spread a bootstrap would claim certainty
+        return wilson_interval(float(np.mean(values)), len(values))
+    low, high = np.percentile(bootstrap_means(np.asarray(values)), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
+    """The 95 % score interval of a share of n problems (Wilson 1927)."""
+    middle = share + Z**2 / (2 * n)
+    spread = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    scale = 1 + Z**2 / n
+    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+
+
+def newcombe_interval(fixed: int, broken: int, still_right: int, n: int) -> tuple[float, float]:
+    """A 95 % interval for the difference of two paired shares (Newcombe 1998, method 10).
+
+    It is made of the two shares' score intervals.
+    """
+    before, after = (still_right + broken) / n, (still_right + fixed) / n
+    (low_before, high_before), (low_after, high_after) = (
+        wilson_interval(before, n),
+        wilson_interval(after, n),
+    )
+    still_wrong = n - fixed - broken - still_right
+    margins = math.sqrt(
+        (still_right + fixed)
+        * (still_wrong + broken)
+        * (still_right + broken)
+        * (still_wrong + fixed)
+    )
+    product = float(still_right * still_wrong - fixed * broken)
+    if product > 0:
+        product = max(product - n / 2, 0.0)  # continuity
+    correlation = product / margins if margins else 0.0
+
+    def reach(one: float, other: float) -> float:
+        return math.sqrt(max(0.0, one**2 - 2 * correlation * one * other + other**2))
+
+    difference = after - before
+    return difference - reach(after - low_after, high_before - before), difference + reach(
+        high_after - after, before - low_before
+    )
+
+
+def paired_difference(before: Sequence[float], after: Sequence[float]) -> Difference:
+    """The change on the same problems, with an interval and a test.
+
+    The interval is a paired bootstrap (percentile, fixed seed). Where fewer than 10 problems
+    changed, resampling is too sure of itself: then it is Newcombe's interval. The test of
+    right-or-wrong outcomes is McNemar's, exact: only the problems whose outcome changed say
+    something. For shares in between it is a sign-flip permutation test of the problems'
+    differences.
+    """
+    changes = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
+    if set(before) | set(after) <= {0.0, 1.0}:
+        fixed, broken = int((changes > 0).sum()), int((changes < 0).sum())
+        p_value = float(binomtest(fixed, fixed + broken, 0.5).pvalue) if fixed + broken else 1.0
+        if fixed + broken < FEWEST_TO_RESAMPLE:
+            still_right = sum(b > 0 and a > 0 for b, a in zip(before, after, strict=True))
+            low, high = newcombe_interval(fixed, broken, still_right, len(before))
+            return Difference(float(changes.mean()) * 100, low * 100, high * 100, p_value)
+    else:
+        test = permutation_test(
+            (changes,),
+            np.mean,
+            permutation_type="samples",
+            vectorized=True,
+            n_resamples=RESAMPLES,
+            batch=200,
+            rng=np.random.default_rng(0),
+        )
+        p_value = float(test.pvalue)
+    low, high = np.percentile(bootstrap_means(changes), [2.5, 97.5]) * 100
+    return Difference(float(changes.mean()) * 100, float(low), float(high), p_value)
+
+
+def bootstrap_means(
+    values: "np.ndarray[tuple[int], np.dtype[np.float64]]",
+) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    """Means of resamples of the problems.
+
+    Problems of equal value are alike, so one resample is one multinomial draw over the values.
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    draws = np.random.default_rng(0).multinomial(len(values), counts / len(values), RESAMPLES)
+    means: np.ndarray[tuple[int], np.dtype[np.float64]] = draws @ distinct / len(values)
+    return means
+
+
+def pass_at(k: int, samples: int, correct: int) -> float:
+    """The chance that one of k completions is right (Chen et al. 2021, eq. 1).
+
+    Unbiased, from `correct` right ones of `samples`.
+    """
+    return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
+
+
+def majority(answers: Sequence[Hashable | None], right: Sequence[bool]) -> float:
+    """1.0 if the most frequent answer is right. None does not vote; without a vote 0.0.
+
+    Where t answers share the lead, one of them right, it is 1/t: what drawing one of the leaders
+    gives on average.
+    """
+    votes = Counter(answer for answer in answers if answer is not None)
+    most = max(votes.values(), default=0)
+    leaders = [answer for answer, count in votes.items() if count == most]
+    correct = {answer for answer, is_right in zip(answers, right, strict=True) if is_right}
+    return sum(answer in correct for answer in leaders) / len(leaders) if leaders else 0.0

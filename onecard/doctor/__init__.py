@@ -1,0 +1,1 @@
+"""Is this machine able to train, and what exactly is missing?"""

@@ -1,0 +1,175 @@
+"""Completions from a transformers model, in batches by length: the same ones every time."""
+
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+
+from onecard.types import Completion, Sampling
+
+SMALLEST_TO_SHRINK = 8  # completions; below that a smaller batch is hardly faster
+
+
+def generate(
+    model: Any,
+    tokenizer: Any,
+    prompts: list[list[int]],
+    sampling: Sampling,
+    done: Collection[int] = (),
+    leave: bool = True,
+) -> Iterator[dict[int, Completion]]:
+    """Completions of tokenized `prompts`, batch by batch, as {index of the prompt: completion}.
+
+    Longest prompts first, so that little of a batch is padding and memory is short at the start or
+    never. How the prompts are cut into batches and what a batch's random numbers are does not
+    depend on `done`, the prompts not asked for: a batch's shape can turn a near tie of two tokens,
+    and a continued evaluation is to be the one that was interrupted. With `leave`, completions that
+    have ended leave their batch whenever half of it has.
+    """
+    finished = set(done)
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)
+    for first in range(0, len(order), sampling.batch_size):
+        indices = order[first : first + sampling.batch_size]
+        if finished.issuperset(indices):
+            continue
+        seed = zlib.crc32(f"{sampling.seed} {first}".encode())
+        batch = [prompts[index] for index in indices]
+        completions = one_batch(model, tokenizer, batch, sampling, seed, leave)
+        yield dict(zip(indices, completions, strict=True))
+
+
+def one_batch(
+    model: Any, tokenizer: Any, prompts: list[list[int]], sampling: Sampling, seed: int, leave: bool
+) -> list[Completion]:
+    ends = end_tokens(model.generation_config, tokenizer)
+    drawn: dict[str, Any] = {"do_sample": False}
+    if sampling.temperature:
+        drawn = {"do_sample": True, "temperature": sampling.temperature, "top_p": 1.0, "top_k": 0}
+    padded = tokenizer.pad({"input_ids": prompts}, return_tensors="pt", padding_side="left")
+    batch = padded.to(model.device)
+    tokens, mask = batch["input_ids"], batch["attention_mask"]  # (B, T), padded on the left
+    cache = None
+    start, rows = tokens.shape[1], list(range(len(prompts)))  # rows: which prompts are left
+    completions: dict[int, Completion] = {}
+    with undisturbed(model), torch.inference_mode():
+        torch.manual_seed(seed)
+        while rows:
+            enough = len(rows) // 2 if leave and len(rows) >= SMALLEST_TO_SHRINK else len(rows)
+            ending = Ending(tokenizer, ends, sampling.stop, start, enough)
+            output = model.generate(
+                input_ids=tokens,
+                attention_mask=mask,
+                past_key_values=cache,
+                stopping_criteria=StoppingCriteriaList([ending]),
+                generation_config=GenerationConfig(
+                    **drawn,
+                    max_new_tokens=sampling.max_completion_length - (tokens.shape[1] - start),
+                    pad_token_id=tokenizer.pad_token_id,
+                    eos_token_id=sorted(ends),
+                    return_dict_in_generate=True,
+                ),
+            )
+            tokens, cache = output.sequences, output.past_key_values
+            full = tokens.shape[1] - start >= sampling.max_completion_length
+            stays = [] if full else (~ending.ended).nonzero()[:, 0].tolist()
+            for place in set(range(len(rows))) - set(stays):
+                completions[rows[place]] = completion_of(
+                    tokens[place, start:].tolist(), tokenizer, ends, sampling.stop
+                )
+            rows = [rows[place] for place in stays]
+            if rows:
+                cache.batch_select_indices(torch.tensor(stays, device=tokens.device))
+                grown = tokens.shape[1] - mask.shape[1]
+                mask = torch.nn.functional.pad(mask, (0, grown), value=1)[stays]
+                tokens = tokens[stays]
+    return [completions[row] for row in range(len(prompts))]
+
+
+class Ending(StoppingCriteria):
+    """Ends a row at a stop string, and the batch when `enough` of its rows have ended.
+
+    The others can then go on without them. transformers' own stop_strings misses strings whose
+    tokens it cannot take apart, so the end of each row is decoded here.
+    """
+
+    def __init__(
+        self, tokenizer: Any, ends: set[int], stop: tuple[str, ...], start: int, enough: int
+    ) -> None:
+        self.tokenizer, self.stop = tokenizer, stop
+        self.start, self.enough = start, enough
+        self.ends = torch.tensor(sorted(ends))
+        # Tokens that may hold a stop string: a token is a byte at least.
+        self.tail = max((len(string.encode()) for string in stop), default=0)
+        self.ended = torch.tensor(())  # (B,) bool, from the first call on
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        # generate() fills a row that has ended with padding, which is an end token too: the last
+        # token tells.
+        self.ended = torch.isin(input_ids[:, -1], self.ends.to(input_ids.device))
+        if self.stop:
+            tails = self.tokenizer.batch_decode(
+                input_ids[:, max(self.start, input_ids.shape[1] - self.tail) :]
+            )
+            stopped = [any(string in tail for string in self.stop) for tail in tails]
+            self.ended = self.ended | torch.tensor(stopped, device=input_ids.device)
+        return torch.full_like(self.ended, True) if self.ended.sum() >= self.enough else self.ended
+
+
+def completion_of(
+    row: list[int], tokenizer: Any, ends: set[int], stop: tuple[str, ...]
+) -> Completion:
+    """One generated row up to its end token or its stop string; what follows those is padding.
+
+    A stop string may be a special token, which the text does not show: it is looked for in the text
+    that does.
+    """
+    end = next((place for place, token in enumerate(row) if token in ends), None)
+    told = tokenizer.decode(row[:end])
+    cut = min((place for string in stop if (place := told.find(string)) >= 0), default=None)
+    text = tokenizer.decode(row[:end], skip_special_tokens=True)
+    if cut is None:
+        return Completion(text, tokens=len(row) if end is None else end + 1, truncated=end is None)
+    visible = min((place for string in stop if (place := text.find(string)) >= 0), default=None)
+    return Completion(text[:visible], tokens=len(row[:end]), truncated=False)
+
+
+def end_tokens(generation_config: Any, tokenizer: Any) -> set[int]:
+    """The tokens that end a completion.
+
+    They are the tokenizer's end and padding, and those that the model's generation config declares.
+    """
+    declared = generation_config.eos_token_id
+    return {
+        tokenizer.eos_token_id,
+        tokenizer.pad_token_id,
+        *(declared if isinstance(declared, list) else [declared]),
+    } - {None}
+
+
+@contextmanager
+def undisturbed(model: Any) -> Iterator[None]:
+    """Evaluation mode and a generation config of defaults inside; as it was, afterwards.
+
+    generate() fills what its caller leaves open from the model's own config: a repetition penalty,
+    a ban of n-grams, beams. torch's random states are put back too.
+    """
+    modes = {module: module.training for module in model.modules()}
+    holders = {
+        module: module.generation_config
+        for module in model.modules()
+        if "generation_config" in vars(module)
+    }
+    for module in holders:
+        module.generation_config = GenerationConfig()
+    model.eval()
+    try:
+        with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for module, own in holders.items():
+            module.generation_config = own

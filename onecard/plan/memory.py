@@ -1,0 +1,129 @@
+"""How much of a card a recipe takes, phase by phase, by arithmetic. Nothing is measured here.
+
+A run writes the measured peak beside this plan into results.json, so that the assumptions below can
+be corrected.
+"""
+
+from dataclasses import dataclass
+
+from onecard.machine.gpu import GIB
+from onecard.machine.models import ModelShape
+from onecard.recipe.schema import Recipe
+
+CARDS = (8, 12, 16, 24)  # GB, as they are sold
+HELD_BACK = 0.5 * GIB  # of the card: the desktop, the driver
+FITS, TIGHT = 0.85, 0.97  # shares of what is left
+
+# Assumed; to be corrected by what runs measure.
+CONTEXT = 0.6 * GIB  # the CUDA context of one process with its libraries
+CUDA_GRAPHS = 0.5 * GIB  # what vLLM captures, and its own workspace; its sleep does not free them
+# In training, at least so much, or such a share of the activations: what the allocator loses,
+# CUDA's workspaces, torch.compile.
+RESERVE, RESERVE_SHARE = 0.5 * GIB, 0.15
+# a weight: 4 bits, 8 bits a block of 64 for its scale, 32 bits for 256 of those (QLoRA, Dettmers et
+# al. 2023)
+NF4_BYTES = 0.516
+OPTIMIZER_BYTES = {
+    "adamw_8bit": 2,
+    "paged_adamw_8bit": 2,
+}  # per trained parameter; every other optimizer 8: two moments in 32 bit
+
+# Counted in the code that a card runs: docs/memory.md.
+# Tensors in 16 bit of one block, by what they are as wide as: those at the worst moment of its
+# backward pass, and those that it keeps until then where nothing is computed again.
+AT_ONCE = {"hidden": 9, "mlp": 3, "queries": 4, "keys": 4}
+KEPT = {"hidden": 7, "mlp": 2, "queries": 3, "keys": 3}
+# The largest piece of the logits, in 32 bit, that Unsloth has at once on cards up to 24 GB.
+HEAD_ROWS, HEAD_COLUMNS = 4096, 16384
+
+# What unsloth_zoo 2026.10.9's load_vllm reserves for vLLM on a card of so many GiB or more, of what
+# is free, whatever it is asked for.
+STANDBY, STANDBY_SHARES = (
+    0.95,
+    ((40, 0.925), (25, 0.9), (20, 0.825), (14, 0.8), (10, 0.775), (0, 0.75)),
+)
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes by part and phase.
+
+    The parts of `always` are there in both phases. The larger phase is the peak.
+    """
+
+    always: dict[str, float]
+    generation: dict[str, float]
+    training: dict[str, float]
+
+    @property
+    def phases(self) -> dict[str, float]:
+        held = sum(self.always.values())
+        return {
+            "generation": held + sum(self.generation.values()),
+            "training": held + sum(self.training.values()),
+        }
+
+    @property
+    def peak(self) -> float:
+        return max(self.phases.values())
+
+    def verdict(self, card_gb: float) -> str:
+        """fits, tight or does not fit, on a card of that many GB."""
+        share = self.peak / (card_gb * GIB - HELD_BACK)
+        return "fits" if share <= FITS else "tight" if share <= TIGHT else "does not fit"
+
+
+def plan_memory(recipe: Recipe, shape: ModelShape) -> MemoryPlan:
+    """What a recipe takes with a model of that shape.
+
+    With vLLM the weights are shared with training and the cache is given back while training
+    (Unsloth's standby), so that only the larger of the two phases counts. Of generation this is the
+    least that it needs, a cache for one group of completions at full length: vLLM reserves more
+    (vllm_share). Of training it is one micro-batch at full length; completions are scored in passes
+    of that size too, which take less.
+    """
+    grpo = recipe.grpo
+    longest = recipe.data.max_prompt_length + grpo.max_completion_length
+    trained = shape.lora_parameters(recipe.lora.rank, recipe.lora.target_modules)
+    weight_bytes = NF4_BYTES if recipe.model.load_in_4bit else 2.0
+    tokens = grpo.per_device_train_batch_size * longest
+    at_once = grpo.num_generations if recipe.model.fast_inference else grpo.completions_per_step
+    always = {
+        "CUDA context": CONTEXT,
+        "weights": shape.linear_parameters * weight_bytes + shape.other_parameters * 2,
+        "LoRA and its gradients": trained * 8,
+        "optimizer": trained * OPTIMIZER_BYTES.get(grpo.optim, 8),
+    }
+    if recipe.model.fast_inference:
+        always |= {"vLLM's CUDA graphs": CUDA_GRAPHS, "vLLM's copy of the LoRA": trained * 2}
+    generation = {
+        "KV cache": float(at_once * longest * shape.cache_per_token * 2),
+        "sampling": float(at_once * shape.vocab_size * 8),
+    }
+
+    widths = shape.widths
+    block = tokens * 2 * sum(count * widths[kind] for kind, count in AT_ONCE.items())
+    if recipe.model.load_in_4bit:
+        # One layer in 16 bit, forward and backward.
+        block += 2 * 2 * max(inputs * outputs for inputs, outputs in shape.linears.values())
+    if not grpo.gradient_checkpointing:
+        block += (
+            tokens
+            * 2
+            * sum(count * widths[kind] for kind, count in KEPT.items())
+            * (shape.num_hidden_layers - 1)
+        )
+    head = min(tokens, HEAD_ROWS) * min(shape.vocab_size, HEAD_COLUMNS) * 4
+    activations = float(max(block, head))
+    training = {"activations": activations, "reserve": max(RESERVE, RESERVE_SHARE * activations)}
+    return MemoryPlan(always, generation, training)
+
+
+def vllm_share(card_bytes: float) -> float:
+    """The share of a card's free memory that Unsloth has vLLM reserve.
+
+    For weights, cache and graphs, where vLLM sleeps while training.
+    """
+    return round(
+        STANDBY * next(share for least, share in STANDBY_SHARES if card_bytes >= least * GIB), 3
+    )

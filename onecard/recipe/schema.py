@@ -1,0 +1,124 @@
+"""All sections of a recipe, and what must hold between them."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from eval.section import Eval
+from onecard.data.section import Data
+from onecard.data.source import Source, open_source
+from onecard.model.section import Lora, Model
+from onecard.run.keeper import Save
+from onecard.stages.sections import StageSections
+from onecard.types import FOLDER_NAME
+from onecard.watch.section import Health
+from rewards.answer.section import Answer
+from rewards.rules.length import Overlong
+from rewards.scoring import Scoring
+from rewards.table import RewardList
+
+
+class Recipe(StageSections):
+    name: Annotated[str, Field(pattern=FOLDER_NAME)]
+    claim: str  # what this recipe is expected to show, in one sentence
+    # What a reader must know before believing the numbers; stands at the top of the report.
+    caveat: str | None = None
+    # The smallest card it is meant for; None: a laptop.
+    card_gb: Literal[8, 12, 16, 24] | None = None
+    anchor: str | None = None  # a published result to put beside ours
+    measured: str = "not yet"  # what has been measured, and where it stands
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    # Training problems answered before step 1: is there anything to learn? 0: none.
+    pilot: Annotated[int, Field(ge=0)] = 32
+    model: Model
+    lora: Lora
+    data: Data
+    answer: Answer = Answer()
+    rewards: RewardList
+    scoring: Scoring = Scoring()
+    eval: Eval
+    save: Save
+    health: Health = Health()
+
+    @property
+    def source(self) -> Source:
+        """The data set that it names."""
+        return open_source(self.data, self.answer.kind)
+
+    def resolved(self) -> dict[str, Any]:
+        """Every value, as plain JSON: what it is called first, then the sections."""
+        content = self.model_dump(mode="json")
+        of_stages = {name: content.pop(name) for name in StageSections.model_fields}
+        before = list(content).index("rewards")
+        names = list(content)
+        ordered = {name: content[name] for name in names[:before]}
+        ordered |= of_stages
+        return ordered | {name: content[name] for name in names[before:]}
+
+    @model_validator(mode="after")
+    def check(self) -> "Recipe":
+        """Raise ValueError for the first thing that cannot be, with what to write."""
+        self.check_lengths()
+        self.check_rewards()
+        self.check_evaluations()
+        self.check_model()
+        return self
+
+    def check_lengths(self) -> None:
+        completion = max(self.grpo.max_completion_length, self.eval.max_completion_length)
+        needed = self.data.max_prompt_length + completion
+        if needed > self.model.max_seq_length:
+            raise ValueError(
+                f"data.max_prompt_length {self.data.max_prompt_length} + max_completion_length"
+                f" {completion} = {needed} tokens is more than model.max_seq_length"
+                f" {self.model.max_seq_length}; raise that to {needed} or lower the others"
+            )
+        made = self.source.train_problems
+        if made is not None and made < self.grpo.prompts_per_step:
+            raise ValueError(
+                f"data.train_problems {made} is fewer than the {self.grpo.prompts_per_step} prompts"
+                " of a step"
+            )
+
+    def check_rewards(self) -> None:
+        labels = [reward.label for reward in self.rewards]
+        if twice := {label for label in labels if labels.count(label) > 1}:
+            raise ValueError(
+                f"rewards: {', '.join(sorted(twice))} is listed twice (presets count); give it one"
+                " entry and one weight"
+            )
+        if all(reward.weight == 0 for reward in self.rewards):
+            raise ValueError(
+                "rewards: every weight is 0, so nothing would be learned; give one a weight"
+            )
+        longest = self.grpo.max_completion_length
+        for reward in self.rewards:
+            if isinstance(reward, Overlong) and reward.max_tokens > longest:
+                raise ValueError(
+                    f"rewards: overlong's max_tokens {reward.max_tokens} is more than"
+                    f" grpo.max_completion_length {longest}"
+                )
+
+    def check_evaluations(self) -> None:
+        names = self.eval.benchmarks
+        if len({Path(name).name.removesuffix(".jsonl") for name in names}) < len(names):
+            raise ValueError(f"eval.benchmarks: {', '.join(names)}: one name of them stands twice")
+        dev = self.source.dev_benchmark
+        if self.eval.every_steps and dev in names:
+            raise ValueError(
+                f"eval.benchmarks: {dev} is what eval.every_steps asks during training; leave it"
+                " out of them"
+            )
+
+    def check_model(self) -> None:
+        if self.model.name != "tiny":
+            return
+        if self.model.fast_inference:
+            raise ValueError(
+                "model.fast_inference: the tiny model has no vLLM path; leave it false"
+            )
+        if self.sft is None or self.sft.trains != "all_weights":
+            raise ValueError(
+                "model.name: tiny has random weights; it needs `sft:` with `trains: all_weights`"
+            )

@@ -1,0 +1,1 @@
+"""What a run found: results.json, report.md and report.html, the table at its end."""

@@ -1,0 +1,100 @@
+"""What the run folder says, as the reports and the terminal's table show it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from eval.record import read_result
+from onecard.files.formats import read_jsonl
+from onecard.report.steps import split_steps
+from onecard.types import EvalItem
+
+EXAMPLES = 3  # of each kind
+# What became of an answer: whether it was right before, and after.
+KINDS = {
+    (False, True): "fixed",
+    (True, False): "broken",
+    (True, True): "still right",
+    (False, False): "still wrong",
+}
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """All of it, by the name that the templates use."""
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    recipe_text = (folder / "recipe.resolved.yaml").read_text(encoding="utf-8")
+    pilot, alarms = folder / "pilot.json", folder / "health.jsonl"
+    answers, prompts = [], {}
+    for name in results["benchmarks"]:
+        answers += read_answers(folder, name)
+        prompts[name] = read_result(folder / "eval" / f"{name}-after")[0]["first_prompt"]
+    return {
+        "folder": folder,
+        "results": results,
+        "recipe": yaml.safe_load(recipe_text),
+        "recipe_text": recipe_text,
+        "pilot": json.loads(pilot.read_text(encoding="utf-8")) if pilot.is_file() else None,
+        "environment": json.loads((folder / "environment.json").read_text(encoding="utf-8")),
+        "alarms": read_jsonl(alarms) if alarms.exists() else None,
+        "answers": answers,
+        "split": split_steps(read_jsonl(folder / "metrics.jsonl")),
+        "card": card_text(results["card"]),
+        "prompts": prompts,
+    }
+
+
+def card_text(card: dict[str, Any] | None) -> str | None:
+    """What each phase of a step took of the card at most, beside what was planned.
+
+    None without a card.
+    """
+    if card is None:
+        return None
+    planned = card["planned_gib"] or {}
+    phases = []
+    for phase, gib in card["measured_gib"].items():
+        beside = "no plan, the model's shape is not known"
+        if phase in planned:
+            beside = f"{planned[phase]:.2f} planned"
+        phases.append(f"{phase} {gib:.2f} GiB, {beside}")
+    told = "; ".join(phases) or "no step was trained"
+    return f"Peak memory of the {card['name']} ({card['total_gib']:.2f} GiB), measured: {told}"
+
+
+def read_answers(folder: Path, benchmark: str) -> list[dict[str, Any]]:
+    """Every problem of a benchmark with both completions, and what became of it."""
+    before = read_result(folder / "eval" / f"{benchmark}-before")[1].items
+    after = read_result(folder / "eval" / f"{benchmark}-after")[1].items
+    return [
+        {
+            "benchmark": benchmark,
+            "id": one.id,
+            "question": one.question,
+            "gold": one.gold,
+            "kind": KINDS[one.correct, other.correct],
+            "before": shown(one),
+            "after": shown(other),
+        }
+        for one, other in zip(before, after, strict=True)
+    ]
+
+
+def shown(item: EvalItem) -> dict[str, Any]:
+    return {
+        "text": item.completion,
+        "verdict": item.verdict.replace("_", " "),
+        "read": item.extracted,
+        "tokens": item.tokens,
+        "cut": item.truncated,
+        "flexible": item.flexible,
+    }
+
+
+def examples(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first few that were fixed, and the first few that were broken."""
+    found = []
+    for kind in ("fixed", "broken"):
+        found += [answer for answer in answers if answer["kind"] == kind][:EXAMPLES]
+    return found

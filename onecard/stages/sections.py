@@ -1,0 +1,126 @@
+"""The recipe's sections of the stages: `sft:` and `grpo:`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from onecard.section import Count, Positive, Section, did_you_mean
+from onecard.stages.trl.fields import SET_BY_ONECARD, Loss, trl_fields
+
+
+class Sft(Section):
+    """Supervised steps on the data set's own solutions, so that there is something to reinforce.
+
+    `trains`: `all_weights` for a model that knows nothing yet, `adapter` for one that does.
+    """
+
+    trains: Literal["all_weights", "adapter"]
+    max_steps: Count
+    batch_size: Count
+    learning_rate: Positive
+    lr_warmup_steps: Annotated[int, Field(ge=0)] = 0
+
+
+class Grpo(Section):
+    """TRL's GRPOConfig, in TRL's words. `extra` takes further fields of it by name."""
+
+    max_steps: Count
+    num_generations: Annotated[int, Field(ge=2)]
+    per_device_train_batch_size: Count  # completions per forward/backward pass
+    gradient_accumulation_steps: Count = 1
+    max_completion_length: Count
+    learning_rate: Positive
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    optim: str = "adamw_torch_fused"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Positive = 1.0
+    temperature: Positive = 1.0
+    beta: Annotated[float, Field(ge=0)]  # weight of the KL term; 0 leaves the KL curve out
+    epsilon: Positive = 0.2
+    epsilon_high: Positive = 0.2
+    loss_type: Loss = "dapo"
+    scale_rewards: Literal["group", "batch", "none"] = "group"
+    num_iterations: Count = 1
+    mask_truncated_completions: bool = False
+    gradient_checkpointing: bool = False
+    extra: dict[str, Any] = Field(default={})
+
+    @property
+    def completions_per_step(self) -> int:
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    @property
+    def prompts_per_step(self) -> int:
+        return self.completions_per_step // self.num_generations
+
+    @model_validator(mode="after")
+    def check(self) -> "Grpo":
+        size = self.num_generations
+        if self.completions_per_step % size:
+            low = self.completions_per_step // size * size
+            fitting = " or ".join(str(count) for count in (low, low + size) if count)
+            raise ValueError(
+                f"per_device_train_batch_size {self.per_device_train_batch_size} x"
+                f" gradient_accumulation_steps {self.gradient_accumulation_steps} ="
+                f" {self.completions_per_step} completions per step, which num_generations {size}"
+                f" does not divide; make it {fitting}"
+            )
+        if self.epsilon_high < self.epsilon:
+            raise ValueError(
+                f"epsilon_high {self.epsilon_high} is smaller than epsilon {self.epsilon}; make it"
+                " at least that"
+            )
+        for name in self.extra:
+            check_extra(name)
+        return self
+
+
+def check_extra(name: str) -> None:
+    """Raise ValueError where `grpo.extra` may not have a field of that name."""
+    if name in SET_BY_ONECARD:
+        raise ValueError(f"extra: {name} is not taken here: {SET_BY_ONECARD[name]}")
+    if name in Grpo.model_fields:
+        raise ValueError(f"extra: {name} is a key of grpo itself; write it there")
+    if name not in trl_fields():
+        nearest = did_you_mean(name, trl_fields())
+        raise ValueError(f"extra: TRL's GRPOConfig has no field {name!r}{nearest}")
+
+
+class StageSections(Section):
+    """The stages of a run and what they are told. A recipe inherits it.
+
+    `stages` is what a run does, in order; left out, it is the sections that are there.
+    """
+
+    stages: list[Literal["sft", "grpo"]] = Field(default=[])
+    sft: Sft | None = None
+    grpo: Grpo
+
+    @model_validator(mode="before")
+    @classmethod
+    def fill_stages(cls, content: Any) -> Any:
+        """Without `stages:` it is the sections that are there, in the table's order."""
+        if isinstance(content, dict) and not content.get("stages"):
+            there = [name for name in IN_ORDER if content.get(name) is not None]
+            return content | {"stages": there}
+        return content
+
+    @model_validator(mode="after")
+    def check_stages(self) -> "StageSections":
+        there = [name for name in IN_ORDER if getattr(self, name) is not None]
+        if sorted(self.stages) != sorted(there):
+            raise ValueError(
+                f"stages: [{', '.join(self.stages)}] are not the sections that are there:"
+                f" {', '.join(there)}; name each once, or leave `stages` out"
+            )
+        if self.stages != there:
+            raise ValueError(f"stages: they come in the order [{', '.join(there)}]")
+        return self
+
+    def max_steps(self) -> dict[str, int]:
+        """The steps of each stage of the run, in order."""
+        return {name: getattr(self, name).max_steps for name in self.stages}
+
+
+IN_ORDER = ("sft", "grpo")  # GRPO reinforces what SFT has shown

@@ -1,0 +1,1 @@
+"""TRL's trainers, configured, watched and resumed. Nothing else imports trl or knows its names."""

@@ -1,0 +1,169 @@
+"""The recipe's values as TRL's configs take them; each is set explicitly.
+
+Unsloth's generated configs have other defaults than TRL's.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from onecard.machine.gpu import find_cards
+from onecard.machine.precision import Precision, choose_precision
+from onecard.stages.sections import Grpo, Sft
+from onecard.stages.training import Training
+from onecard.types import UserError
+
+if TYPE_CHECKING:
+    from trl import GRPOConfig, SFTConfig
+
+
+def grpo_settings(
+    grpo: Grpo,
+    folder: Path,
+    *,
+    seed: int,
+    reward_weights: list[float],
+    vllm: bool,
+    cuda: bool,
+    precision: Precision,
+) -> dict[str, Any]:
+    """Every GRPOConfig value of a run. Pure.
+
+    `vllm`: whether the recipe generates with it. `cuda` and `precision` are the machine's.
+    """
+    stated = grpo.model_dump(exclude={"extra"})  # the section uses GRPOConfig's own names
+    decided = {
+        "output_dir": str(folder),
+        "seed": seed,
+        "data_seed": seed,
+        "reward_weights": reward_weights,
+        "save_strategy": "no",  # our Keeper saves
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "logging_first_step": True,
+        # Our journal owns the TensorBoard writer, so that evaluations land in the same log.
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_vllm": cuda and vllm,
+        "vllm_mode": "colocate",
+        # Without it Unsloth's trainer does not even measure how far vLLM's log-probabilities are
+        # from its own.
+        "vllm_importance_sampling_correction": True,
+        "top_p": 1.0,
+        "top_k": 0,
+        "repetition_penalty": 1.0,
+        "shuffle_dataset": True,
+        "remove_unused_columns": False,
+        "importance_sampling_level": "token",
+        "torch_empty_cache_steps": None,
+        # Without it one loss that is no number makes all later ones none.
+        "logging_nan_inf_filter": True,
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.999,
+        "adam_epsilon": 1e-8,
+    }
+    return stated | decided | machine_settings(cuda, precision) | grpo.extra
+
+
+def sft_settings(
+    sft: Sft,
+    folder: Path,
+    *,
+    seed: int,
+    max_length: int,
+    gradient_checkpointing: bool,
+    cuda: bool,
+    precision: Precision,
+) -> dict[str, Any]:
+    """Every SFTConfig value of a run. Pure. `max_length`: of prompt and solution, in tokens."""
+    stated = {
+        "output_dir": str(folder),
+        "seed": seed,
+        "max_steps": sft.max_steps,
+        "per_device_train_batch_size": sft.batch_size,
+        "learning_rate": sft.learning_rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": sft.lr_warmup_steps,
+        "optim": "adamw_torch_fused",
+        "weight_decay": 0.0,
+        "max_length": max_length,
+        "completion_only_loss": True,
+        "packing": False,
+        "gradient_checkpointing": gradient_checkpointing,
+        "save_strategy": "no",  # our Keeper saves
+        "logging_steps": 10,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+    # All weights are trained in 32 bit, also on a card.
+    return stated | machine_settings(cuda, "fp32" if sft.trains == "all_weights" else precision)
+
+
+def machine_settings(cuda: bool, precision: Precision) -> dict[str, Any]:
+    """What depends on the machine.
+
+    On a card 16-bit autocast; left out, Unsloth would choose that by itself. On a CPU the policy is
+    loaded in the precision it trains in, without autocast.
+    """
+    return {
+        "use_cpu": not cuda,
+        "dataloader_pin_memory": cuda,
+        "bf16": cuda and precision == "bf16",
+        "fp16": cuda and precision == "fp16",
+    }
+
+
+def build_grpo_config(training: Training) -> "GRPOConfig":
+    """TRL's GRPOConfig. Raises UserError for what TRL itself refuses."""
+    import onecard.model.load  # noqa: F401  isort: skip  (unsloth, which must come before trl)
+    import torch
+    from trl import GRPOConfig
+
+    from onecard.model.unsloth_names import score_in_one_pass
+
+    grpo = training.sections.grpo
+    check_extra_types(grpo.extra, get_type_hints(GRPOConfig))
+    settings = grpo_settings(
+        grpo,
+        training.run.checkpoints("grpo"),
+        seed=training.seed,
+        reward_weights=training.scorer.weights,
+        vllm=training.model.fast_inference,
+        cuda=torch.cuda.is_available(),
+        precision=choose_precision(find_cards()),
+    )
+    try:
+        config = GRPOConfig(**settings)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"grpo: TRL refuses these settings: {error}") from None
+    score_in_one_pass(config)
+    return config
+
+
+def check_extra_types(extra: dict[str, Any], types: dict[str, Any]) -> None:
+    """Raise UserError where a value of `grpo.extra` is not of its field's type."""
+    for name, value in extra.items():
+        try:
+            TypeAdapter(types[name]).validate_python(value)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise UserError(f"grpo.extra.{name}: {reason}, got {value!r}") from None
+
+
+def build_sft_config(training: Training, sft: Sft) -> "SFTConfig":
+    """TRL's SFTConfig."""
+    import onecard.model.load  # noqa: F401  isort: skip  (unsloth, which must come before trl)
+    import torch
+    from trl import SFTConfig
+
+    settings = sft_settings(
+        sft,
+        training.run.checkpoints("sft"),
+        seed=training.seed,
+        max_length=training.model.max_seq_length,
+        gradient_checkpointing=training.sections.grpo.gradient_checkpointing,
+        cuda=torch.cuda.is_available(),
+        precision=choose_precision(find_cards()),
+    )
+    return SFTConfig(**settings)

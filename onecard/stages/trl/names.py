@@ -1,0 +1,84 @@
+"""The private names of TRL and transformers: all that this house uses of them, in one place.
+
+tests/test_private_names.py proves that each is in the locked packages, and in the trainer that
+Unsloth generates for CUDA. An update that takes one away fails there, and not in step 1 on a card.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PrivateName:
+    """`of`: the class that has it. `since`: seen from this version on."""
+
+    name: str
+    of: str
+    why: str
+    since: str
+
+
+TRL, TRANSFORMERS = "trl 1.15.0", "transformers 5.17.0"
+
+NAMES = (
+    # Read or set through the functions below.
+    PrivateName("_logs", "GRPOTrainer", "advantages of the last batch; no public name", TRL),
+    PrivateName("_metrics", "GRPOTrainer", "metrics that go into the next log line", TRL),
+    PrivateName(
+        "_step", "GRPOTrainer", "micro-steps, by which it tells when to generate anew", TRL
+    ),
+    # Wrapped in build.py.
+    PrivateName("_generate", "GRPOTrainer", "prompts to completions: timed", TRL),
+    PrivateName("_calculate_rewards", "GRPOTrainer", "completions to rewards: timed", TRL),
+    PrivateName(
+        "_get_per_token_logps_and_entropies",
+        "GRPOTrainer",
+        "Unsloth's own takes more memory than a step; cut into parts",
+        TRL,
+    ),
+    # Overridden in trainers.py: where transformers would unpickle a checkpoint, ours is read.
+    PrivateName("_get_train_sampler", "GRPOTrainer", "the order of prompts, by epoch alone", TRL),
+    PrivateName("_load_from_checkpoint", "Trainer", "reads our weights", TRANSFORMERS),
+    PrivateName("_load_optimizer_and_scheduler", "Trainer", "reads our state", TRANSFORMERS),
+    PrivateName("_load_scaler", "Trainer", "done with the optimizer", TRANSFORMERS),
+    PrivateName("_load_rng_state", "Trainer", "puts our random states", TRANSFORMERS),
+)
+
+
+def last_advantages(trainer: Any) -> list[float]:
+    """The advantage of each completion of the last batch, in the order of the rewards."""
+    return list(trainer._logs["advantages"])
+
+
+def add_metric(trainer: Any, name: str, value: float) -> None:
+    """Have a number in the trainer's next log line."""
+    trainer._metrics["train"][name].append(value)
+
+
+def copy_metrics(trainer: Any) -> dict[str, dict[str, list[Any]]]:
+    """What was measured since the last log line."""
+    return {
+        mode: {name: list(values) for name, values in found.items()}
+        for mode, found in trainer._metrics.items()
+    }
+
+
+def put_metrics(trainer: Any, kept: dict[str, dict[str, list[Any]]]) -> None:
+    """Forget what was measured since copy_metrics()."""
+    for mode, found in trainer._metrics.items():
+        found.clear()
+        found.update(kept[mode])
+
+
+def micro_steps(trainer: Any) -> int:
+    return int(trainer._step)
+
+
+def put_micro_steps(trainer: Any, count: int) -> None:
+    trainer._step = count
+
+
+def is_whole(trainer: Any) -> bool:
+    """Whether the completions of the last step have served all their iterations."""
+    per_batch = trainer.args.steps_per_generation * trainer.num_iterations
+    return micro_steps(trainer) % per_batch == 0

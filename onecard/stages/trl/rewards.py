@@ -1,0 +1,77 @@
+"""The scorers of a recipe as TRL's reward functions: one for each reward, scored together once."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from onecard.types import Problem, Rollout
+from rewards.scoring import BatchScorer, Scored
+
+PROBLEM_ID = "problem_id"  # the column of the training set by which a completion finds its problem
+
+
+class RewardColumns:
+    """Scores each batch once and hands each reward's column to TRL.
+
+    `scored` is the last batch, for whoever measures or shows it.
+    """
+
+    def __init__(
+        self,
+        scorer: BatchScorer,
+        problems: Sequence[Problem],
+        end_tokens: set[int],
+        think_opened: bool,
+        num_generations: int,
+    ) -> None:
+        self.scorer = scorer
+        self.problems = {problem.id: problem for problem in problems}
+        self.end_tokens = end_tokens
+        self.think_opened = think_opened
+        self.num_generations = num_generations
+        self.scored: list[Scored] = []
+        self.batch: object = None  # the list of completions that `scored` is of
+
+    def functions(self) -> list[Callable[..., list[float | None]]]:
+        """One function per reward, under its own label, with TRL's signature."""
+        return [self.column(place, label) for place, label in enumerate(self.scorer.labels)]
+
+    def column(self, place: int, label: str) -> Callable[..., list[float | None]]:
+        def score_batch(
+            completions: list[list[dict[str, str]]],
+            completion_ids: list[list[int]],
+            problem_id: list[str],
+            **others: Any,
+        ) -> list[float | None]:
+            if self.batch is not completions:  # TRL passes the same list to each reward in turn
+                first = others["trainer_state"].global_step * len(completions)
+                rollouts = self.rollouts(completions, completion_ids, problem_id, first)
+                self.batch, self.scored = completions, self.scorer.score(rollouts)
+                others["log_metric"]("rewards/faults", float(self.scorer.faults))
+            return [one.values()[place] for one in self.scored]
+
+        score_batch.__name__ = label
+        return score_batch
+
+    def rollouts(
+        self,
+        completions: list[list[dict[str, str]]],
+        completion_ids: list[list[int]],
+        problem_ids: list[str],
+        first: int,
+    ) -> list[Rollout]:
+        """TRL's table as rollouts. The completions of a prompt stand together in it."""
+        found = []
+        rows = zip(completions, completion_ids, problem_ids, strict=True)
+        for place, (messages, ids, problem_id) in enumerate(rows, start=first):
+            found.append(
+                Rollout(
+                    self.problems[problem_id],
+                    messages[-1]["content"],
+                    tokens=len(ids),
+                    truncated=not ids or ids[-1] not in self.end_tokens,
+                    think_opened=self.think_opened,
+                    place=place,
+                    group=place // self.num_generations,
+                )
+            )
+        return found

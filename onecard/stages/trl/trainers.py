@@ -1,0 +1,76 @@
+"""TRL's trainers, as they train here: they can be killed and resumed to the bit."""
+
+from pathlib import Path
+from typing import Any
+
+import onecard.model.load  # noqa: F401  isort: skip  (unsloth, which must come before trl)
+from trl import GRPOTrainer, SFTTrainer
+
+from onecard.run.checkpoint import Checkpoint
+from onecard.run.tree import put_random_states, read_tree
+from onecard.stages.order import PromptOrder
+from onecard.stages.trl.names import micro_steps, put_micro_steps
+from onecard.stages.trl.rewards import RewardColumns
+from onecard.stages.trl.state import load_weights, put_state
+
+
+class Resumable:
+    """A trainer that reads our checkpoints, where transformers would unpickle its own."""
+
+    read: dict[str, Any]  # the state of the checkpoint that is resumed
+
+    def train_from(self: Any, checkpoint: Checkpoint | None) -> int:
+        """Train to the end, from a checkpoint's step on where there is one; the last step.
+
+        After the last step there are but the weights to put back: transformers would train one
+        more.
+        """
+        if checkpoint and checkpoint.last:
+            load_weights(self.model, checkpoint.folder)
+            return checkpoint.step
+        self.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
+        return int(self.state.global_step)
+
+    def own_state(self) -> dict[str, Any]:
+        """What this kind of trainer adds to a checkpoint."""
+        return {}
+
+    def load_own_state(self, state: dict[str, Any]) -> None:
+        """Go on from what own_state() gave."""
+
+    def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: Any = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        load_weights(self.model, folder)
+        self.read = read_tree(folder)
+
+    def _load_optimizer_and_scheduler(self: Any, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            put_state(self, self.read)
+            self.load_own_state(self.read["own"])
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        """Done with the optimizer."""
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            put_random_states(self.read["random"])
+
+
+class OnecardSftTrainer(Resumable, SFTTrainer):
+    """TRL's SFTTrainer that can be killed."""
+
+
+class OnecardGrpoTrainer(Resumable, GRPOTrainer):
+    """TRL's GRPOTrainer that can be killed, and draws its prompts in an order that can be too."""
+
+    columns: RewardColumns
+
+    def own_state(self) -> dict[str, Any]:
+        return {"micro_steps": micro_steps(self), "scoring": self.columns.scorer.state()}
+
+    def load_own_state(self, state: dict[str, Any]) -> None:
+        put_micro_steps(self, state["micro_steps"])
+        self.columns.scorer.load_state(state["scoring"])
+
+    def _get_train_sampler(self, dataset: Any = None) -> PromptOrder:
+        return PromptOrder(super()._get_train_sampler(dataset), self.args.seed)

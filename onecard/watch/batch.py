@@ -1,0 +1,108 @@
+"""What the completions of a step say, beyond TRL's own metrics. Pure."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from onecard.console.text import fenced
+from onecard.types import Verdict
+from onecard.watch.names import ANSWERS, FORMAT_PAID, PASS_AT_G, SIGNAL_SHARE
+from rewards.base import Reward
+from rewards.scoring import Scored
+
+COMPLETIONS_SUSPECTED = 3
+ALIKE = 1e-6  # rewards that differ by no more
+
+
+def measure(scored: Sequence[Scored], rewards: Sequence[Reward]) -> dict[str, float | None]:
+    """The measures of one step's completions; whole groups, `rewards` as they were scored by."""
+    if not scored:
+        return {}
+    paid = [completion.total for completion in scored]
+    measured: dict[str, float | None] = {
+        "rewards/best": max(paid),
+        "rewards/worst": min(paid),
+        SIGNAL_SHARE: signal_share(scored),
+        PASS_AT_G: pass_at_g(scored),
+    }
+    for verdict in Verdict:
+        measured[ANSWERS[verdict]] = share_of(scored, verdict)
+    measured[FORMAT_PAID] = format_paid(scored, rewards)
+    return measured
+
+
+def share_of(scored: Sequence[Scored], verdict: Verdict) -> float:
+    """The share of completions with a verdict."""
+    return sum(one.rollout.verdict == verdict for one in scored) / len(scored)
+
+
+def signal_share(scored: Sequence[Scored]) -> float:
+    """The share of groups whose completions were not all paid alike: the others teach nothing.
+
+    TRL's frac_reward_zero_std misses groups whose rewards are not exact in binary, and knows none
+    where scale_rewards is batch.
+    """
+    apart = []
+    for group in groups(scored):
+        paid = [completion.total for completion in group]
+        apart.append(max(paid) - min(paid) > ALIKE)
+    return sum(apart) / len(apart)
+
+
+def pass_at_g(scored: Sequence[Scored]) -> float:
+    """The share of groups with at least one right completion."""
+    solved = [
+        any(one.rollout.verdict == Verdict.CORRECT for one in group) for group in groups(scored)
+    ]
+    return sum(solved) / len(solved)
+
+
+def format_paid(scored: Sequence[Scored], rewards: Sequence[Reward]) -> float | None:
+    """The share of completions that the least paid layout reward pays; None without one."""
+    shares = []
+    for place, reward in enumerate(rewards):
+        if not reward.pays_for_layout:
+            continue
+        values = [one.scores[place] for one in scored]
+        paid = [value is not None and value.value != 0.0 for value in values]
+        shares.append(sum(paid) / len(paid))
+    return min(shares, default=None)
+
+
+def groups(scored: Sequence[Scored]) -> list[list[Scored]]:
+    """The completions of each prompt, which stand together."""
+    return [list(group) for _, group in groupby(scored, key=lambda one: one.rollout.group)]
+
+
+def most_paid(scored: Sequence[Scored], labels: Sequence[str]) -> list[str]:
+    """The completions that earn most without being right; where all are, those that earn most."""
+    wrong = [one for one in scored if one.rollout.verdict != Verdict.CORRECT]
+    suspected = sorted(wrong or scored, key=lambda one: -one.total)[:COMPLETIONS_SUSPECTED]
+    return [
+        f"earns {one.total:.3g} ({paid_text(one, labels)})\n{one.rollout.text}" for one in suspected
+    ]
+
+
+def readable(
+    scored: Sequence[Scored], labels: Sequence[str], advantages: Sequence[float], count: int
+) -> str:
+    """`count` completions from all over a batch, as Markdown.
+
+    Each with its question, what each reward says, and its advantage.
+    """
+    blocks = []
+    for place in range(0, len(scored), max(1, len(scored) // count)):
+        one = scored[place]
+        blocks.append(
+            f"**question**\n\n{fenced(one.rollout.problem.question)}\n\n"
+            f"**completion**\n\n{fenced(one.rollout.text)}\n\n"
+            f"{paid_text(one, labels)}; advantage {advantages[place]:+.2f}"
+        )
+    return "\n\n---\n\n".join(blocks)
+
+
+def paid_text(one: Scored, labels: Sequence[str]) -> str:
+    """What each reward says of a completion: "correct_answer 1, think_format 0"."""
+    parts = []
+    for label, value in zip(labels, one.values(), strict=True):
+        parts.append(f"{label} {'none' if value is None else format(value, 'g')}")
+    return ", ".join(parts)

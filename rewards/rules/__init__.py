@@ -1,0 +1,1 @@
+"""Rewards that are pure functions of one completion: one idea a file."""

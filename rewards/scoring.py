@@ -1,0 +1,142 @@
+"""A batch of completions under all rewards of a recipe. A reward that fails is never a zero."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+from onecard.section import Positive, Section
+from onecard.types import Rollout, RunFailed, Score, Verdict
+from rewards.answer.grader import graded
+from rewards.answer.section import Answer
+from rewards.base import Context, Fault, Outcome, Reward, checked
+from rewards.deadline import in_parallel
+
+NOT_GRADED = Score(0.0, Verdict.GRADER_ERROR)
+LONGEST_SHOWN = 500  # characters of the completion on which a reward failed
+
+
+class Scoring(Section):
+    """The recipe's `scoring:`. What happens when a reward fails.
+
+    `stop` ends the run and names reward and problem. `skip_group` leaves the whole group of that
+    completion out: no reward moves the policy there, and the fault is counted. `deadline_seconds`
+    is for one batch.
+    """
+
+    on_error: Literal["stop", "skip_group"] = "stop"
+    deadline_seconds: Positive = 60.0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One completion under all rewards.
+
+    `rollout` is graded. `scores` has one entry for each reward, None where it does not apply or
+    where the group was left out. `total` is the weighted sum: what the completion is paid.
+    """
+
+    rollout: Rollout
+    scores: tuple[Score | None, ...]
+    total: float
+
+    def values(self) -> list[float | None]:
+        """What each reward says, before its weight."""
+        return [None if score is None else score.value for score in self.scores]
+
+
+class BatchScorer:
+    """The opened rewards of a recipe. To be closed when the run is over."""
+
+    def __init__(self, rewards: Sequence[Reward], answer: Answer, scoring: Scoring) -> None:
+        self.rewards = tuple(rewards)
+        self.answer, self.scoring = answer, scoring
+        self.faults = 0  # since the start of the run
+        context = Context(answer, scoring.deadline_seconds)
+        self.scorers = [reward.open(context) for reward in self.rewards]
+
+    @property
+    def labels(self) -> list[str]:
+        return [reward.label for reward in self.rewards]
+
+    @property
+    def weights(self) -> list[float]:
+        return [reward.weight for reward in self.rewards]
+
+    def score(self, rollouts: Sequence[Rollout]) -> list[Scored]:
+        """Every rollout under every reward, in order; whole groups.
+
+        Raises RunFailed at the first fault, where `scoring.on_error` is stop.
+        """
+        rollouts = self.grade(rollouts)
+        rows = self.outcomes(rollouts)
+        faults = [
+            (place, reward, cell.error)
+            for place, row in enumerate(rows)
+            for reward, cell in zip(self.rewards, row, strict=True)
+            if isinstance(cell, Fault)
+        ]
+        self.faults += len(faults)
+        if faults and self.scoring.on_error == "stop":
+            place, reward, error = faults[0]
+            raise RunFailed(fault_text(reward, place, rollouts[place], error))
+        skipped = {rollouts[place].group for place, _, _ in faults}
+        scored = []
+        for rollout, row in zip(rollouts, rows, strict=True):
+            scores = tuple(
+                None if rollout.group in skipped or isinstance(cell, Fault) else cell
+                for cell in row
+            )
+            scored.append(Scored(rollout, scores, weighted_sum(self.weights, scores)))
+        return scored
+
+    def grade(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
+        """The rollouts with the verdict of the one grader, which all rewards and measures read."""
+        jobs = [partial(graded, rollout, self.answer.format) for rollout in rollouts]
+        found = in_parallel(jobs, self.scoring.deadline_seconds)
+        return [
+            replace(rollout, graded=NOT_GRADED) if isinstance(value, Exception) else value
+            for rollout, value in zip(rollouts, found, strict=True)
+        ]
+
+    def outcomes(self, rollouts: Sequence[Rollout]) -> list[list[Outcome]]:
+        """What each reward says of each graded rollout: a row for each rollout."""
+        columns = []
+        for scorer, reward in zip(self.scorers, self.rewards, strict=True):
+            column = [checked(outcome) for outcome in scorer.score(rollouts)]
+            assert len(column) == len(rollouts), f"{reward.label}: one outcome for each completion"
+            columns.append(column)
+        return [list(row) for row in zip(*columns, strict=True)]
+
+    def close(self) -> None:
+        for scorer in self.scorers:
+            scorer.close()
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint: the faults so far, and what rewards remember."""
+        remembered = {
+            label: scorer.state() for label, scorer in zip(self.labels, self.scorers, strict=True)
+        }
+        return {"faults": self.faults, "rewards": remembered}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.faults = state["faults"]
+        for label, scorer in zip(self.labels, self.scorers, strict=True):
+            scorer.load_state(state["rewards"][label])
+
+
+def weighted_sum(weights: Sequence[float], scores: Sequence[Score | None]) -> float:
+    """What a completion is paid in all. A reward that does not apply counts as nothing."""
+    total = 0.0
+    for weight, score in zip(weights, scores, strict=True):
+        if score is not None:
+            total += weight * score.value
+    return total
+
+
+def fault_text(reward: Reward, place: int, rollout: Rollout, error: Exception) -> str:
+    return (
+        f"reward {reward.label} failed on problem {rollout.problem.id}, row {place} of the batch:"
+        f" {type(error).__name__}: {error}. The completion was:\n{rollout.text[:LONGEST_SHOWN]}\n"
+        "`scoring.on_error: skip_group` leaves such groups out."
+    )

@@ -1,0 +1,211 @@
+"""A batch under all rewards: columns for TRL, faults that are never zeros, whole groups, states."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from onecard.stages.trl.rewards import RewardColumns
+from onecard.types import Problem, Rollout, RunFailed, Score, Verdict
+from rewards.answer.section import Answer
+from rewards.base import Context, Outcome, Reward, Scorer
+from rewards.custom import Custom
+from rewards.rules.correct import CorrectAnswer
+from rewards.scoring import BatchScorer, Scoring
+
+pytestmark = pytest.mark.unit
+END = 9
+PROBLEMS = [Problem(str(number), f"q{number}", "18") for number in range(4)]
+RIGHT = "<answer>18</answer>"
+
+FAULTY = """
+import time
+
+def pay(rollout):
+    if "hang" in rollout.text:
+        time.sleep(5)
+    if "raise" in rollout.text:
+        raise KeyError("boom")
+    if "nan" in rollout.text:
+        return float("nan")
+    return None if "none" in rollout.text else 1.0
+"""
+
+
+def batch_scorer(tmp_path: Path, **scoring: Any) -> BatchScorer:
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    rewards = [
+        CorrectAnswer(name="correct_answer"),
+        Custom(name="custom", function=f"{tmp_path}/faulty.py:pay"),
+    ]
+    return BatchScorer(rewards, Answer(), Scoring(**scoring))
+
+
+def columns_of(scorer: BatchScorer) -> RewardColumns:
+    return RewardColumns(scorer, PROBLEMS, {END}, think_opened=False, num_generations=2)
+
+
+def call(
+    columns: RewardColumns, texts: list[str], ids: list[list[int]] | None = None
+) -> tuple[list[list[Any]], list[float]]:
+    """The columns, as TRL asks for them in turn with the same lists, and what was logged."""
+    logged: list[float] = []
+    completions = [[{"role": "assistant", "content": text}] for text in texts]
+    names = [str(number // 2) for number in range(len(texts))]
+    found = [
+        function(
+            completions=completions,
+            completion_ids=ids or [[1, END]] * len(texts),
+            problem_id=names,
+            prompts=[],
+            log_metric=lambda name, value: logged.append(value),
+            trainer_state=SimpleNamespace(global_step=3),
+        )
+        for function in columns.functions()
+    ]
+    return found, logged
+
+
+def test_columns_carry_the_labels_and_rows_in_order(tmp_path: Path) -> None:
+    columns = columns_of(batch_scorer(tmp_path))
+    assert [function.__name__ for function in columns.functions()] == ["correct_answer", "pay"]
+    found, logged = call(columns, [RIGHT, "", "none", RIGHT + " none"])
+    assert found == [[1.0, 0.0, 0.0, 1.0], [1.0, 1.0, None, None]]
+    assert logged == [0.0]
+
+
+def test_a_new_batch_is_graded_anew(tmp_path: Path) -> None:
+    columns = columns_of(batch_scorer(tmp_path))
+    assert call(columns, [RIGHT, ""])[0][0] == [1.0, 0.0]
+    assert call(columns, ["", RIGHT])[0][0] == [0.0, 1.0]
+
+
+def test_a_completion_without_an_end_token_is_truncated(tmp_path: Path) -> None:
+    columns = columns_of(batch_scorer(tmp_path))
+    ids = [[1, END], [1, 2], []]
+    rollouts = columns.rollouts([[{"content": "x"}]] * 3, ids, ["1"] * 3, first=0)
+    assert [rollout.truncated for rollout in rollouts] == [False, True, True]
+    assert [rollout.tokens for rollout in rollouts] == [2, 2, 0]
+
+
+def test_rollouts_know_their_place_in_the_run_and_their_group(tmp_path: Path) -> None:
+    columns = columns_of(batch_scorer(tmp_path))
+    rollouts = columns.rollouts([[{"content": "x"}]] * 4, [[END]] * 4, ["0", "0", "1", "1"], 12)
+    assert [rollout.place for rollout in rollouts] == [12, 13, 14, 15]
+    assert [rollout.group for rollout in rollouts] == [6, 6, 7, 7]
+
+
+def test_the_verdict_of_the_one_grader_is_beside_every_score(tmp_path: Path) -> None:
+    """Also where no reward is the grader: nothing has to read it out of a reward's name."""
+    scorer = BatchScorer(
+        [Custom(name="custom", function=f"{tmp_path}/f.py:pay")], Answer(format="hash"), Scoring()
+    )
+    (tmp_path / "f.py").write_text("def pay(rollout): return 1")
+    texts = ["#### 18", "#### 17", RIGHT, ""]
+    rollouts = [Rollout(PROBLEMS[0], text, 1, truncated=not text) for text in texts]
+    scored = scorer.score(rollouts)
+    assert [one.rollout.verdict for one in scored] == [
+        Verdict.CORRECT,
+        Verdict.WRONG,
+        Verdict.NO_ANSWER,  # the recipe's format counts, and no other
+        Verdict.TRUNCATED,
+    ]
+    assert [one.total for one in scored] == [1.0] * 4
+
+
+@pytest.mark.fault(
+    "a reward that raises, hangs, pays NaN, with on_error: stop",
+    "the run stops, naming reward and problem",
+)
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("raise", "KeyError: 'boom'"),
+        ("nan", "wanted a finite number"),
+        ("hang", "no value within 0.3 s"),
+    ],
+)
+def test_a_fault_stops_the_run_and_names_reward_and_problem(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    columns = columns_of(batch_scorer(tmp_path, deadline_seconds=0.3))
+    started = time.monotonic()
+    with pytest.raises(RunFailed) as caught:
+        call(columns, [RIGHT, RIGHT, RIGHT, text])
+    assert "reward pay failed on problem 1, row 3 of the batch" in str(caught.value)
+    assert reason in str(caught.value)
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.fault(
+    "a reward that raises, hangs, pays NaN, with on_error: skip_group",
+    "its group is left out and counted",
+)
+@pytest.mark.parametrize("text", ["raise", "nan", "hang"])
+def test_skip_group_leaves_the_whole_group_out_and_counts(tmp_path: Path, text: str) -> None:
+    scorer = batch_scorer(tmp_path, deadline_seconds=0.3, on_error="skip_group")
+    found, logged = call(columns_of(scorer), [RIGHT, "", RIGHT, text])
+    assert found == [[1.0, 0.0, None, None], [1.0, 1.0, None, None]]
+    assert logged == [1.0]
+
+
+class Ranked(Scorer):
+    """Pays the longest completion of each group, and a bonus that grows with every batch."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self.closed = False
+
+    def score(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
+        self.batches += 1
+        longest: dict[int, int] = {}
+        for rollout in rollouts:
+            longest[rollout.group] = max(longest.get(rollout.group, 0), rollout.tokens)
+        return [
+            Score(float(rollout.tokens == longest[rollout.group]) + self.batches)
+            for rollout in rollouts
+        ]
+
+    def close(self) -> None:
+        self.closed = True
+
+    def state(self) -> dict[str, Any]:
+        return {"batches": self.batches}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.batches = state["batches"]
+
+
+class RankedReward(Reward):
+    def open(self, context: Context) -> Scorer:
+        return Ranked()
+
+
+def test_a_reward_may_see_whole_groups_remember_and_be_closed() -> None:
+    """What a rule cannot: the seam for rewards that compare, learn, or have a process."""
+    rewards: list[Reward] = [RankedReward(name="ranked"), CorrectAnswer(name="correct_answer")]
+    scorer = BatchScorer(rewards, Answer(), Scoring())
+    rollouts = [
+        Rollout(PROBLEMS[0], RIGHT, tokens, group=group)
+        for group, tokens in ((0, 5), (0, 9), (1, 2), (1, 1))
+    ]
+    assert [one.values()[0] for one in scorer.score(rollouts)] == [1.0, 2.0, 2.0, 1.0]
+    other = BatchScorer(rewards, Answer(), Scoring())
+    other.load_state(scorer.state())
+    assert [one.values()[0] for one in other.score(rollouts)] == [2.0, 3.0, 3.0, 2.0]
+    assert [one.total for one in other.score(rollouts)] == [4.0, 5.0, 5.0, 4.0]
+    other.close()
+    ranked = other.scorers[0]
+    assert isinstance(ranked, Ranked)
+    assert ranked.closed
+
+
+def test_the_count_of_faults_is_part_of_the_state(tmp_path: Path) -> None:
+    scorer = batch_scorer(tmp_path, on_error="skip_group")
+    call(columns_of(scorer), [RIGHT, "raise"])
+    resumed = batch_scorer(tmp_path, on_error="skip_group")
+    resumed.load_state(scorer.state())
+    assert resumed.faults == 1

@@ -1,0 +1,97 @@
+"""SFT is a stage like GRPO: killed or told to stop in the middle, it goes on to the same bits."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run_train
+
+from onecard.run.checkpoint import find_checkpoints, read_checkpoint
+
+pytestmark = pytest.mark.e2e
+STEPS = 30
+QUICK = (
+    "pilot=0",
+    "eval.limit=8",
+    "eval.benchmarks=[tiny]",
+    "grpo.max_steps=2",
+    "save.every_steps=4",
+    "data.train_problems=200",  # so that the steps go over several epochs
+)
+ALL_WEIGHTS = (*QUICK, f"sft.max_steps={STEPS}", "sft.batch_size=16", "lora.dropout=0.1")
+
+
+def adapter_only(model: Path) -> tuple[str, ...]:
+    section = f"{{trains: adapter, max_steps: {STEPS}, batch_size: 16, learning_rate: 1e-3}}"
+    return (*QUICK, f"model.name={model}", f"sft={section}", "lora.dropout=0.1")
+
+
+def start(cwd: Path, name: str, settings: tuple[str, ...], harm: str) -> "subprocess.Popen[str]":
+    """A run in a process of its own that does `harm` at the end of step 10 of SFT."""
+    code = f"""
+import os, signal, sys, time
+import onecard.model.load, train
+import onecard.stages.trl.callback as callback
+plain = callback.SftSteps.on_step_end
+def on_step_end(self, args, state, control, **others):
+    plain(self, args, state, control, **others)
+    if state.global_step == 10:
+        {harm}
+callback.SftSteps.on_step_end = on_step_end
+sys.argv[0] = "train.py"
+sys.exit(train.main())
+"""
+    options = [part for setting in settings for part in ("--set", setting)]
+    command = [sys.executable, "-c", code, str(ROOT / "recipes/tiny.yaml"), *options]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [*command, "--name", name],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def results(run: Path) -> list[bytes]:
+    """What SFT and what GRPO trained."""
+    trained = "base-model/model.safetensors"
+    if not (run / trained).is_file():
+        trained = "sft-adapter/adapter_model.safetensors"
+    files = (trained, "adapter/adapter_model.safetensors")
+    return [(run / file).read_bytes() for file in files]
+
+
+@pytest.mark.fault("kill -9, and SIGTERM, in the middle of SFT", "the same weights to the bit")
+@pytest.mark.parametrize("trains", ["all_weights", "adapter"])
+def test_sft_goes_on_to_the_same_bits(
+    short_run: tuple[Path, str], tmp_path: Path, trains: str
+) -> None:
+    settings: tuple[str, ...] = ALL_WEIGHTS
+    if trains == "adapter":
+        settings = adapter_only(short_run[0] / "base-model")
+    whole = run_train(tmp_path, "tiny", *settings, name="whole")
+    assert whole.returncode == 0, whole.stdout + whole.stderr
+
+    killed = start(tmp_path, "killed", settings, "os.kill(os.getpid(), signal.SIGKILL)")
+    assert killed.wait(timeout=300) == -signal.SIGKILL
+    checkpoints = tmp_path / "runs/killed/checkpoints/sft"
+    assert read_checkpoint(find_checkpoints(checkpoints)[0]).step == 8  # of save.every_steps
+
+    told = start(tmp_path, "told", settings, "os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)")
+    printed, _ = told.communicate(timeout=300)
+    assert told.returncode == 143, printed
+    assert "SIGTERM: step 10 is kept; add --resume to the command to go on" in printed
+    checkpoints = tmp_path / "runs/told/checkpoints/sft"
+    assert read_checkpoint(find_checkpoints(checkpoints)[0]).step == 10
+
+    for name, step in (("killed", 8), ("told", 10)):
+        done = run_train(tmp_path, "tiny", *settings, name=name, extra=("--resume",))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"after step {step} of SFT" in done.stdout
+        assert results(tmp_path / "runs" / name) == results(tmp_path / "runs/whole")
+        assert not (tmp_path / "runs" / name / "checkpoints/sft").exists()
