@@ -11,6 +11,7 @@ The recipe is the only input; everything that a run makes is in runs/<name>/.
 
 import argparse
 import sys
+from contextlib import closing
 
 from eval.problems import Problems, load_problems
 from eval.task import Task, digest
@@ -69,10 +70,13 @@ def train(recipe: Recipe, args: argparse.Namespace, display: Display) -> None:
     problems = check_input(recipe)  # before anything is written
     opened = open_or_resume(recipe, problems, args, display)
     try:
-        run_stages(recipe, problems, opened, display)
+        training = prepare(recipe, problems, opened, display)
+        with closing(training.scorer):
+            before, after = run_stages(recipe, problems, training)
     except UserError:
         opened.run.discard()
         raise
+    report(recipe, problems, training, before, after)
 
 
 def check_input(recipe: Recipe) -> Problems:
@@ -104,10 +108,11 @@ def open_or_resume(
     return resumed
 
 
-def run_stages(recipe: Recipe, problems: Problems, opened: Resumed, display: Display) -> None:
-    """Prepare the model, evaluate it, train it, evaluate it again, and report."""
-    run, *preparing, last = opened.run, *recipe.stages
-    training = prepare(recipe, problems, opened, display)
+def run_stages(
+    recipe: Recipe, problems: Problems, training: Training
+) -> tuple[list[EvalResult], list[EvalResult]]:
+    """Evaluate the model before its last stage and after it: what that stage did is the claim."""
+    run, *preparing, last = training.run, *recipe.stages
     for stage in preparing:
         with run.phase(stage.upper()):
             STAGES[stage].run(training)
@@ -126,9 +131,7 @@ def run_stages(recipe: Recipe, problems: Problems, opened: Resumed, display: Dis
     with run.phase("evaluation after"):
         after = [ask(training, task, "after") for task in problems.benchmarks]
         write_scores(training, training.last_step, after)
-
-    training.scorer.close()
-    report(recipe, problems, training, before, after)
+    return before, after
 
 
 def prepare(recipe: Recipe, problems: Problems, opened: Resumed, display: Display) -> Training:
@@ -170,9 +173,9 @@ def prepare(recipe: Recipe, problems: Problems, opened: Resumed, display: Displa
         resumed_stage=opened.stage,
         checkpoint=opened.checkpoint,
     )
-    for stage in recipe.stages:
-        STAGES[stage].check(training)
     with run.phase("model"):
+        for stage in recipe.stages:
+            STAGES[stage].check(training)
         system_prompt = recipe.data.system_prompt
         if recipe.model.made_here:
             conversations = [

@@ -1,9 +1,8 @@
-"""What bench/gpu.py puts side by side, each in a process of its own: python bench/contenders.py
-NAME FOLDER
+"""What bench/gpu.py puts side by side: python bench/contenders.py NAME FOLDER
 
-FOLDER is gpu.py's, with recipe.yaml; `model` goes first and leaves model/ and problems.jsonl there;
-each of the others NAME.json. The notebook is written as Unsloth's GRPO notebooks go about it, the
-stock loop as TRL's documentation does.
+Each runs in a process of its own. FOLDER is gpu.py's, with recipe.yaml; `model` goes first and
+leaves model/ and problems.jsonl there; each of the others NAME.json. The notebook is written as
+Unsloth's GRPO notebooks go about it, the stock loop as TRL's documentation does.
 """
 
 import os
@@ -20,7 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))  # it is started in a folder of its own
 
 from bench.gpu import fixed_length, stock_uses_vllm
-from bench.training import build_trainer, made_model, open_training
+from bench.training import made_model, open_training
 from onecard.data.prompts import drop_long_prompts, prompt_for
 from onecard.files.formats import read_jsonl, write_json, write_jsonl
 from onecard.machine.gpu import GIB, find_cards, has_bf16
@@ -84,8 +83,8 @@ def build_model(job: Job) -> None:
 
 
 def onecard(job: Job, clock: StepClock) -> Any:
-    """As train.py builds it, and watched at every step."""
-    import onecard.model.load  # noqa: F401  isort: skip  (unsloth, before all others)
+    """As train.py builds it."""
+    from bench.trainer import build_trainer  # isort: skip  (unsloth, before all others)
 
     training = open_training(job.recipe, job.folder, job.weights, job.problems)
     return build_trainer(training, clock)
@@ -204,8 +203,9 @@ CONTENDERS: dict[str, Callable[[Job, StepClock], Any]] = {
 
 
 def measure(name: str, job: Job) -> dict[str, Any]:
-    """Train; the seconds of each step, the peak of memory, and proof of what ran. Raises
-    RuntimeError where lengths were not fixed.
+    """Train; the seconds of each step, the peak of memory, and proof of what ran.
+
+    Raises RuntimeError where lengths were not fixed.
     """
     from onecard.machine.gpu_use import watch_card
 
@@ -215,7 +215,7 @@ def measure(name: str, job: Job) -> dict[str, Any]:
     if name != "onecard":  # whose own is timed already
         time_parts(trainer, clock)
     steps: list[dict[str, float]] = []
-    trainer.add_callback(step_timer(clock, steps, watched=name == "onecard"))
+    trainer.add_callback(step_timer(clock, steps, timed=name == "onecard"))
     trainer.train()
     assert ("unsloth" in sys.modules) == (name != "stock")
     logs = [line for line in trainer.state.log_history if "completions/min_length" in line]
@@ -241,24 +241,25 @@ def measure(name: str, job: Job) -> dict[str, Any]:
     }
 
 
-def step_timer(clock: StepClock, steps: list[dict[str, float]], watched: bool) -> Any:
+def step_timer(clock: StepClock, steps: list[dict[str, float]], timed: bool) -> Any:
     """A callback that adds each step's seconds to `steps`.
 
-    Of Onecard's own trainer the clock is set at every step; the others' it sets itself.
+    It tells the clock where a step begins and ends, unless the trainer is `timed` already.
     """
     import torch
     from transformers import TrainerCallback
 
     class StepTimer(TrainerCallback):  # type: ignore[misc]
         def on_step_begin(self, *_: Any, **__: Any) -> None:
-            if not watched:
+            if not timed:
                 clock.begin_step()
 
         def on_optimizer_step(self, *_: Any, **__: Any) -> None:
-            if not watched:
-                if torch.cuda.is_available():
-                    torch.cuda.synchronize()
-                clock.end_step()
+            if timed:
+                return
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()  # the card works on while Python is ahead of it
+            clock.end_step()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
             steps.append(clock.seconds)

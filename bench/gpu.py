@@ -1,9 +1,9 @@
-"""Onecard, a plain Unsloth notebook's loop, and stock TRL without Unsloth, side by side on one
-card: seconds, tokens, memory.
+"""Onecard, an Unsloth notebook's loop and stock TRL, side by side: seconds, tokens, memory.
 
-make bench-gpu                                   recipes/gpu-smoke.yaml; on a machine without a card
-recipes/tiny.yaml, cut small python -m bench.gpu [RECIPE] [--set KEY=VALUE]   another recipe, or
-other values
+make bench-gpu
+    recipes/gpu-smoke.yaml; on a machine without a card recipes/tiny.yaml, cut small
+python -m bench.gpu [RECIPE] [--set KEY=VALUE]
+    another recipe, or other values
 
 The three train the same model on the same prompts with the same batch, LoRA, loss and number of
 steps, one after the other, each in a process of its own; every completion is exactly
@@ -70,7 +70,7 @@ def for_bench(recipe: Recipe) -> Recipe:
             f"grpo.max_steps {recipe.grpo.max_steps}: the first {WARM_UP_STEPS} do not count; make"
             f" it {WARM_UP_STEPS + 3}"
         )
-    content = recipe.model_dump(mode="json")
+    content = recipe.resolved()
     content["grpo"]["extra"]["generation_kwargs"] = fixed_length(
         recipe, recipe.model.fast_inference
     )
@@ -217,7 +217,7 @@ def compare(args: argparse.Namespace) -> int:
     recipe = for_bench(recipe)
     folder = ROOT / "runs" / f"bench-gpu-{time.strftime('%Y%m%d-%H%M%S')}"
     folder.mkdir(parents=True)
-    write_yaml(folder / "recipe.yaml", recipe.model_dump(mode="json"))
+    write_yaml(folder / "recipe.yaml", recipe.resolved())
     print(f"everything goes to {folder.relative_to(ROOT)}/\nmaking the model", flush=True)
     if reason := run("model", folder).get("error"):
         raise RunFailed(f"the model could not be made: {reason}; see {folder / 'model.log'}")

@@ -1,8 +1,9 @@
-"""Does everything that needs a card work on this one? The doctor, recipes/gpu-smoke.yaml and
-tests/gpu; then one screen. make gpu-check
+"""Does everything that needs a card work on this one? `make gpu-check`
 
-python -m bench.gpu_check [--set KEY=VALUE]     with values of the recipe changed: --set
-model.fast_inference=false needs no vLLM
+The doctor, recipes/gpu-smoke.yaml and tests/gpu; then one screen.
+
+python -m bench.gpu_check [--set KEY=VALUE]
+    with values of the recipe changed: --set model.fast_inference=false needs no vLLM
 
 Exit code 0 where all of it passed.
 """

@@ -1,12 +1,11 @@
-"""How much memory the largest step takes in the code for a card, counted tensor by tensor on a
-machine without one: `make memory`.
+"""How much memory the largest step takes in the code for a card: `make memory`
 
-Unsloth's models and its trainer for CUDA run as in the rehearsal (tests/rehearsal/pretend_card.py),
-with the recipe's model at its full widths and one layer of it used as often as it has layers; but
-operations only make their results (bench/tensor_bytes.py), and Triton's kernels do nothing. So it
-is what tensors take at the same time, beyond weights, adapter and optimizer. What the allocator
-loses between them, CUDA's own workspaces and torch.compile are not in it. The table goes to
-docs/memory.md.
+It is counted tensor by tensor, on a machine without a card. Unsloth's models and its trainer for
+CUDA run as in the rehearsal (tests/rehearsal/pretend_card.py), with the recipe's model at its full
+widths and one layer of it used as often as it has layers; but operations only make their results
+(bench/tensor_bytes.py), and Triton's kernels do nothing. So it is what tensors take at the same
+time, beyond weights, adapter and optimizer. What the allocator loses between them, CUDA's own
+workspaces and torch.compile are not in it. The table goes to docs/memory.md.
 """
 
 import gc
@@ -22,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.training import build_trainer, made_model, open_training
+from bench.training import made_model, open_training
 from onecard.console.command import run_command
 from onecard.files.atomic import write_atomic
 from onecard.machine.gpu import GIB
@@ -166,7 +165,7 @@ def build(recipe: Recipe, layers: int) -> Any:
     """The trainer, with the model's one layer used that many times, as it is when a step begins
     where vLLM generates.
     """
-    import onecard.model.load  # noqa: F401  isort: skip  (unsloth, before all others)
+    from bench.trainer import build_trainer  # isort: skip  (unsloth, before all others)
     import torch
 
     problems = recipe.source.load("train")

@@ -3,29 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
-from onecard.section import Positive, Section
 from onecard.types import Rollout, RunFailed, Score, Verdict
 from rewards.answer.grader import graded
 from rewards.answer.section import Answer
 from rewards.base import Context, Fault, Outcome, Reward, checked
 from rewards.deadline import in_parallel
+from rewards.section import Scoring
 
 NOT_GRADED = Score(0.0, Verdict.GRADER_ERROR)
 LONGEST_SHOWN = 500  # characters of the completion on which a reward failed
-
-
-class Scoring(Section):
-    """The recipe's `scoring:`. What happens when a reward fails.
-
-    `stop` ends the run and names reward and problem. `skip_group` leaves the whole group of that
-    completion out: no reward moves the policy there, and the fault is counted. `deadline_seconds`
-    is for one batch.
-    """
-
-    on_error: Literal["stop", "skip_group"] = "stop"
-    deadline_seconds: Positive = 60.0
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,10 @@ from onecard.run.checkpoint import (
 )
 from onecard.run.folder import Run, lock_folder, open_run
 from onecard.run.journal import Journal
-from onecard.run.keeper import Keeper, Save
+from onecard.run.keeper import Keeper
 from onecard.run.process import wait_for
 from onecard.run.resume import forget_after, origin_of, resume_run
+from onecard.run.section import Save
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Call
+from conftest import ROOT, Call, variables
 from go_template import execute
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -160,16 +160,8 @@ def test_a_token_is_wanted_before_anything_and_the_hub_after_it(
         "--weights",
         "merged",
     ]
-    environment = {
-        key: text
-        for key, text in os.environ.items()
-        if key not in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-    }
-    environment |= {
-        "HF_HOME": str(tmp_path / "home"),
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONPATH": str(ROOT),
-    }
+    environment = variables("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+    environment |= {"HF_HOME": str(tmp_path / "home")}
     done = subprocess.run(asked, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "export HF_TOKEN=" in done.stderr
@@ -438,12 +430,9 @@ def test_a_merged_model_s_card_names_its_base_and_says_what_was_not_measured(
 def export(cwd: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """`python -m onecard.export` in a process of its own."""
     command = [sys.executable, "-m", "onecard.export", *arguments]
-    own = {
-        name: text for name, text in os.environ.items() if name != "HF_HUB_ENABLE_HF_TRANSFER"
-    }  # Unsloth's, where a test imported it
-    environment = own | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)} | environment
+    env = variables() | environment
     return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False
     )
 
 

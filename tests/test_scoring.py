@@ -14,7 +14,8 @@ from rewards.answer.section import Answer
 from rewards.base import Context, Outcome, Reward, Scorer
 from rewards.custom import Custom
 from rewards.rules.correct import CorrectAnswer
-from rewards.scoring import BatchScorer, Scoring
+from rewards.scoring import BatchScorer
+from rewards.section import Scoring
 
 pytestmark = pytest.mark.unit
 END = 9

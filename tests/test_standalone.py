@@ -5,7 +5,6 @@ however they are made.
 import dataclasses
 import inspect
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import ROOT, Call, run_eval, stock
+from conftest import ROOT, Call, run_eval, stock, variables
 
 from onecard.model.weights import Weights
 from onecard.recipe.file import load_recipe
@@ -351,10 +350,9 @@ def test_the_whole_of_gsm8k_killed_in_the_middle_comes_out_the_same_to_the_byte(
     assert len(items(tmp_path / "whole/gsm8k")) == 1319
 
     command = [sys.executable, "-m", "eval", *asked, "--out", "killed"]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
     partial = tmp_path / "killed/gsm8k/items.partial.jsonl"
     with subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd=tmp_path, env=variables(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and not (
@@ -377,14 +375,13 @@ def test_chat_answers_with_the_base_beside_the_tuned_model(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "onecard.chat", str(short_run[0])]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
     question = items(short_run[0] / "eval/tiny-after")[0]["question"]
     lines = f"{question}\n{'word ' * 200}\n\nnot asked any more\n"
     done = subprocess.run(
         command,
         input=lines,
         cwd=tmp_path,
-        env=environment,
+        env=variables(),
         capture_output=True,
         text=True,
         timeout=300,

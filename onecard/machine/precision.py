@@ -13,7 +13,8 @@ from onecard.machine.gpu import Card, has_bf16
 
 Precision = Literal["bf16", "fp16", "fp32"]
 TORCH_NAMES: dict[Precision, str] = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-BF16_FLAGS = {"x86_64": {"amx_bf16", "avx512_bf16"}, "aarch64": {"bf16"}}  # in /proc/cpuinfo
+CPU_INFO = Path("/proc/cpuinfo")
+BF16_FLAGS = {"x86_64": {"amx_bf16", "avx512_bf16"}, "aarch64": {"bf16"}}  # in CPU_INFO
 
 
 def choose_precision(cards: list[Card]) -> Precision:
@@ -25,10 +26,9 @@ def choose_precision(cards: list[Card]) -> Precision:
 
 def cpu_has_bf16() -> bool:
     """Whether the CPU multiplies bf16 matrices in hardware; no where the system does not say."""
-    file = Path("/proc/cpuinfo")
     flags: set[str] = set()
-    if file.exists():
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+    if CPU_INFO.exists():
+        for line in CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, listed = line.partition(":")
             if name.strip() in ("flags", "Features"):
                 flags |= set(listed.split())

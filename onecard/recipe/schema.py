@@ -9,13 +9,13 @@ from eval.section import Eval
 from onecard.data.section import Data
 from onecard.data.source import Source, open_source
 from onecard.model.section import Lora, Model
-from onecard.run.keeper import Save
+from onecard.run.section import Save
 from onecard.stages.sections import StageSections
 from onecard.types import FOLDER_NAME
 from onecard.watch.section import Health
 from rewards.answer.section import Answer
 from rewards.rules.length import Overlong
-from rewards.scoring import Scoring
+from rewards.section import Scoring
 from rewards.table import RewardList
 
 

@@ -7,24 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Generic, Protocol, TypeVar
-
-from pydantic import Field
+from typing import Any, Generic, Protocol, TypeVar
 
 from onecard.run.checkpoint import new_checkpoint, prune
 from onecard.run.process import is_first
-from onecard.section import Count, Positive, Section
-
-
-class Save(Section):
-    """The recipe's `save:`. A checkpoint every so many steps, and after so many minutes.
-
-    The newest `keep` stay, and the best one on the dev split.
-    """
-
-    every_steps: Count
-    every_minutes: Positive = 10.0
-    keep: Annotated[int, Field(ge=1)] = 2
+from onecard.run.section import Save
 
 
 class State(Protocol):

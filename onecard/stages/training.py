@@ -14,7 +14,8 @@ from onecard.model.section import Lora, Model
 from onecard.run.checkpoint import Checkpoint
 from onecard.run.folder import Run
 from onecard.run.journal import Journal
-from onecard.run.keeper import Keeper, Save
+from onecard.run.keeper import Keeper
+from onecard.run.section import Save
 from onecard.stages.sections import StageSections
 from onecard.types import Problem
 from onecard.watch.section import Health

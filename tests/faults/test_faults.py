@@ -73,7 +73,7 @@ def test_a_killed_run_resumed_is_the_same_run(
     )  # and the disk kept half a line
     done = bench.run("killed", resume=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"resuming runs/killed after step [246]", done.stdout)
+    assert re.search(r"resuming runs/killed after step [246] of GRPO", done.stdout)
     assert bench.outcome("killed") == whole
     environment = json.loads((bench.folder("killed") / "environment.json").read_text())
     assert [resumption["step"] > 0 for resumption in environment["resumed"]] == [True]
@@ -257,7 +257,7 @@ def test_the_pilot_refuses_where_there_is_nothing_to_learn(bench: Bench, tmp_pat
         "nothing", rewards, "pilot=0", "health.skipped_steps=2", resume=True
     )  # what health ended stays ended
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "resuming runs/nothing after step 2" in again.stdout
+    assert "resuming runs/nothing after step 2 of GRPO" in again.stdout
     assert "tiny after: evaluated already" in again.stdout
 
 

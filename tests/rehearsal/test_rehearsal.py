@@ -198,7 +198,7 @@ def test_a_run_that_was_killed_goes_on(whole: tuple[Path, str]) -> None:
     process.communicate()
     done = run_train(cwd, "gpu-smoke", *SMALL, name="killed", extra=("--resume",), python=PRETENDED)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "after step 2" in done.stdout
+    assert "after step 2 of GRPO" in done.stdout
     assert [step["step"] for step in metrics(killed)] == list(range(1, STEPS + 1))
     adapters = [
         (run / "adapter/adapter_model.safetensors").read_bytes() for run in (whole[0], killed)
