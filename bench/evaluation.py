@@ -1,11 +1,11 @@
-"""How fast does the transformers engine evaluate? Beside a loop of one prompt at a time and
-lm-evaluation-harness's hf model.
+"""How fast does the transformers engine evaluate?
 
-make bench-eval MODEL=runs/tiny/base-model    (after `make demo`; lm-eval lives in an environment of
-its own)
+    make bench-eval MODEL=runs/tiny/base-model    (after `make demo`)
 
-The three answer the same prompts greedily with the same weights in one process, in turn, each after
-one unmeasured round. What it prints is also written to docs/evaluation-speed.txt.
+Beside it: a loop of one prompt at a time, and lm-evaluation-harness's hf model, which lives in an
+environment of its own. The three answer the same prompts greedily with the same weights in one
+process, in turn, each after one unmeasured round. What it prints is also written to
+docs/evaluation-speed.txt.
 """
 
 import sys

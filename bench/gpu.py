@@ -1,14 +1,13 @@
-"""Onecard, an Unsloth notebook's loop and stock TRL, side by side: seconds, tokens, memory.
+"""Onecard, a plain Unsloth notebook's loop, and stock TRL without Unsloth, side by side on a card.
 
-make bench-gpu
-    recipes/gpu-smoke.yaml; on a machine without a card recipes/tiny.yaml, cut small
-python -m bench.gpu [RECIPE] [--set KEY=VALUE]
-    another recipe, or other values
+    make bench-gpu                                   recipes/gpu-smoke.yaml; on a machine without
+                                                     a card recipes/tiny.yaml, cut small
+    python -m bench.gpu [RECIPE] [--set KEY=VALUE]   another recipe, or other values
 
-The three train the same model on the same prompts with the same batch, LoRA, loss and number of
-steps, one after the other, each in a process of its own; every completion is exactly
-grpo.max_completion_length tokens long, which is checked afterwards. Of the steps after the first
-two the median counts. The table is written to docs/bench-gpu.md, on a card only.
+Seconds, tokens, memory. The three train the same model on the same prompts with the same batch,
+LoRA, loss and number of steps, one after the other, each in a process of its own. Every completion
+is exactly grpo.max_completion_length tokens long, which is checked afterwards. Of the steps after
+the first two the median counts. The table is written to docs/bench-gpu.md, on a card only.
 """
 
 import argparse

@@ -1,11 +1,9 @@
 """Does everything that needs a card work on this one? `make gpu-check`
 
-The doctor, recipes/gpu-smoke.yaml and tests/gpu; then one screen.
+    python -m bench.gpu_check [--set KEY=VALUE]    with values of the recipe changed:
+                                                   --set model.fast_inference=false needs no vLLM
 
-python -m bench.gpu_check [--set KEY=VALUE]
-    with values of the recipe changed: --set model.fast_inference=false needs no vLLM
-
-Exit code 0 where all of it passed.
+The doctor, recipes/gpu-smoke.yaml and tests/gpu; then one screen. Exit code 0 where all passed.
 """
 
 import argparse

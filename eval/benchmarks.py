@@ -98,11 +98,12 @@ def known_benchmark(name: str) -> str:
 def load_benchmark(name: str, own: Source | None, root: Path | None = None) -> list[Problem]:
     """The problems of a benchmark, or of a file NAME.jsonl of {question, answer} rows.
 
-    `own` is the recipe's data set, `root` the folder that holds the known sets (None: looked for).
+    `own` is the recipe's data set, whose kind of golds such a file has too. `root` is the
+    folder that holds the known sets (None: looked for).
     Raises UserError where the data is not what the name promises.
     """
     if name.endswith(".jsonl"):
-        return read_rows(read_jsonl(Path(name)), name)
+        return read_rows(read_jsonl(Path(name)), name, own.kind if own else "number")
     benchmark = BENCHMARKS[name]
     if benchmark.data == OWN and own is None:
         raise UserError(

@@ -417,6 +417,19 @@ def test_stages_are_the_sections_that_are_there() -> None:
     assert load_recipe(TINY, ["stages=[sft, grpo]"]).stages == ["sft", "grpo"]
 
 
+def test_a_section_that_is_set_or_left_out_changes_the_stages_of_a_resolved_recipe(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "resolved.yaml"
+    content = load_recipe(TINY).resolved()
+    assert content["stages"] == ["sft", "grpo"]
+    write_yaml(file, content)
+    assert load_recipe(file, ["sft=null", "model.name=mine"]).stages == ["grpo"]
+    write_yaml(file, load_recipe(file, ["sft=null", "model.name=mine"]).resolved())
+    sft = "sft={trains: adapter, max_steps: 2, batch_size: 4, learning_rate: 1e-3}"
+    assert load_recipe(file, [sft]).stages == ["sft", "grpo"]
+
+
 @pytest.mark.parametrize(
     ("stages", "told"),
     [

@@ -22,6 +22,10 @@ class Source(Protocol):
         """Where it is, or would be, on this disk; None for one that is made on the spot."""
 
     @property
+    def kind(self) -> AnswerKind:
+        """What its golds are."""
+
+    @property
     def dev_benchmark(self) -> str:
         """The benchmark that has its dev split."""
 

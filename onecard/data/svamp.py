@@ -8,6 +8,7 @@ from typing import Any
 from onecard.data.rows import read_rows
 from onecard.files import hub
 from onecard.types import Problem, UserError
+from rewards.answer.section import AnswerKind
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Svamp:
     hub_id: str | None = None
     dev_benchmark: str = "svamp"
     train_problems: int | None = None
+    kind: AnswerKind = "number"
 
     @property
     def folder(self) -> Path:

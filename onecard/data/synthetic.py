@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from onecard.data.rows import read_rows
 from onecard.types import Problem
+from rewards.answer.section import AnswerKind
 
 SYNTHETIC = "tiny"  # what a recipe's data.path calls it
 HELD_OUT_PROBLEMS = 512  # of each split that is not trained on
@@ -90,6 +91,7 @@ class Synthetic:
     path: str = SYNTHETIC
     dev_benchmark: str = "tiny-dev"
     folder: None = None
+    kind: AnswerKind = "number"
 
     def load(self, split: str) -> list[Problem]:
         count = self.train_problems if split == "train" else HELD_OUT_PROBLEMS

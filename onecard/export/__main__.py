@@ -1,10 +1,10 @@
 """What a run trained, for use elsewhere.
 
-python -m onecard.export RUN --to merged                    one model in 16 bit, checked against
-base and adapter python -m onecard.export RUN --to gguf                      the same as a GGUF
-file, for llama.cpp and LM Studio; needs llama.cpp python -m onecard.export RUN --to ollama
-the same with a Modelfile: chat template, system prompt, settings python -m onecard.export RUN --to
-hub --repo OWNER/NAME     the adapter with a model card, on the Hugging Face hub, private
+    python -m onecard.export RUN --to merged    one 16-bit model, checked against base and adapter
+    python -m onecard.export RUN --to gguf      the same as a GGUF file; needs llama.cpp
+    python -m onecard.export RUN --to ollama    the same with a Modelfile: template and settings
+    python -m onecard.export RUN --to hub --repo OWNER/NAME
+                                                the adapter on the Hugging Face hub, private
 """
 
 import argparse

@@ -50,8 +50,8 @@ NAMES = (
         "2026.10.9",
     ),
     PrivateName(
-        "_unsloth_seq_packing_nograd_ok",
-        "unsloth/models/rl_replacements.py",
+        "_unsloth_seq_packing_grad_ok",
+        "unsloth_zoo/rl_replacements.py",
         "results of its packing check on the model; those of made-up tokens must be forgotten",
         "2026.10.9",
     ),

@@ -18,6 +18,7 @@ from onecard.recipe.older import (
 )
 from onecard.recipe.schema import Recipe
 from onecard.section import Section, did_you_mean
+from onecard.stages.sections import IN_ORDER
 from onecard.stages.trl.fields import SET_BY_ONECARD, trl_fields
 from onecard.types import UserError
 from rewards.table import REWARDS
@@ -70,6 +71,8 @@ def load_recipe(
         sources = {place: line for place, line in sources.items() if place[: len(loc)] != loc}
         overridden[loc] = sources[loc] = f"--set {override}"
     forget_other_data(content, set(overridden))
+    if any(loc[0] in IN_ORDER for loc in overridden) and ("stages",) not in overridden:
+        content.pop("stages", None)  # it is the sections that are there now
     told += declare_answer_once(content, sources)
     told += drop_constants(content, sources)
     try:
