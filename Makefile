@@ -70,7 +70,7 @@ memory: .venv-rehearsal/installed
 	touch $@
 
 recipes-table: .venv/installed
-	$(BIN)/python -m onecard.plan.catalog
+	$(BIN)/python -m onecard.plan.recipes_table
 
 # vLLM's CPU build, in an environment of its own, against the transformers engine. About 4 GB.
 test-vllm: .venv/installed .venv-vllm/installed

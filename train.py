@@ -21,10 +21,10 @@ from onecard.console.stopping import Stopping
 from onecard.data.prompts import drop_long_prompts, opens_think, prompt_for, target_for
 from onecard.files.hub import check_available, check_code
 from onecard.machine.gpu import check_card, find_cards
-from onecard.machine.gpu_use import watch_card
+from onecard.machine.gpu_memory import watch_card
 from onecard.machine.packages import check_vllm
 from onecard.plan.fit import how_to_save
-from onecard.plan.words import fit_text, plan_text
+from onecard.plan.text import fit_text, plan_text
 from onecard.recipe.file import load_recipe
 from onecard.recipe.schema import Recipe
 from onecard.run.folder import check_name, open_run
@@ -231,7 +231,7 @@ def report(
     """Write results.json and the report, and show the table at a run's end."""
     from onecard.report.report import write_report
     from onecard.report.results import write_results
-    from onecard.report.table import summary
+    from onecard.report.summary import summary
 
     if not is_first():
         return

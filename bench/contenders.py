@@ -207,7 +207,7 @@ def measure(name: str, job: Job) -> dict[str, Any]:
 
     Raises RuntimeError where lengths were not fixed.
     """
-    from onecard.machine.gpu_use import watch_card
+    from onecard.machine.gpu_memory import watch_card
 
     card = watch_card()
     clock = StepClock(card)

@@ -1,9 +1,9 @@
 """Does the demo do what the README says? Runs it again and writes the table that it shows.
 
-    python -m bench.demo seeds       the tiny recipe with seeds 0, 1 and 2: accuracy must rise by
-                                     25 points or more
-    python -m bench.demo controls    the same, paid by a coin, and paid for the format alone: it
-                                     must not rise
+python -m bench.demo seeds       the tiny recipe with seeds 0, 1 and 2: accuracy must rise by
+                                 25 points or more
+python -m bench.demo controls    the same, paid by a coin, and paid for the format alone: it
+                                 must not rise
 """
 
 import json

@@ -25,7 +25,7 @@ from bench.training import made_model, open_training
 from onecard.console.command import run_command
 from onecard.files.atomic import write_atomic
 from onecard.machine.gpu import GIB
-from onecard.machine.models import STORED, ModelShape
+from onecard.machine.model_shapes import STORED, ModelShape
 from onecard.machine.packages import versions
 from onecard.plan.memory import HELD_BACK, plan_memory
 from onecard.recipe.file import load_recipe
@@ -108,7 +108,7 @@ scores at once it fits to the memory that is free, here what the plan leaves of 
 Why the last two are larger: Unsloth's trainer has the model return the hidden states of all layers
 and uses the last, since Unsloth's own forward is not marked as one that returns the last alone; and
 it scores as many completions in one pass as its formula expects the free memory to hold, which
-counts hidden states and logits but not what the MLP takes. onecard/model/unsloth_names.py
+counts hidden states and logits but not what the MLP takes. onecard/model/unsloth_private_names.py
 marks the forward, and onecard/stages/trl/build.py has as many completions scored at once as are
 trained at once.
 
@@ -123,7 +123,7 @@ def count(file: Path, settings: list[str]) -> dict[str, int]:
     """The sizes of one recipe, in bytes. To be run by pretend_card.py."""
     import torch
 
-    import onecard.machine.models as models
+    import onecard.machine.model_shapes as models
     from bench.tensor_bytes import TensorBytes
 
     asked = load_recipe(file, settings)
@@ -256,7 +256,7 @@ def largest_step(recipe: Recipe, trainer: Any, memory: Any) -> tuple[int, int]:
     """
     import torch
 
-    from onecard.stages.trl.worst_case import largest_batch
+    from onecard.stages.trl.largest_step import largest_batch
 
     def step() -> None:
         trainer.accelerator.backward(
@@ -290,7 +290,7 @@ def as_unsloth_has_it(trainer: Any) -> None:
     """Takes back what Onecard changes of it."""
     from unsloth.models import rl
 
-    from onecard.model.unsloth_names import RETURNS_HIDDEN_STATES
+    from onecard.model.unsloth_private_names import RETURNS_HIDDEN_STATES
 
     trainer.args.unsloth_grpo_mini_batch = None
     del trainer._get_per_token_logps_and_entropies

@@ -16,11 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from eval.benchmarks import BENCHMARKS, known_benchmark
-from eval.browser import WHICH, print_comparison, print_scores, show
 from eval.task import FEW_SHOT_STOP, Task, load_task
+from eval.terminal import WHICH, print_comparison, print_scores, show
 from onecard.console.command import positive, run_command
 from onecard.console.display import Display
-from onecard.files.trouble import FULL
+from onecard.files.disk_errors import FULL
 from onecard.recipe.file import load_recipe
 from onecard.recipe.schema import Recipe
 from onecard.target import Target, find_target

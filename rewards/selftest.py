@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from onecard.types import Problem, Rollout, UserError
 from rewards.answer.markers import marked
 from rewards.base import Fault, Outcome
-from rewards.rules.control import RandomReward
+from rewards.rules.random_control import RandomReward
 from rewards.scoring import BatchScorer, weighted_sum
 
 PROBLEM = Problem("self-test", "Ann has 7 apples, buys 6 and eats 1. How many has she now?", "12")

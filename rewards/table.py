@@ -9,10 +9,10 @@ from pydantic import AfterValidator, Field
 from rewards.base import Reward
 from rewards.custom import Custom
 from rewards.presets import DeepseekR1, Robust
-from rewards.rules.control import RandomReward
 from rewards.rules.correct import AnswerIsNumber, CorrectAnswer
 from rewards.rules.format import TagCount, ThinkFormat, ThinkFormatSoft
 from rewards.rules.length import CosineLength, Overlong, TooShort
+from rewards.rules.random_control import RandomReward
 from rewards.rules.reasoning import (
     LanguageConsistency,
     LogicalFlow,

@@ -9,7 +9,7 @@ from conftest import ROOT
 
 from bench.alarms import ELSEWHERE, FAULTS, Fault
 from onecard.recipe.file import load_recipe
-from onecard.watch.names import MAY_STOP
+from onecard.watch.alarm import MAY_STOP
 from rewards.custom import check_functions
 
 pytestmark = pytest.mark.unit

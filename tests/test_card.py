@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from onecard.doctor import card as doctor_card
+from onecard.doctor import gpu as doctor_card
 from onecard.doctor import packages as doctor_packages
 from onecard.machine.gpu import GIB, Card, check_built_for, check_card, has_bf16
-from onecard.machine.gpu_use import SECONDS_BETWEEN_LOOKS, CardUse
-from onecard.machine.models import STORED, ModelShape, load_shape, read_shape
+from onecard.machine.gpu_memory import SECONDS_BETWEEN_LOOKS, CardUse
+from onecard.machine.model_shapes import STORED, ModelShape, load_shape, read_shape
 from onecard.machine.packages import check_vllm
-from onecard.plan import catalog
+from onecard.plan import recipes_table as catalog
 from onecard.plan.fit import cheapest_knob, fit
 from onecard.plan.memory import CARDS, plan_memory
 from onecard.plan.pace import SPEEDS, estimate_seconds
-from onecard.plan.words import fit_text, plan_text
+from onecard.plan.text import fit_text, plan_text
 from onecard.recipe.file import load_recipe
 from onecard.recipe.schema import Recipe
 from onecard.types import UserError

@@ -19,7 +19,7 @@ import pytest
 from eval.record import open_record
 from onecard.console.display import Display
 from onecard.files.atomic import UNFINISHED, atomic_folder, write_atomic
-from onecard.files.trouble import disk_trouble
+from onecard.files.disk_errors import disk_trouble
 from onecard.recipe.file import load_recipe
 from onecard.run.checkpoint import (
     DAMAGED,

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from onecard.recipe.file import load_recipe
 from onecard.types import Problem, Rollout, Score, UserError, Verdict
-from onecard.watch.alarm import LEVELS, Alarm
+from onecard.watch.alarm import LEVELS, MAY_STOP, Alarm
 from onecard.watch.batch import format_paid, measure, most_paid, pass_at_g, signal_share
 from onecard.watch.health import CHECKS, Watch, check_health
-from onecard.watch.names import MAY_STOP
 from onecard.watch.section import Health
 from rewards.rules.correct import CorrectAnswer
 from rewards.rules.format import TagCount, ThinkFormat

@@ -180,7 +180,7 @@ LIGHT_MODULES = (
     "onecard.watch.batch",
     "eval.problems",
     "eval.scores",
-    "eval.browser",
+    "eval.terminal",
     "eval.__main__",
     "rewards.__main__",
     "onecard.doctor.__main__",

@@ -12,8 +12,8 @@ from onecard.recipe.file import load_recipe
 from onecard.run.folder import open_run
 from onecard.run.journal import Journal
 from onecard.types import Problem, Rollout, Score, Verdict
+from onecard.watch.alarm_log import AlarmLog
 from onecard.watch.pilot import Pilot, summarize
-from onecard.watch.telling import HealthTeller
 from rewards.scoring import Scored
 
 ROOT = Path(__file__).parent.parent
@@ -94,9 +94,9 @@ def test_a_resumed_run_forgets_what_health_told_of_steps_that_it_takes_again(
 ) -> None:
     recipe = load_recipe(ROOT / "recipes/tiny.yaml")
     run = open_run(tmp_path, "resumed", recipe.resolved())
-    HealthTeller(recipe.health, run, Journal(run), Display())
+    AlarmLog(recipe.health, run, Journal(run), Display())
     assert run.health.read_text() == ""
     write_jsonl(run.health, [{"name": "kl", "step": step} for step in (3, 6, 7)])
     write_jsonl(run.metrics, [{"step": step, "reward": 0.5} for step in range(1, 7)])
-    HealthTeller(recipe.health, run, Journal(run, step=6), Display())
+    AlarmLog(recipe.health, run, Journal(run, step=6), Display())
     assert [json.loads(line)["step"] for line in run.health.read_text().splitlines()] == [3, 6]

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from conftest import ROOT, Call, stock
 
-from onecard.model import unsloth_names
-from onecard.stages.trl import names as trl_names
+from onecard.model import unsloth_private_names as unsloth_names
+from onecard.stages.trl import private_names as trl_names
 from onecard.stages.trl.fields import package_folder
 
 TRL_ROOM, MODEL_ROOM = "onecard/stages/trl/", "onecard/model/"
-UNSLOTH_TABLE = f"{MODEL_ROOM}unsloth_names.py"
+UNSLOTH_TABLE = f"{MODEL_ROOM}unsloth_private_names.py"
 TRL_NAMES = {entry.name for entry in trl_names.NAMES}
 
 

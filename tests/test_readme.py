@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 
 from onecard.machine.gpu import GIB
-from onecard.machine.models import stored_shape
+from onecard.machine.model_shapes import stored_shape
 from onecard.plan.memory import plan_memory
 from onecard.recipe.file import load_recipe
 

@@ -18,7 +18,7 @@ from onecard.files.formats import write_json, write_jsonl
 from onecard.recipe.file import load_recipe
 from onecard.report.curves import CURVES, draw
 from onecard.report.report import write_report
-from onecard.report.table import summary
+from onecard.report.summary import summary
 from onecard.run.folder import open_run
 
 pytestmark = pytest.mark.unit

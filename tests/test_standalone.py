@@ -67,7 +67,7 @@ def written(
 def test_batches_shrinking_and_continuing_change_no_completion(
     engine: Any, prompts: list[list[int]]
 ) -> None:
-    from onecard.model.engines.batches import generate
+    from onecard.model.engines.generation import generate
 
     one_by_one = written(engine, prompts, Sampling(48, batch_size=1))
     batched = written(engine, prompts, GREEDY)

@@ -15,7 +15,7 @@ def there_and_back(tree: Any) -> Any:
     import onecard.model.load  # noqa: F401  isort: skip  (unsloth, before all that it patches)
     from safetensors import torch as safetensors
 
-    from onecard.run.tree import join, split
+    from onecard.run.state import join, split
 
     tensors: dict[str, Any] = {}
     text = json.dumps(split(tree, tensors))
@@ -50,7 +50,7 @@ def test_random_numbers_go_on_where_they_were() -> None:
     import torch
 
     import onecard.model.load  # noqa: F401  isort: skip
-    from onecard.run.tree import put_random_states, random_states
+    from onecard.run.state import put_random_states, random_states
 
     kept = there_and_back(random_states())
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from onecard.files.trouble import disk_trouble
+from onecard.files.disk_errors import disk_trouble
 from onecard.types import RunFailed, UserError
 
 RUNS = Path("runs")

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 
 from onecard.console.command import run_command
-from onecard.doctor.card import check_cards, check_compiler, check_holders, check_torch_build
 from onecard.doctor.finding import Finding
+from onecard.doctor.gpu import check_cards, check_compiler, check_holders, check_torch_build
 from onecard.doctor.packages import check_packages, check_python
 from onecard.doctor.places import check_places, check_token
 from onecard.machine.gpu import find_cards

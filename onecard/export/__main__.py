@@ -1,10 +1,10 @@
 """What a run trained, for use elsewhere.
 
-    python -m onecard.export RUN --to merged    one 16-bit model, checked against base and adapter
-    python -m onecard.export RUN --to gguf      the same as a GGUF file; needs llama.cpp
-    python -m onecard.export RUN --to ollama    the same with a Modelfile: template and settings
-    python -m onecard.export RUN --to hub --repo OWNER/NAME
-                                                the adapter on the Hugging Face hub, private
+python -m onecard.export RUN --to merged    one 16-bit model, checked against base and adapter
+python -m onecard.export RUN --to gguf      the same as a GGUF file; needs llama.cpp
+python -m onecard.export RUN --to ollama    the same with a Modelfile: template and settings
+python -m onecard.export RUN --to hub --repo OWNER/NAME
+                                            the adapter on the Hugging Face hub, private
 """
 
 import argparse
@@ -143,7 +143,7 @@ def ollama_text(target: Target, file: str, display: Display) -> str:
             "--to ollama wants a run's folder: the system prompt and the lengths are its recipe's,"
             f" and {target.weights.adapter} has none"
         )
-    from onecard.model.engines.batches import end_tokens
+    from onecard.model.engines.generation import end_tokens
     from onecard.model.engines.transformers import load_tokenizer
     from onecard.model.engines.vllm import generation_config
 

@@ -61,7 +61,7 @@ def write_gguf(
                 # it wants to be imported first, for the speed of models that are loaded after it:
                 # none is
             )
-            from onecard.model.gguf import convert_to_gguf
+            from onecard.model.llama_cpp import convert_to_gguf
 
         convert_to_gguf(merged, file, quantization, llama_cpp)
     with file.open("rb") as content:

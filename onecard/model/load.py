@@ -44,7 +44,7 @@ from onecard.machine.gpu import check_built_for, check_card, find_cards
 from onecard.machine.precision import TORCH_NAMES, choose_precision
 from onecard.model.policy import Policy
 from onecard.model.section import Lora, Model
-from onecard.model.unsloth_names import mark_forward
+from onecard.model.unsloth_private_names import mark_forward
 from onecard.run.process import is_first
 from onecard.types import UserError
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from onecard.data.prompts import Messages
 from onecard.files.atomic import atomic_folder
-from onecard.machine.models import stored_shape
+from onecard.machine.model_shapes import stored_shape
 from onecard.run.process import is_first, wait_for
 
 TINY = {

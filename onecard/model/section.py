@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from onecard.machine.models import MADE_HERE
+from onecard.machine.model_shapes import MADE_HERE
 from onecard.section import Count, Section
 
 

@@ -1,7 +1,7 @@
 """What to change so that a recipe fits a card, as --set takes it. By arithmetic, not measured."""
 
 from onecard.machine.gpu import GIB
-from onecard.machine.models import ModelShape, load_shape
+from onecard.machine.model_shapes import ModelShape, load_shape
 from onecard.plan.memory import OPTIMIZER_BYTES, plan_memory
 from onecard.recipe.file import apply_override
 from onecard.recipe.schema import Recipe

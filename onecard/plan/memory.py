@@ -7,7 +7,7 @@ be corrected.
 from dataclasses import dataclass
 
 from onecard.machine.gpu import GIB
-from onecard.machine.models import ModelShape
+from onecard.machine.model_shapes import ModelShape
 from onecard.recipe.schema import Recipe
 
 CARDS = (8, 12, 16, 24)  # GB, as they are sold

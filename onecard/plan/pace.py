@@ -5,7 +5,7 @@ The display replaces it from step 1 on.
 
 from dataclasses import dataclass
 
-from onecard.machine.models import ModelShape
+from onecard.machine.model_shapes import ModelShape
 from onecard.plan.memory import NF4_BYTES
 from onecard.recipe.schema import Recipe
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from onecard.files.yaml_lines import Loc, parse_value, read_yaml, source_of
-from onecard.recipe.older import (
+from onecard.recipe.old_keys import (
     declare_answer_once,
     drop_constants,
     rename_override,

@@ -3,7 +3,7 @@
 import io
 from typing import Any
 
-from onecard.watch.names import CORRECT
+from onecard.watch.metric_names import CORRECT
 
 # title, the metrics.jsonl keys drawn, unit of the vertical axis
 CURVES = {

@@ -7,8 +7,8 @@ from typing import Any
 from eval.scores import compare
 from onecard.files.formats import write_json
 from onecard.machine.gpu import GIB, find_cards
-from onecard.machine.gpu_use import CardUse
-from onecard.machine.models import load_shape
+from onecard.machine.gpu_memory import CardUse
+from onecard.machine.model_shapes import load_shape
 from onecard.plan.memory import plan_memory
 from onecard.recipe.schema import Recipe
 from onecard.run.folder import Run

@@ -9,7 +9,7 @@ from eval.task import Task
 from onecard.console.display import Display
 from onecard.console.stopping import Stopping
 from onecard.data.section import Data
-from onecard.machine.gpu_use import CardUse
+from onecard.machine.gpu_memory import CardUse
 from onecard.model.section import Lora, Model
 from onecard.run.checkpoint import Checkpoint
 from onecard.run.folder import Run

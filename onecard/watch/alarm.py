@@ -7,6 +7,24 @@ from onecard.watch.history import History, step_of
 
 Level = Literal["note", "warn", "alarm"]
 LEVELS: tuple[Level, ...] = ("note", "warn", "alarm")
+# Those that a recipe may let end a training. `loss_near_zero` is missing: it is an explanation.
+MAY_STOP = (
+    "reward_flat",
+    "no_signal",
+    "kl",
+    "entropy_collapse",
+    "completions_cut",
+    "format_unpaid",
+    "adapter_unchanged",
+    "grad_spikes",
+    "accuracy_falls",
+    "overfitting",
+    "reward_hacking",
+    "pass_at_g_flat",
+    "memory_climbs",
+    "sampling_drift",
+    "skipped_steps",
+)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from itertools import groupby
 
 from onecard.console.text import fenced
 from onecard.types import Verdict
-from onecard.watch.names import ANSWERS, FORMAT_PAID, PASS_AT_G, SIGNAL_SHARE
+from onecard.watch.metric_names import ANSWERS, FORMAT_PAID, PASS_AT_G, SIGNAL_SHARE
 from rewards.base import Reward
 from rewards.scoring import Scored
 

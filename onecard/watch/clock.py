@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from onecard.machine.gpu_use import CardUse
+from onecard.machine.gpu_memory import CardUse
 
 
 class StepClock:

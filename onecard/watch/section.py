@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from onecard.section import Count, Positive, Section, Share, did_you_mean
-from onecard.watch.names import MAY_STOP
+from onecard.watch.alarm import MAY_STOP
 
 
 def known_alarm(name: str) -> str:

@@ -140,7 +140,7 @@ torch.amp.autocast_mode.autocast.__init__ = lambda self, device_type, *args, **k
 )
 
 import onecard.machine.gpu as gpu
-import onecard.machine.models as models
+import onecard.machine.model_shapes as models
 
 gpu.find_cards = lambda: [gpu.Card("pretended", 8 * GIB, CAPABILITY)]
 gpu.check_built_for = lambda *_: None

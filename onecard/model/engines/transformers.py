@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 from onecard.machine.gpu import find_cards
 from onecard.machine.packages import versions
 from onecard.machine.precision import TORCH_NAMES, choose_precision
-from onecard.model.engines.batches import generate
+from onecard.model.engines.generation import generate
 from onecard.model.weights import ADAPTER_WEIGHTS, Weights
 from onecard.types import Completion, Sampling, UserError
 

@@ -11,7 +11,7 @@ from transformers import PrinterCallback
 from onecard.data.prompts import opens_think, prompt_for, target_for
 from onecard.model.engines.vllm_requests import seed_requests
 from onecard.model.policy import Policy
-from onecard.model.unsloth_names import hand_over_adapter, is_generated_config
+from onecard.model.unsloth_private_names import hand_over_adapter, is_generated_config
 from onecard.stages.training import Training
 from onecard.stages.trl.callback import GrpoSteps, SftSteps
 from onecard.stages.trl.config import build_grpo_config, build_sft_config

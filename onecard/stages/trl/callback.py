@@ -17,15 +17,15 @@ from onecard.model.adapter import lora_b_norm
 from onecard.model.policy import Policy
 from onecard.run.keeper import Keeper
 from onecard.stages.training import Training
-from onecard.stages.trl.names import add_metric, is_whole, last_advantages
+from onecard.stages.trl.largest_step import try_largest_step
+from onecard.stages.trl.private_names import add_metric, is_whole, last_advantages
 from onecard.stages.trl.state import TrainingState, take_state
 from onecard.stages.trl.trainers import OnecardGrpoTrainer, OnecardSftTrainer
-from onecard.stages.trl.worst_case import try_largest_step
+from onecard.watch.alarm_log import AlarmLog
 from onecard.watch.batch import measure, readable, signal_share
 from onecard.watch.clock import StepClock
-from onecard.watch.memory import memory_gib
-from onecard.watch.names import DRIFT, LORA_B_NORM, MEMORY, SKIPPED, SKIPPED_IN_A_ROW
-from onecard.watch.telling import HealthTeller
+from onecard.watch.memory_use import memory_gib
+from onecard.watch.metric_names import DRIFT, LORA_B_NORM, MEMORY, SKIPPED, SKIPPED_IN_A_ROW
 
 COMPLETIONS_SHOWN = 4
 STEPS_BETWEEN_COMPLETIONS = 10
@@ -79,9 +79,7 @@ class GrpoSteps(TrainerCallback):
     ) -> None:
         self.training, self.policy, self.keeper = training, policy, keeper
         self.clock, self.advance, self.journal = clock, advance, training.journal
-        self.health = HealthTeller(
-            training.health, training.run, training.journal, training.display
-        )
+        self.health = AlarmLog(training.health, training.run, training.journal, training.display)
         self.tried = False  # the largest step
         # What an interrupted run had counted.
         history = training.journal.history

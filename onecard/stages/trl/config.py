@@ -120,7 +120,7 @@ def build_grpo_config(training: Training) -> "GRPOConfig":
     import torch
     from trl import GRPOConfig
 
-    from onecard.model.unsloth_names import score_in_one_pass
+    from onecard.model.unsloth_private_names import score_in_one_pass
 
     grpo = training.sections.grpo
     check_extra_types(grpo.extra, get_type_hints(GRPOConfig))

@@ -15,7 +15,7 @@ from onecard.files.atomic import write_atomic
 from onecard.model.adapter import copied, copy_adapter, load_adapter, write_adapter
 from onecard.model.policy import Policy
 from onecard.run.checkpoint import ADAPTER, METRICS, MODEL, TRAINER_STATE
-from onecard.run.tree import random_states, split, write_tree
+from onecard.run.state import random_states, split, write_tree
 
 
 @dataclass(frozen=True)

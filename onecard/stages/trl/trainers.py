@@ -7,9 +7,9 @@ import onecard.model.load  # noqa: F401  isort: skip  (unsloth, which must come 
 from trl import GRPOTrainer, SFTTrainer
 
 from onecard.run.checkpoint import Checkpoint
-from onecard.run.tree import put_random_states, read_tree
+from onecard.run.state import put_random_states, read_tree
 from onecard.stages.order import PromptOrder
-from onecard.stages.trl.names import micro_steps, put_micro_steps
+from onecard.stages.trl.private_names import micro_steps, put_micro_steps
 from onecard.stages.trl.rewards import RewardColumns
 from onecard.stages.trl.state import load_weights, put_state
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from onecard.watch.alarm import Alarm, alarm
 from onecard.watch.history import WINDOW_STEPS, History, change, mean, points, rise_between, values
-from onecard.watch.names import CORRECT
+from onecard.watch.metric_names import CORRECT
 from onecard.watch.section import Health
 
 FEWEST_EVALUATIONS = 3  # one to fall from, and two that are lower

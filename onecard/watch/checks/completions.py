@@ -9,7 +9,7 @@ from onecard.watch.history import (
     recent_values,
     window_values,
 )
-from onecard.watch.names import CORRECT, FORMAT_PAID
+from onecard.watch.metric_names import CORRECT, FORMAT_PAID
 from onecard.watch.section import Health
 
 

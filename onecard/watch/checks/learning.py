@@ -11,7 +11,7 @@ from onecard.watch.history import (
     values,
     window_values,
 )
-from onecard.watch.names import CORRECT, LORA_B_NORM, PASS_AT_G, SIGNAL_SHARE
+from onecard.watch.metric_names import CORRECT, LORA_B_NORM, PASS_AT_G, SIGNAL_SHARE
 from onecard.watch.section import Health
 
 # Of groups; assumed. DAPO (arXiv 2503.14476) draws anew until none is without a signal.

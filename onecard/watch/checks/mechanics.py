@@ -5,7 +5,7 @@ from statistics import median
 
 from onecard.watch.alarm import Alarm, Level, alarm
 from onecard.watch.history import WINDOW_STEPS, History, values, window_values
-from onecard.watch.names import DRIFT, MEMORY, SKIPPED_IN_A_ROW
+from onecard.watch.metric_names import DRIFT, MEMORY, SKIPPED_IN_A_ROW
 from onecard.watch.section import Health
 
 SPIKE = 10.0  # times the window's median; assumed

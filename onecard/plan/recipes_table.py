@@ -6,7 +6,7 @@
 from pathlib import Path
 
 from onecard.machine.gpu import GIB
-from onecard.machine.models import load_shape
+from onecard.machine.model_shapes import load_shape
 from onecard.plan.memory import plan_memory
 from onecard.plan.pace import SPEEDS, estimate_seconds
 from onecard.recipe.file import load_recipe

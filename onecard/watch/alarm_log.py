@@ -17,7 +17,7 @@ from onecard.watch.section import Health
 from rewards.scoring import Scored
 
 
-class HealthTeller:
+class AlarmLog:
     """Looks at the journal after a step. Where a run was interrupted, it goes on telling."""
 
     def __init__(self, health: Health, run: Run, journal: Journal, display: Display) -> None:

@@ -4,7 +4,7 @@ import yaml
 
 from eval.benchmarks import BENCHMARKS
 from onecard.machine.gpu import GIB
-from onecard.machine.models import ModelShape, load_shape
+from onecard.machine.model_shapes import ModelShape, load_shape
 from onecard.plan.fit import changed, cheapest_knob, fit
 from onecard.plan.memory import CARDS, plan_memory, vllm_share
 from onecard.plan.pace import SPEEDS, estimate_seconds

@@ -9,10 +9,10 @@ import torch
 
 from onecard.data.section import Data
 from onecard.model.load import redirect_output
-from onecard.model.unsloth_names import forget_packing_checks
+from onecard.model.unsloth_private_names import forget_packing_checks
 from onecard.stages.sections import Grpo
 from onecard.stages.training import Training
-from onecard.stages.trl.names import copy_metrics, put_metrics
+from onecard.stages.trl.private_names import copy_metrics, put_metrics
 from onecard.types import UserError
 from onecard.watch.clock import StepClock
 

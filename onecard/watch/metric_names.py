@@ -1,27 +1,7 @@
-"""The alarms and the metrics of this house by name, for whoever needs no more than that."""
+"""The keys of metrics.jsonl that more than one file reads or writes."""
 
 from onecard.types import Verdict
 
-# Those that a recipe may let end a training. `loss_near_zero` is missing: it is an explanation.
-MAY_STOP = (
-    "reward_flat",
-    "no_signal",
-    "kl",
-    "entropy_collapse",
-    "completions_cut",
-    "format_unpaid",
-    "adapter_unchanged",
-    "grad_spikes",
-    "accuracy_falls",
-    "overfitting",
-    "reward_hacking",
-    "pass_at_g_flat",
-    "memory_climbs",
-    "sampling_drift",
-    "skipped_steps",
-)
-
-# Keys of metrics.jsonl that more than one file reads or writes.
 ANSWERS = {verdict: f"answers/{verdict}" for verdict in Verdict}  # shares of a step's completions
 CORRECT = ANSWERS[Verdict.CORRECT]
 PASS_AT_G = "rewards/pass@G"  # share of its groups with at least one right completion

@@ -12,7 +12,7 @@ from pathlib import Path
 from onecard.doctor.finding import Finding
 from onecard.doctor.packages import is_installed, read
 from onecard.machine.gpu import GIB, Card, check_card, driver_cuda_version, has_bf16
-from onecard.machine.models import load_shape
+from onecard.machine.model_shapes import load_shape
 from onecard.plan.memory import plan_memory
 from onecard.recipe.schema import Recipe
 from onecard.types import UserError
