@@ -261,50 +261,50 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that is marked as a fault tells it in its report: also from a worker's process."""
+    for item in items:
+        if mark := item.get_closest_marker("fault"):
+            item.user_properties.append(("fault", list(mark.args)))
+
+
 class Reliability:
     """Counts the outcomes of the tests that are marked as a fault, and writes them as a table."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.faults: dict[str, tuple[str, str]] = {}  # of each test
         self.counts: dict[tuple[str, str], list[int]] = {}  # cases, and those that held
 
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        for item in items:
-            if mark := item.get_closest_marker("fault"):
-                self.faults[item.nodeid] = mark.args
-
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if (
-            report.nodeid in self.faults
-            and (report.when == "call" or report.failed)
-            and not report.skipped
-        ):
-            count = self.counts.setdefault(self.faults[report.nodeid], [0, 0])
-            cases = int(str(dict(report.user_properties).get("cases", 1)))
-            count[0] += cases
-            count[1] += cases if report.passed else 0
+        told: dict[str, Any] = dict(report.user_properties)
+        if "fault" not in told or report.skipped:
+            return
+        if report.when != "call" and not report.failed:
+            return
+        what, holds = told["fault"]
+        count = self.counts.setdefault((what, holds), [0, 0])
+        cases = int(told.get("cases", 1))
+        count[0] += cases
+        count[1] += cases if report.passed else 0
 
     def pytest_sessionfinish(self) -> None:
-        lines = ["# What was done to a run, and what came of it", ""]
-        lines += [
-            (
-                "Made by `make faults` from the outcomes of the tests themselves; each case is a"
-                " fault that was brought about."
-            ),
+        lines = [
+            "# What was done to a run, and what came of it",
             "",
+            "Made by `make faults` from the outcomes of the tests themselves; each case is a fault"
+            " that was brought about.",
+            "",
+            "| fault | what must hold | cases | held |",
+            "|---|---|---|---|",
         ]
-        lines += ["| fault | what must hold | cases | held |", "|---|---|---|---|"]
-        lines += [
-            f"| {what} | {holds} | {cases} | {held} |"
-            for (what, holds), (cases, held) in self.counts.items()
-        ]
+        for (what, holds), (cases, held) in sorted(self.counts.items()):
+            lines.append(f"| {what} | {holds} | {cases} | {held} |")
         cases, held = (sum(count[place] for count in self.counts.values()) for place in (0, 1))
-        self.file.write_text(
-            "\n".join([*lines, f"| all | | {cases} | {held} |", ""]), encoding="utf-8"
-        )
+        lines += [f"| all | | {cases} | {held} |", ""]
+        self.file.write_text("\n".join(lines), encoding="utf-8")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if file := config.getoption("--reliability"):
+    worker = hasattr(config, "workerinput")  # of pytest-xdist: the first process writes
+    if (file := config.getoption("--reliability")) and not worker:
         config.pluginmanager.register(Reliability(file))

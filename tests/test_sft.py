@@ -67,7 +67,7 @@ def results(run: Path) -> list[bytes]:
 
 
 @pytest.mark.fault("kill -9, and SIGTERM, in the middle of SFT", "the same weights to the bit")
-@pytest.mark.parametrize("trains", ["all_weights", "adapter"])
+@pytest.mark.parametrize("trains", ["all_weights", pytest.param("adapter", marks=pytest.mark.slow)])
 def test_sft_goes_on_to_the_same_bits(
     short_run: tuple[Path, str], tmp_path: Path, trains: str
 ) -> None:
