@@ -136,7 +136,7 @@ def run_stages(
 
 def prepare(recipe: Recipe, problems: Problems, opened: Resumed, display: Display) -> Training:
     """Everything that the stages work on, but for the policy, which they load."""
-    run, last = opened.run, recipe.stages[-1]
+    run = opened.run
     stopping = Stopping(display)
     card = watch_card()  # before anything of ours is on it
     display.say(
@@ -148,32 +148,10 @@ def prepare(recipe: Recipe, problems: Problems, opened: Resumed, display: Displa
         from onecard.model.load import load_tokenizer  # isort: skip  (unsloth, before all others)
         from onecard.model.random_model import build_random_model
 
-    went_on = opened.checkpoint.step if opened.checkpoint and opened.stage == last else None
-    training = Training(
-        seed=recipe.seed,
-        model=recipe.model,
-        lora=recipe.lora,
-        data=recipe.data,
-        answer=recipe.answer,
-        sections=recipe,
-        save=recipe.save,
-        health=recipe.health,
-        pilot=recipe.pilot,
-        dev_every_steps=recipe.eval.every_steps,
-        run=run,
-        origin=origin_of(recipe.resolved(), digest(problems.train)),
-        journal=Journal(run, went_on),
-        display=display,
-        stopping=stopping,
-        weights=recipe.model.name,
-        how_to_save=how_to_save(recipe),
-        card=card,
-        scorer=BatchScorer(recipe.rewards, recipe.answer, recipe.scoring),
-        dev=problems.dev,
-        resumed_stage=opened.stage,
-        checkpoint=opened.checkpoint,
-    )
     with run.phase("model"):
+        training = new_training(recipe, opened, stopping)
+        training.origin = origin_of(recipe.resolved(), digest(problems.train))
+        training.dev, training.card = problems.dev, card
         for stage in recipe.stages:
             STAGES[stage].check(training)
         system_prompt = recipe.data.system_prompt
@@ -204,6 +182,33 @@ def prepare(recipe: Recipe, problems: Problems, opened: Resumed, display: Displa
         f" {run.folder}/loading.log"
     )
     return training
+
+
+def new_training(recipe: Recipe, opened: Resumed, stopping: Stopping) -> Training:
+    """The object that every stage takes, as the recipe fills it."""
+    went_on = opened.checkpoint is not None and opened.stage == recipe.stages[-1]
+    step = opened.checkpoint.step if opened.checkpoint and went_on else None
+    return Training(
+        seed=recipe.seed,
+        model=recipe.model,
+        lora=recipe.lora,
+        data=recipe.data,
+        answer=recipe.answer,
+        sections=recipe,
+        save=recipe.save,
+        health=recipe.health,
+        pilot=recipe.pilot,
+        dev_every_steps=recipe.eval.every_steps,
+        run=opened.run,
+        journal=Journal(opened.run, step),
+        display=stopping.display,
+        stopping=stopping,
+        weights=recipe.model.name,
+        how_to_save=how_to_save(recipe),
+        scorer=BatchScorer(recipe.rewards, recipe.answer, recipe.scoring),
+        resumed_stage=opened.stage,
+        checkpoint=opened.checkpoint,
+    )
 
 
 def ask(training: Training, task: Task, when: str) -> EvalResult:

@@ -6,13 +6,12 @@ from pathlib import Path
 from onecard.console.display import Display
 from onecard.console.stopping import Stopping
 from onecard.data.prompts import prompt_for, target_for
-from onecard.plan.fit import how_to_save
 from onecard.recipe.schema import Recipe
 from onecard.run.folder import open_run
-from onecard.run.journal import Journal
+from onecard.run.resume import Resumed
 from onecard.stages.training import Training
 from onecard.types import Problem
-from rewards.scoring import BatchScorer
+from train import new_training
 
 
 def open_training(
@@ -20,29 +19,9 @@ def open_training(
 ) -> Training:
     """What a stage takes, in a run folder `folder`/run."""
     run = open_run(folder, "run", recipe.resolved())
-    display = Display()
-    return Training(
-        seed=recipe.seed,
-        model=recipe.model,
-        lora=recipe.lora,
-        data=recipe.data,
-        answer=recipe.answer,
-        sections=recipe,
-        save=recipe.save,
-        health=recipe.health,
-        pilot=0,
-        dev_every_steps=None,
-        run=run,
-        origin={},
-        journal=Journal(run),
-        display=display,
-        stopping=Stopping(display),
-        weights=weights,
-        how_to_save=how_to_save(recipe),
-        card=None,
-        scorer=BatchScorer(recipe.rewards, recipe.answer, recipe.scoring),
-        problems=list(problems),
-    )
+    training = new_training(recipe, Resumed(run, None, None), Stopping(Display()))
+    training.weights, training.problems = weights, list(problems)
+    return training
 
 
 def made_model(recipe: Recipe, problems: Sequence[Problem], folder: Path) -> str:

@@ -48,14 +48,14 @@ class Training:
     dev_every_steps: int | None
     # What it works on, and with.
     run: Run
-    origin: dict[str, Any]
     journal: Journal
     display: Display
     stopping: Stopping
     weights: str
     how_to_save: str
-    card: CardUse | None
     scorer: BatchScorer
+    origin: dict[str, Any] = field(default_factory=dict)
+    card: CardUse | None = None
     problems: list[Problem] = field(default_factory=list)
     dev: Task | None = None
     # The stage and the checkpoint from which an interrupted run goes on.
