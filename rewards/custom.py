@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from onecard.types import Rollout, Score, UserError
-from rewards.base import Reward, Rule
+from rewards.base import Context, Reward, Rule, RuleScorer
 
 WANTED = "wanted path/to/file.py:function or package.module.function"
 
@@ -38,6 +38,11 @@ class Custom(Rule):
     def pays_for_layout(self) -> bool:
         """Of a function of somebody's own nothing is known but its name."""
         return "format" in self.label
+
+    def open(self, context: Context) -> RuleScorer:
+        """Runs the user's file, once and before any thread asks for a score."""
+        load_function(self.function)
+        return super().open(context)
 
     def score(self, rollout: Rollout) -> Score | None:
         function = load_function(self.function)

@@ -65,8 +65,12 @@ def case_of(scorer: BatchScorer, name: str, row: list[Outcome]) -> Case:
 
 
 def outcomes_of(scorer: BatchScorer, rollouts: list[Rollout]) -> list[list[Outcome]]:
-    """What each reward says of each graded rollout. Raises UserError naming one that fails."""
-    rows = scorer.outcomes(rollouts)
+    """What each reward says of each graded rollout, alone. Raises UserError naming one that fails.
+
+    One at a time: the cases are no group to compare, and many a function of a user's own sets
+    something up at its first call, which two threads must not do at once.
+    """
+    rows = [scorer.outcomes([rollout])[0] for rollout in rollouts]
     for rollout, row in zip(rollouts, rows, strict=True):
         for reward, outcome in zip(scorer.rewards, row, strict=True):
             if not isinstance(outcome, Fault):

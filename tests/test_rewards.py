@@ -350,6 +350,30 @@ def test_custom_functions_are_found_before_their_file_is_run(tmp_path: Path) -> 
         check_functions([build("custom", function=f"{file}:pay")])
 
 
+def test_a_users_file_is_run_once_and_first_called_by_one_thread(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A reward may load a model as its file is run, or at its first call: not four times."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import threading, time\n"
+        "print('file is run')\n"
+        "time.sleep(0.05)\n"
+        "busy, ready = threading.Lock(), []\n"
+        "def pay(rollout):\n"
+        "    if not ready:\n"
+        "        assert busy.acquire(blocking=False), 'two threads at once'\n"
+        "        time.sleep(0.05)\n"
+        "        ready.append(True)\n"
+        "    return rollout.verdict == 'correct'\n"
+    )
+    reward = f"rewards=[{{name: custom, function: '{file}:pay'}}]"
+    recipe = load_recipe("recipes/tiny.yaml", [reward])
+    scorer = BatchScorer(recipe.rewards, recipe.answer, recipe.scoring)
+    assert len(run_cases(scorer)) == 6
+    assert capsys.readouterr().out == "file is run\n"
+
+
 @pytest.mark.parametrize(
     ("rewards", "told"),
     [

@@ -101,10 +101,10 @@ def test_rollouts_know_their_place_in_the_run_and_their_group(tmp_path: Path) ->
 
 def test_the_verdict_of_the_one_grader_is_beside_every_score(tmp_path: Path) -> None:
     """Also where no reward is the grader: nothing has to read it out of a reward's name."""
+    (tmp_path / "f.py").write_text("def pay(rollout): return 1")
     scorer = BatchScorer(
         [Custom(name="custom", function=f"{tmp_path}/f.py:pay")], Answer(format="hash"), Scoring()
     )
-    (tmp_path / "f.py").write_text("def pay(rollout): return 1")
     texts = ["#### 18", "#### 17", RIGHT, ""]
     rollouts = [Rollout(PROBLEMS[0], text, 1, truncated=not text) for text in texts]
     scored = scorer.score(rollouts)
