@@ -26,13 +26,12 @@ from onecard.machine.gpu import GIB, find_cards, has_bf16
 from onecard.plan.memory import vllm_share
 from onecard.recipe.file import load_recipe
 from onecard.recipe.schema import Recipe
+from onecard.stages.trl.private_names import TRL_DRIFT
 from onecard.stages.trl.timing import time_parts
 from onecard.types import Problem
 from onecard.watch.clock import StepClock
 
 ROOT = Path(__file__).parent.parent
-# TRL's name for how far vLLM's log-probabilities are from the trainer's, in nats.
-TRL_DRIFT = "sampling/sampling_logp_difference/mean"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from onecard.model.policy import Policy
 from onecard.run.keeper import Keeper
 from onecard.stages.training import Training
 from onecard.stages.trl.largest_step import try_largest_step
-from onecard.stages.trl.private_names import add_metric, is_whole, last_advantages
+from onecard.stages.trl.private_names import TRL_DRIFT, add_metric, is_whole, last_advantages
 from onecard.stages.trl.state import TrainingState, take_state
 from onecard.stages.trl.trainers import OnecardGrpoTrainer, OnecardSftTrainer
 from onecard.watch.alarm_log import AlarmLog
@@ -29,8 +29,6 @@ from onecard.watch.metric_names import DRIFT, LORA_B_NORM, MEMORY, SKIPPED, SKIP
 
 COMPLETIONS_SHOWN = 4
 STEPS_BETWEEN_COMPLETIONS = 10
-# By TRL, with vLLM alone; nats, mean over the sampled tokens.
-TRL_DRIFT = "sampling/sampling_logp_difference/mean"
 
 
 class SftSteps(TrainerCallback):

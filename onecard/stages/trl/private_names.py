@@ -20,6 +20,10 @@ class PrivateName:
 
 TRL, TRANSFORMERS = "trl 1.15.0", "transformers 5.17.0"
 
+# A log line's name for how far vLLM's log-probabilities are from the trainer's: nats, mean over
+# the sampled tokens.
+TRL_DRIFT = "sampling/sampling_logp_difference/mean"
+
 NAMES = (
     # Read or set through the functions below.
     PrivateName("_logs", "GRPOTrainer", "advantages of the last batch; no public name", TRL),
