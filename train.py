@@ -108,32 +108,6 @@ def open_or_resume(
     return resumed
 
 
-def run_stages(
-    recipe: Recipe, problems: Problems, training: Training
-) -> tuple[list[EvalResult], list[EvalResult]]:
-    """Evaluate the model before its last stage and after it: what that stage did is the claim."""
-    run, *preparing, last = training.run, *recipe.stages
-    for stage in preparing:
-        with run.phase(stage.upper()):
-            STAGES[stage].run(training)
-    with run.phase("pilot"):
-        STAGES[last].pilot(training)
-
-    with run.phase("evaluation before"):
-        before = [ask(training, task, "before") for task in problems.benchmarks]
-        if training.checkpoint_of(last) is None:
-            dev = [ask(training, problems.dev, "step-0")] if problems.dev else []
-            write_scores(training, 0, [*before, *dev])
-    with run.phase(last.upper()):
-        STAGES[last].run(training)
-        if is_first():
-            training.load_policy().save(run.adapter)
-    with run.phase("evaluation after"):
-        after = [ask(training, task, "after") for task in problems.benchmarks]
-        write_scores(training, training.last_step, after)
-    return before, after
-
-
 def prepare(recipe: Recipe, problems: Problems, opened: Resumed, display: Display) -> Training:
     """Everything that the stages work on, but for the policy, which they load."""
     run = opened.run
@@ -209,6 +183,32 @@ def new_training(recipe: Recipe, opened: Resumed, stopping: Stopping) -> Trainin
         resumed_stage=opened.stage,
         checkpoint=opened.checkpoint,
     )
+
+
+def run_stages(
+    recipe: Recipe, problems: Problems, training: Training
+) -> tuple[list[EvalResult], list[EvalResult]]:
+    """Evaluate the model before its last stage and after it: what that stage did is the claim."""
+    run, *preparing, last = training.run, *recipe.stages
+    for stage in preparing:
+        with run.phase(stage.upper()):
+            STAGES[stage].run(training)
+    with run.phase("pilot"):
+        STAGES[last].pilot(training)
+
+    with run.phase("evaluation before"):
+        before = [ask(training, task, "before") for task in problems.benchmarks]
+        if training.checkpoint_of(last) is None:
+            dev = [ask(training, problems.dev, "step-0")] if problems.dev else []
+            write_scores(training, 0, [*before, *dev])
+    with run.phase(last.upper()):
+        STAGES[last].run(training)
+        if is_first():
+            training.load_policy().save(run.adapter)
+    with run.phase("evaluation after"):
+        after = [ask(training, task, "after") for task in problems.benchmarks]
+        write_scores(training, training.last_step, after)
+    return before, after
 
 
 def ask(training: Training, task: Task, when: str) -> EvalResult:
