@@ -17,7 +17,7 @@ test: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" $(WORKERS)
 
 # Every fault that is tested, the slow ones too, and docs/reliability.md from their outcomes. About
-# 15 minutes.
+# 20 minutes.
 faults: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fault --reliability=docs/reliability.md -n 2
 
