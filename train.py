@@ -11,7 +11,7 @@ The recipe is the only input; everything that a run makes is in runs/<name>/.
 
 import argparse
 import sys
-from contextlib import closing
+from contextlib import ExitStack
 
 from eval.problems import Problems, load_problems
 from eval.task import Task, digest
@@ -70,8 +70,8 @@ def train(recipe: Recipe, args: argparse.Namespace, display: Display) -> None:
     problems = check_input(recipe)  # before anything is written
     opened = open_or_resume(recipe, problems, args, display)
     try:
-        training = prepare(recipe, problems, opened, display)
-        with closing(training.scorer):
+        with ExitStack() as at_end:
+            training = prepare(recipe, problems, opened, display, at_end)
             before, after = run_stages(recipe, problems, training)
     except UserError:
         opened.run.discard()
@@ -96,9 +96,9 @@ def open_or_resume(
 ) -> Resumed:
     """The run folder: a new one, or an interrupted run's with its newest checkpoint."""
     name = recipe.name if args.name is None else check_name(args.name)
-    if not (args.resume or args.resume_anyway):
-        return Resumed(open_run(RUNS, name, recipe.resolved()), None, None)
     origin = origin_of(recipe.resolved(), digest(problems.train))
+    if not (args.resume or args.resume_anyway):
+        return Resumed(open_run(RUNS, name, recipe.resolved()), origin)
     steps = recipe.max_steps()
     resumed = resume_run(RUNS / name, origin, steps, args.resume_anyway, display.say)
     where = "from the start: no step was kept"
@@ -108,8 +108,13 @@ def open_or_resume(
     return resumed
 
 
-def prepare(recipe: Recipe, problems: Problems, opened: Resumed, display: Display) -> Training:
-    """Everything that the stages work on, but for the policy, which they load."""
+def prepare(
+    recipe: Recipe, problems: Problems, opened: Resumed, display: Display, at_end: ExitStack
+) -> Training:
+    """Everything that the stages work on, but for the policy, which they load.
+
+    `at_end` closes the rewards, however the run ends.
+    """
     run = opened.run
     stopping = Stopping(display)
     card = watch_card()  # before anything of ours is on it
@@ -124,7 +129,7 @@ def prepare(recipe: Recipe, problems: Problems, opened: Resumed, display: Displa
 
     with run.phase("model"):
         training = new_training(recipe, opened, stopping)
-        training.origin = origin_of(recipe.resolved(), digest(problems.train))
+        at_end.callback(training.scorer.close)
         training.dev, training.card = problems.dev, card
         for stage in recipe.stages:
             STAGES[stage].check(training)
@@ -180,6 +185,7 @@ def new_training(recipe: Recipe, opened: Resumed, stopping: Stopping) -> Trainin
         weights=recipe.model.name,
         how_to_save=how_to_save(recipe),
         scorer=BatchScorer(recipe.rewards, recipe.answer, recipe.scoring),
+        origin=opened.origin,
         resumed_stage=opened.stage,
         checkpoint=opened.checkpoint,
     )

@@ -1,8 +1,9 @@
 """Has a change made steps slower? python -m bench.steps REVISION
 
-Steps of the tiny recipe on this machine's CPU: this working tree and an older revision of it, in
-turn, three times each. Prints the median seconds of a GRPO step and of a whole SFT stage for both,
-and the ratio. About eight minutes; nothing else should be busy meanwhile.
+Steps of the tiny recipe on this machine's CPU: this working tree and an older revision of it, side
+by side, round after round, each going first in every second round. Prints the median seconds of a
+GRPO step and of a whole SFT stage for both, the ratio, and the smallest and largest ratio of a
+round. Three minutes a round; nothing else should be busy meanwhile.
 """
 
 import argparse
@@ -29,7 +30,6 @@ SETTINGS = (
 )
 FIRST_STEPS = 2  # left out: what is loaded on first use falls into them
 PARTS = ("time/generation", "time/reward", "time/training")
-ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ def sft_seconds(printed: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.steps", description=__doc__)
     parser.add_argument("revision", help="a commit of this repository")
+    parser.add_argument("--rounds", type=int, default=8)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         older = Path(folder) / "older"
@@ -77,14 +78,22 @@ def main() -> None:
         # The same for both, so that the code alone differs.
         policy = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
         paces: dict[str, list[Pace]] = {"before": [], "now": []}
-        for number in range(ROUNDS):
-            for name, root in (("before", older), ("now", ROOT)):
+        sides = [("before", older), ("now", ROOT)]
+        for number in range(args.rounds):
+            for name, root in sides:
                 pace = measure(root, policy)
                 paces[name].append(pace)
-                print(f"{number + 1}/{ROUNDS} {name}: {pace}", flush=True)
+                print(f"{number + 1}/{args.rounds} {name}: {pace}", flush=True)
+            sides.reverse()
     for what in ("step", "sft"):
-        before, now = (median(getattr(pace, what) for pace in paces[n]) for n in ("before", "now"))
-        print(f"{what}: {before:.3f} s before, {now:.3f} s now, ratio {now / before:.3f}")
+        before = [getattr(pace, what) for pace in paces["before"]]
+        now = [getattr(pace, what) for pace in paces["now"]]
+        ratios = [new / old for old, new in zip(before, now, strict=True)]
+        print(
+            f"{what}: {median(before):.3f} s before, {median(now):.3f} s now,"
+            f" ratio {median(now) / median(before):.3f}; round by round"
+            f" {median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}"
+        )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def open_training(
 ) -> Training:
     """What a stage takes, in a run folder `folder`/run."""
     run = open_run(folder, "run", recipe.resolved())
-    training = new_training(recipe, Resumed(run, None, None), Stopping(Display()))
+    training = new_training(recipe, Resumed(run, {}), Stopping(Display()))
     training.weights, training.problems = weights, list(problems)
     return training
 

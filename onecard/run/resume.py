@@ -43,12 +43,14 @@ HARMLESS = (
 class Resumed:
     """A run as it was when its newest checkpoint was kept.
 
-    `stage` is the one in which that was; both are None where no step was kept yet.
+    `origin` is what its checkpoints belong to. `stage` is the one in which the newest was kept;
+    it and `checkpoint` are None where no step was kept yet.
     """
 
     run: Run
-    stage: str | None
-    checkpoint: Checkpoint | None
+    origin: dict[str, Any]
+    stage: str | None = None
+    checkpoint: Checkpoint | None = None
 
 
 def origin_of(recipe: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +97,7 @@ def resume_run(
         forget_after(run, checkpoint)
         write_yaml(run.recipe, origin["recipe"])
         write_json(run.environment, environment() | {"resumed": resumptions(run, checkpoint)})
-    return Resumed(run, stage, checkpoint)
+    return Resumed(run, origin, stage, checkpoint)
 
 
 def newest_of_stages(

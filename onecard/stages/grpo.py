@@ -5,7 +5,6 @@ from typing import Any
 
 from onecard.data.section import Data
 from onecard.run.checkpoint import ADAPTER
-from onecard.run.keeper import Keeper
 from onecard.stages.sections import StageSections
 from onecard.stages.training import Training
 from onecard.watch.clock import StepClock
@@ -55,27 +54,16 @@ def run(training: Training) -> None:
     """Train, watched at every step, and leave the policy, the last step and the best on dev."""
     from onecard.stages.trl.build import build_grpo_trainer
     from onecard.stages.trl.callback import GrpoSteps
-    from onecard.stages.trl.state import TrainingState, write_state
 
     policy = training.load_policy()
-    checkpoint = training.checkpoint_of(NAME)
-    done = checkpoint.step if checkpoint else 0
-    keeper: Keeper[TrainingState] = Keeper(
-        training.run.checkpoints(NAME),
-        training.save,
-        training.origin,
-        write=lambda state, folder: write_state(state, folder, policy),
-        best=lambda has: best_step(training, has),
-        after=training.run.note_seconds,
-        kept=done,
-    )
+    keeper = training.keeper(NAME, policy, best=lambda has: best_step(training, has))
     max_steps = training.sections.grpo.max_steps
-    with training.display.phase("GRPO", max_steps, begun=done) as advance:
+    with training.display.phase("GRPO", max_steps, begun=keeper.kept) as advance:
         clock = StepClock(training.card)
         steps = GrpoSteps(training, policy, keeper, clock, advance)
         trainer = build_grpo_trainer(training, policy, steps, clock)
         with training.keeping(keeper):
-            training.last_step = trainer.train_from(checkpoint)
+            training.last_step = trainer.train_from(training.checkpoint_of(NAME))
     training.best_on_dev = best_on_dev(training, keeper.has)
 
 

@@ -8,7 +8,6 @@ import shutil
 from typing import TYPE_CHECKING
 
 from onecard.data.section import Data
-from onecard.run.keeper import Keeper
 from onecard.run.process import is_first
 from onecard.stages.sections import Sft, StageSections
 from onecard.stages.training import Training
@@ -56,23 +55,13 @@ def run(training: Training) -> None:
 def train(training: Training, section: Sft) -> None:
     from onecard.stages.trl.build import build_sft_trainer
     from onecard.stages.trl.callback import SftSteps
-    from onecard.stages.trl.state import TrainingState, write_state
 
     policy = policy_to_train(training, section)
-    checkpoint = training.checkpoint_of(NAME)
-    done = checkpoint.step if checkpoint else 0
-    keeper: Keeper[TrainingState] = Keeper(
-        training.run.checkpoints(NAME),
-        training.save,
-        training.origin,
-        write=lambda state, folder: write_state(state, folder, policy),
-        after=training.run.note_seconds,
-        kept=done,
-    )
-    with training.display.phase("SFT", section.max_steps, begun=done) as advance:
+    keeper = training.keeper(NAME, policy)
+    with training.display.phase("SFT", section.max_steps, begun=keeper.kept) as advance:
         trainer = build_sft_trainer(training, policy, SftSteps(keeper, advance))
         with training.keeping(keeper):
-            trainer.train_from(checkpoint)
+            trainer.train_from(training.checkpoint_of(NAME))
     if is_first():
         everything = section.trains == "all_weights"
         policy.save(training.run.sft_model if everything else training.run.sft_adapter)

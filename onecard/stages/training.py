@@ -1,6 +1,6 @@
 """The one object that train.py fills and every stage takes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from rewards.scoring import BatchScorer
 
 if TYPE_CHECKING:
     from onecard.model.policy import Policy
+    from onecard.stages.trl.state import TrainingState
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Training:
     weights: str
     how_to_save: str
     scorer: BatchScorer
-    origin: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, Any]
     card: CardUse | None = None
     problems: list[Problem] = field(default_factory=list)
     dev: Task | None = None
@@ -88,6 +89,26 @@ class Training:
             how_to_save=self.how_to_save,
         )
         return self.policy
+
+    def keeper(
+        self,
+        stage: str,
+        policy: "Policy",
+        best: Callable[[Callable[[int], bool]], int | None] = lambda _: None,
+    ) -> "Keeper[TrainingState]":
+        """What keeps a stage's state; `best` as in Keeper."""
+        from onecard.stages.trl.state import write_state
+
+        checkpoint = self.checkpoint_of(stage)
+        return Keeper(
+            self.run.checkpoints(stage),
+            self.save,
+            self.origin,
+            write=lambda state, folder: write_state(state, folder, policy),
+            best=best,
+            after=self.run.note_seconds,
+            kept=checkpoint.step if checkpoint else 0,
+        )
 
     @contextmanager
     def keeping(self, keeper: Keeper[Any]) -> Iterator[None]:
