@@ -76,7 +76,7 @@ def main() -> None:
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(older)], check=True)
         subprocess.run(["git", "checkout", "--quiet", args.revision], cwd=older, check=True)
         # The same for both, so that the code alone differs.
-        policy = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
+        policy = {"GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "3000")}
         paces: dict[str, list[Pace]] = {"before": [], "now": []}
         sides = [("before", older), ("now", ROOT)]
         for number in range(args.rounds):

@@ -50,16 +50,24 @@ def test_a_cpu_computes_in_bf16_only_in_hardware(
     assert choose_precision([]) == "fp32"
 
 
-@pytest.mark.parametrize(("own", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+@pytest.mark.parametrize(
+    ("own", "found"),
+    [
+        ({}, "3000 None"),
+        ({"GOMP_SPINCOUNT": "7"}, "7 None"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE"),
+    ],
+)
 @pytest.mark.parametrize("module", ["train", "eval.__main__", "rewards.scoring", "bench.steps"])
-def test_openmp_s_threads_sleep_while_they_wait(module: str, own: str | None, found: str) -> None:
+def test_openmp_s_threads_sleep_soon_while_they_wait(
+    module: str, own: dict[str, str], found: str
+) -> None:
     """Before torch is imported, which reads it once; somebody's own value goes first."""
-    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
-    if own:
-        environment["OMP_WAIT_POLICY"] = own
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    environment = {key: value for key, value in os.environ.items() if key not in names} | own
     code = (
         f"import {module}, os, sys; assert 'torch' not in sys.modules;"
-        " print(os.environ['OMP_WAIT_POLICY'])"
+        f" print(*map(os.environ.get, {names}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
