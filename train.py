@@ -18,7 +18,8 @@ from eval.task import Task, digest
 from onecard.console.command import RUNS, run_command
 from onecard.console.display import Display
 from onecard.console.stopping import Stopping
-from onecard.data.prompts import drop_long_prompts, opens_think, prompt_for, target_for
+from onecard.data.prompts import drop_long_prompts
+from onecard.data.rows import columns_of
 from onecard.files.hub import check_available, check_code
 from onecard.machine.gpu import check_card, find_cards
 from onecard.machine.gpu_memory import watch_card
@@ -34,9 +35,9 @@ from onecard.run.resume import Resumed, origin_of, resume_run
 from onecard.stages.table import STAGES
 from onecard.stages.training import Training
 from onecard.types import EvalResult, UserError
+from onecard.watch.first_look import try_rewards
 from rewards.custom import check_functions
 from rewards.scoring import BatchScorer
-from rewards.selftest import check_rewards
 
 
 def main() -> int:
@@ -88,7 +89,7 @@ def check_input(recipe: Recipe) -> Problems:
     if not recipe.model.made_here:
         check_available(recipe.model.name, "model", key="model.name")
         check_code(recipe.model.name, recipe.model.trust_remote_code)
-    return load_problems(recipe.source, recipe.eval, recipe.answer, recipe.data.system_prompt)
+    return load_problems(recipe.source, recipe.eval, recipe.answer, recipe.data)
 
 
 def open_or_resume(
@@ -111,10 +112,7 @@ def open_or_resume(
 def prepare(
     recipe: Recipe, problems: Problems, opened: Resumed, display: Display, at_end: ExitStack
 ) -> Training:
-    """Everything that the stages work on, but for the policy, which they load.
-
-    `at_end` closes the rewards, however the run ends.
-    """
+    """What the stages work on, but for the policy; `at_end` closes the rewards, come what may."""
     run = opened.run
     stopping = Stopping(display)
     card = watch_card()  # before anything of ours is on it
@@ -122,36 +120,34 @@ def prepare(
         f"{recipe.name}: {len(problems.train):,} training problems; everything goes to"
         f" {run.folder}/"
     )
-    display.say("importing Unsloth, TRL and torch, about 10 seconds")
+    for line in (*problems.told, "importing Unsloth, TRL and torch, about 10 seconds"):
+        display.say(line)
     with run.phase("import"):
         from onecard.model.load import load_tokenizer  # isort: skip  (unsloth, before all others)
         from onecard.model.random_model import build_random_model
 
     with run.phase("model"):
-        training = new_training(recipe, opened, stopping)
+        training = new_training(recipe, columns_of(problems.train), opened, stopping)
         at_end.callback(training.scorer.close)
         training.dev, training.card = problems.dev, card
         for stage in recipe.stages:
             STAGES[stage].check(training)
         system_prompt = recipe.data.system_prompt
         if recipe.model.made_here:
-            conversations = [
-                prompt_for(problem, system_prompt) + target_for(problem, recipe.answer.format)
-                for problem in problems.train
-            ]
             training.weights = build_random_model(
-                recipe.model.name,
-                conversations,
+                recipe.model,
+                problems.train,
                 run.random_model,
-                max_seq_length=recipe.model.max_seq_length,
+                system_prompt=system_prompt,
+                answer_format=recipe.answer.format,
                 seed=recipe.seed,
             )
-        tokenizer = load_tokenizer(training.weights, recipe.model.trust_remote_code)
-        check_rewards(training.scorer, opens_think(tokenizer, system_prompt))
-        per_step = recipe.grpo.prompts_per_step
-        usable = drop_long_prompts(problems.train, tokenizer, recipe.data, per_step)
-    training.problems = usable
-    if too_long := len(problems.train) - len(usable):
+        tokenizer = load_tokenizer(recipe.model, training.weights)
+        size, per_step = recipe.grpo.num_generations, recipe.grpo.prompts_per_step
+        for line in try_rewards(training.scorer, problems.train, tokenizer, system_prompt, size):
+            display.say(f"rewards: {line}")
+        training.problems = drop_long_prompts(problems.train, tokenizer, recipe.data, per_step)
+    if too_long := len(problems.train) - len(training.problems):
         display.say(
             f"{too_long:,} prompts longer than {recipe.data.max_prompt_length} tokens are left out"
             " of training"
@@ -163,8 +159,10 @@ def prepare(
     return training
 
 
-def new_training(recipe: Recipe, opened: Resumed, stopping: Stopping) -> Training:
-    """The object that every stage takes, as the recipe fills it."""
+def new_training(
+    recipe: Recipe, columns: frozenset[str], opened: Resumed, stopping: Stopping
+) -> Training:
+    """The object that every stage takes, as the recipe fills it. `columns`: those of the rows."""
     went_on = opened.checkpoint is not None and opened.stage == recipe.stages[-1]
     step = opened.checkpoint.step if opened.checkpoint and went_on else None
     return Training(
@@ -184,7 +182,9 @@ def new_training(recipe: Recipe, opened: Resumed, stopping: Stopping) -> Trainin
         stopping=stopping,
         weights=recipe.model.name,
         how_to_save=how_to_save(recipe),
-        scorer=BatchScorer(recipe.rewards, recipe.answer, recipe.scoring),
+        scorer=BatchScorer(
+            recipe.rewards, recipe.answer, recipe.scoring, columns, recipe.grpo.max_steps
+        ),
         origin=opened.origin,
         resumed_stage=opened.stage,
         checkpoint=opened.checkpoint,
@@ -195,6 +195,8 @@ def run_stages(
     recipe: Recipe, problems: Problems, training: Training
 ) -> tuple[list[EvalResult], list[EvalResult]]:
     """Evaluate the model before its last stage and after it: what that stage did is the claim."""
+    from onecard.watch.alarm_log import tell_worse_benchmarks
+
     run, *preparing, last = training.run, *recipe.stages
     for stage in preparing:
         with run.phase(stage.upper()):
@@ -214,6 +216,7 @@ def run_stages(
     with run.phase("evaluation after"):
         after = [ask(training, task, "after") for task in problems.benchmarks]
         write_scores(training, training.last_step, after)
+    tell_worse_benchmarks(run, training.last_step, before, after, training.display)
     return before, after
 
 
@@ -222,7 +225,8 @@ def ask(training: Training, task: Task, when: str) -> EvalResult:
     from eval.asking import evaluate
 
     policy, folder = training.load_policy(), training.run.evaluation(task.benchmark, when)
-    return evaluate(policy, task, folder, training.display, f"{task.benchmark} {when}")
+    what = f"{task.benchmark} {when}"
+    return evaluate(policy, task, folder, training.display, what, scorer=training.scorer)
 
 
 def write_scores(training: Training, step: int, results: list[EvalResult]) -> None:

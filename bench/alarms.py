@@ -97,8 +97,8 @@ FAULTS = (
     ),
     Fault(
         "a reward that pays all alike",
-        (rewards(custom("alike")), "pilot=0"),
-        frozenset({"skipped_steps"}),
+        (rewards(custom("alike")), "pilot=0", "health.stop_on=[]", "grpo.max_steps=25"),
+        frozenset({"skipped_steps", "reward_blind"}),
     ),
 )
 ELSEWHERE = {
@@ -142,7 +142,8 @@ def row(what: str, folder: Path) -> str:
 
 def main() -> int:
     started = time.strftime("%Y%m%d-%H%M%S")
-    well = run(f"alarms-{started}", (DEV,))
+    # On the shifted problems the recipe makes its model worse, and that is told.
+    well = run(f"alarms-{started}", ("eval.benchmarks=[tiny]", DEV))
     model = (f"model.name={well / 'base-model'}", "sft=null", "eval.benchmarks=[tiny]")
     rows, missing = (
         [row("nothing", well)],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from onecard.console.display import Display
 from onecard.console.stopping import Stopping
-from onecard.data.prompts import prompt_for, target_for
+from onecard.data.rows import columns_of
 from onecard.recipe.schema import Recipe
 from onecard.run.folder import open_run
 from onecard.run.resume import Resumed
@@ -19,7 +19,7 @@ def open_training(
 ) -> Training:
     """What a stage takes, in a run folder `folder`/run."""
     run = open_run(folder, "run", recipe.resolved())
-    training = new_training(recipe, Resumed(run, {}), Stopping(Display()))
+    training = new_training(recipe, columns_of(problems), Resumed(run, {}), Stopping(Display()))
     training.weights, training.problems = weights, list(problems)
     return training
 
@@ -28,12 +28,11 @@ def made_model(recipe: Recipe, problems: Sequence[Problem], folder: Path) -> str
     """The random-weight model that a recipe names, in a folder."""
     from onecard.model.random_model import build_random_model
 
-    system_prompt = recipe.data.system_prompt
-    conversations = [
-        prompt_for(problem, system_prompt) + target_for(problem, recipe.answer.format)
-        for problem in problems
-    ]
-    length = recipe.model.max_seq_length
     return build_random_model(
-        recipe.model.name, conversations, folder, max_seq_length=length, seed=recipe.seed
+        recipe.model,
+        problems,
+        folder,
+        system_prompt=recipe.data.system_prompt,
+        answer_format=recipe.answer.format,
+        seed=recipe.seed,
     )

@@ -25,6 +25,7 @@ from onecard.recipe.file import load_recipe
 from onecard.recipe.schema import Recipe
 from onecard.target import Target, find_target
 from onecard.types import Sampling, UserError
+from rewards.scoring import BatchScorer
 
 
 def main(arguments: list[str]) -> int:
@@ -175,16 +176,23 @@ def evaluate_target(args: argparse.Namespace, display: Display) -> None:
         load_in_4bit, context = recipe.model.load_in_4bit, recipe.model.max_seq_length
     if args.load_in_4bit is not None:
         load_in_4bit = args.load_in_4bit
+    scorer = None
+    if recipe and recipe.eval.score:
+        scorer = BatchScorer(recipe.rewards, recipe.answer, recipe.scoring)
     engine = load_engine(args.engine, target.weights, load_in_4bit, context)
     for name, task in tasks.items():
-        evaluate(engine, task, folders[name], display, name, args.again)
+        evaluate(engine, task, folders[name], display, name, args.again, scorer)
         print_scores(folders[name], display.console)
 
 
 def with_recipe(target: Target, recipe: Recipe) -> Target:
     """The same weights, asked and loaded as a recipe says."""
-    trusted = recipe.model.trust_remote_code
-    weights = replace(target.weights, trusted=trusted, as_trained=True)
+    weights = replace(
+        target.weights,
+        trusted=recipe.model.trust_remote_code,
+        as_trained=True,
+        chat=recipe.model.chat,
+    )
     return replace(target, recipe=recipe, weights=weights)
 
 
@@ -214,6 +222,7 @@ def load_tasks(args: argparse.Namespace, recipe: Recipe | None) -> dict[str, Tas
             sampling,
             system_prompt=system_prompt,
             answer_format=answer_format,
+            score=recipe.eval.score if recipe else None,
             shots=args.shots or 0,
             limit=args.limit,
             root=args.data,

@@ -4,7 +4,7 @@ The same code for a run's before and after, and for `python -m eval`.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eval.benchmarks import flexible, same_answer, strict
@@ -12,10 +12,11 @@ from eval.record import Record, open_record, read_result
 from eval.scores import scores
 from eval.task import Task
 from onecard.console.display import Display
-from onecard.data.prompts import tokenize
+from onecard.data.prompts import prompt_for, tokenize
 from onecard.model.engines.protocol import Engine
-from onecard.types import Completion, EvalItem, EvalResult, Problem, UserError
+from onecard.types import Completion, EvalItem, EvalResult, Problem, Rollout, UserError
 from rewards.answer import AnswerFormat, grade
+from rewards.scoring import BatchScorer
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,18 @@ class Prompts:
 
 
 def evaluate(
-    engine: Engine, task: Task, folder: Path, display: Display, label: str, again: bool = False
+    engine: Engine,
+    task: Task,
+    folder: Path,
+    display: Display,
+    label: str,
+    again: bool = False,
+    scorer: BatchScorer | None = None,
 ) -> EvalResult:
     """The engine's answers to every problem, graded and kept in `folder`.
 
-    What an interrupted evaluation left there is not made again; with `again` it is.
+    What an interrupted evaluation left there is not made again; with `again` it is. `scorer` has
+    the reward that the task names for its score, if it names one.
     """
     prompts = read_prompts(engine, task, label)
     settings = task.settings() | {
@@ -67,6 +75,9 @@ def evaluate(
         }
         record.add(graded(task, prompts, unasked))
     speed = ask(engine, task, prompts, record, display, label)
+    if task.score is not None:
+        assert scorer is not None
+        score_items(engine, task, record, scorer)
     record.finish({"scores": scores(record.result), "speed": speed})
     return record.result
 
@@ -78,7 +89,7 @@ def read_prompts(engine: Engine, task: Task, label: str) -> Prompts:
         for problem in task.problems
         for _ in range(task.sampling.samples)
     ]
-    tokens = tokenize(engine.tokenizer, texts, special_tokens=bool(task.exemplars))
+    tokens = tokenize(engine.tokenizer, texts, special_tokens=task.is_plain_text)
     room = engine.context - task.sampling.max_completion_length
     too_long = [place for place, prompt in enumerate(tokens) if len(prompt) > room]
     if len(too_long) == len(tokens):
@@ -124,6 +135,41 @@ def ask(
     return {"seconds": seconds, "tokens": tokens, "completions_kept": kept}
 
 
+def score_items(engine: Engine, task: Task, record: Record, scorer: BatchScorer) -> None:
+    """Add the task's score to every item, some whole groups at a time: each has its deadline."""
+    assert task.score is not None
+    rollouts = rollouts_of(engine, task, record)
+    samples = task.sampling.samples
+    at_once = max(1, task.sampling.batch_size // samples) * samples
+    for first in range(0, len(rollouts), at_once):
+        values = scorer.values_of(task.score, rollouts[first : first + at_once])
+        for place, value in enumerate(values, start=first):
+            record.items[place] = replace(record.items[place], score=value)
+
+
+def rollouts_of(engine: Engine, task: Task, record: Record) -> list[Rollout]:
+    """The completions of a finished evaluation, as rewards see them; groups are whole."""
+    samples = task.sampling.samples
+    found = []
+    for place in sorted(record.items):
+        item, problem = record.items[place], task.problems[place // samples]
+        prompt = item.prompt if task.is_plain_text else prompt_for(problem, task.system_prompt)
+        found.append(
+            Rollout(
+                problem,
+                item.completion,
+                item.tokens,
+                item.truncated,
+                think_opened=item.prompt.rstrip().endswith("<think>"),
+                place=place,
+                group=place // samples,
+                prompt=prompt,
+                ids=tuple(tokenize(engine.tokenizer, [item.completion])[0]),
+            )
+        )
+    return found
+
+
 def graded(task: Task, prompts: Prompts, completions: dict[int, Completion]) -> dict[int, EvalItem]:
     """Completions by their place in the whole, as items."""
     samples = task.sampling.samples
@@ -138,7 +184,8 @@ def graded(task: Task, prompts: Prompts, completions: dict[int, Completion]) -> 
 def grade_item(
     problem: Problem, sample: int, prompt: str, completion: Completion, answer_format: AnswerFormat
 ) -> EvalItem:
-    score = grade(completion.text, problem.gold, answer_format, completion.truncated)
+    gold, kind = problem.gold, problem.kind
+    score = grade(completion.text, gold, answer_format, completion.truncated, kind)
     assert score.verdict is not None
     return EvalItem(
         id=problem.id,

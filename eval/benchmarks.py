@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from onecard.data.rows import read_rows
+from onecard.data.rows import Reading, read_rows
 from onecard.data.source import Source
 from onecard.data.stored import Stored
 from onecard.data.svamp import Svamp
 from onecard.data.synthetic import HELD_OUT_PROBLEMS, SYNTHETIC, Synthetic
-from onecard.files.formats import read_jsonl
+from onecard.files.tables import read_table
 from onecard.section import did_you_mean
 from onecard.types import Problem, UserError
 
@@ -103,7 +103,7 @@ def load_benchmark(name: str, own: Source | None, root: Path | None = None) -> l
     Raises UserError where the data is not what the name promises.
     """
     if name.endswith(".jsonl"):
-        return read_rows(read_jsonl(Path(name)), name, own.kind if own else "number")
+        return read_rows(read_table(Path(name)), name, Reading(own.kind if own else None))
     benchmark = BENCHMARKS[name]
     if benchmark.data == OWN and own is None:
         raise UserError(
@@ -129,7 +129,10 @@ def find_source(data: str, own: Source | None, root: Path | None) -> Source:
     if data == "svamp":
         return Svamp(folder) if root else Svamp(folder, "ChilleD/SVAMP")
     # Without the hub where `root` is given: somebody who names a folder means that folder.
-    return Stored(folder) if root else Stored(folder, "openai/gsm8k", "main")
+    numbers = Reading("number")
+    if root:
+        return Stored(folder, reading=numbers)
+    return Stored(folder, numbers, hub_id="openai/gsm8k", hub_config="main")
 
 
 def find_folder(name: str, own: Source | None, root: Path | None) -> Path:

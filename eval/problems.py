@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from eval.section import Eval
 from eval.task import Task, load_task
+from onecard.data.sameness import check_rows, check_unseen
+from onecard.data.section import Data
 from onecard.data.source import Source
-from onecard.types import Problem, Sampling, UserError
+from onecard.types import Problem, Sampling
 from rewards.answer.section import Answer
 
 
@@ -20,11 +22,10 @@ class Problems:
     train: tuple[Problem, ...]
     benchmarks: tuple[Task, ...]
     dev: Task | None
+    told: tuple[str, ...] = ()  # what a person should know of the rows
 
 
-def load_problems(
-    source: Source, asked: Eval, answer: Answer, system_prompt: str | None
-) -> Problems:
+def load_problems(source: Source, asked: Eval, answer: Answer, data: Data) -> Problems:
     """All that a recipe names.
 
     Raises UserError for data that is not there or not right, and for benchmarks that would be
@@ -37,28 +38,20 @@ def load_problems(
             benchmark,
             source,
             Sampling(asked.max_completion_length, asked.batch_size),
-            system_prompt=system_prompt,
+            system_prompt=data.system_prompt,
             answer_format=answer.format,
+            score=asked.score,
             limit=limit,
         )
 
     train = source.load("train")
     benchmarks = tuple(load(name, asked.limit) for name in asked.benchmarks)
     dev = load(source.dev_benchmark, asked.dev_problems) if asked.every_steps else None
+    told = check_rows(train, data.accept)
     for task in (*benchmarks, *([dev] if dev else [])):
-        check_unseen(train, task)
-    return Problems(tuple(train), benchmarks, dev)
-
-
-def check_unseen(train: list[Problem], task: Task) -> None:
-    """Raise UserError, with row numbers, where a problem of a task is among the training ones."""
-    trained = {problem.question.strip(): problem.id for problem in train}
-    seen = []
-    for problem in task.problems:
-        if row := trained.get(problem.question.strip()):
-            seen.append(f"{problem.id} (training row {row})")
-    if seen:
-        raise UserError(
-            f"eval.benchmarks: {len(seen):,} problems of {task.benchmark} are in the training"
-            f" data: rows {', '.join(seen[:5])}"
-        )
+        told += check_unseen(train, task.problems, task.benchmark, data.accept)
+    if data.system_prompt and isinstance(train[0].prompt, str):
+        told.append("data.system_prompt is not used: the prompts are plain text, and not chat")
+    if answer.kind is None and source.kind is None:
+        told.insert(0, f"right answers are read as answer.kind: {train[0].kind}")
+    return Problems(tuple(train), benchmarks, dev, tuple(told))

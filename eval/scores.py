@@ -4,7 +4,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from eval.statistics import majority, mean_interval, paired_difference, pass_at
+from eval.statistics import (
+    bootstrap_interval,
+    majority,
+    mean_interval,
+    paired_change,
+    paired_difference,
+    pass_at,
+)
 from onecard.files.differences import differences, listed
 from onecard.types import EvalItem, EvalResult, UserError, Verdict
 from rewards.answer.number import read_number
@@ -43,9 +50,22 @@ def scores(result: EvalResult) -> dict[str, Any]:
         "step_by_step": result.share(lambda item: item.equations >= 2),
         "mean_tokens": mean_tokens(result),
     }
+    if is_scored(result):
+        values = score_by_problem(result)
+        found |= {"score": sum(values) / len(values), "score_ci": bootstrap_interval(values)}
     if samples > 1:
         found |= sampled_scores(problems, samples)
     return found
+
+
+def is_scored(result: EvalResult) -> bool:
+    """Whether a reward has scored its completions."""
+    return any(item.score is not None for item in result.items)
+
+
+def score_by_problem(result: EvalResult) -> list[float]:
+    """The mean score of each problem's completions; where the reward does not apply it is 0."""
+    return [sum(item.score or 0.0 for item in items) / len(items) for items in result.problems]
 
 
 def sampled_scores(problems: list[list[EvalItem]], samples: int) -> dict[str, Any]:
@@ -90,8 +110,9 @@ def vote(item: EvalItem) -> object:
     """
     if item.extracted is None:
         return None
-    number = read_number(item.gold if item.correct else item.extracted)
-    return item.extracted.strip() if number is None else number
+    text = item.gold if item.correct else item.extracted
+    number = read_number(text)
+    return text.strip() if number is None else number
 
 
 def compare(before: EvalResult, after: EvalResult) -> dict[str, Any]:
@@ -109,6 +130,9 @@ def compare(before: EvalResult, after: EvalResult) -> dict[str, Any]:
     for name, right in ACCURACIES.items():
         key = "difference" if name == "accuracy" else f"{name}_difference"
         found[key] = asdict(paired_difference(by_problem(before, right), by_problem(after, right)))
+    if is_scored(before) and is_scored(after):
+        changed = paired_change(score_by_problem(before), score_by_problem(after))
+        found["score_difference"] = asdict(changed)
     found["confusion"] = {
         "fixed": pairs.count((False, True)),
         "broken": pairs.count((True, False)),
@@ -124,8 +148,8 @@ def check_comparable(one: dict[str, Any], other: dict[str, Any], across_template
     It says what differs. Batch size, seed and engine may. Chat templates that write the first
     prompt differently are allowed with `across_templates`.
     """
-    keys = ("benchmark", "prompt", "answer_format", "sampling")
-    asked = [{key: facts[key] for key in keys} for facts in (one, other)]
+    keys = ("benchmark", "prompt", "answer_format", "answer_kind", "score", "sampling")
+    asked = [{key: facts.get(key) for key in keys} for facts in (one, other)]
     may_differ = (("sampling", "batch_size"), ("sampling", "seed"))
     differing = [
         difference

@@ -35,8 +35,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
         1.0,
     }:  # without any spread a bootstrap would claim certainty
         return wilson_interval(float(np.mean(values)), len(values))
-    low, high = np.percentile(bootstrap_means(np.asarray(values)), [2.5, 97.5])
-    return float(low), float(high)
+    return bootstrap_interval(values)
 
 
 def wilson_interval(share: float, n: int) -> tuple[float, float]:
@@ -96,18 +95,48 @@ def paired_difference(before: Sequence[float], after: Sequence[float]) -> Differ
             low, high = newcombe_interval(fixed, broken, still_right, len(before))
             return Difference(float(changes.mean()) * 100, low * 100, high * 100, p_value)
     else:
-        test = permutation_test(
-            (changes,),
-            np.mean,
-            permutation_type="samples",
-            vectorized=True,
-            n_resamples=RESAMPLES,
-            batch=200,
-            rng=np.random.default_rng(0),
-        )
-        p_value = float(test.pvalue)
-    low, high = np.percentile(bootstrap_means(changes), [2.5, 97.5]) * 100
-    return Difference(float(changes.mean()) * 100, float(low), float(high), p_value)
+        p_value = sign_flip_test(changes)
+    low, high = bootstrap_interval(changes)
+    return Difference(float(changes.mean()) * 100, low * 100, high * 100, p_value)
+
+
+@dataclass(frozen=True)
+class Change:
+    """After minus before of a real-valued score, in its own unit, with a 95 % interval."""
+
+    mean: float
+    ci_low: float
+    ci_high: float
+    p_value: float
+
+
+def paired_change(before: Sequence[float], after: Sequence[float]) -> Change:
+    """The change of any score on the same problems: a paired bootstrap, and a sign-flip test."""
+    changes = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
+    low, high = bootstrap_interval(changes)
+    return Change(float(changes.mean()), low, high, sign_flip_test(changes))
+
+
+def bootstrap_interval(
+    values: "Sequence[float] | np.ndarray[tuple[int], np.dtype[np.float64]]",
+) -> tuple[float, float]:
+    """A 95 % interval for a mean: percentiles of a bootstrap over the problems, fixed seed."""
+    low, high = np.percentile(bootstrap_means(np.asarray(values, dtype=float)), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def sign_flip_test(changes: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> float:
+    """The two-sided p-value of the problems' changes: as likely up as down?"""
+    test = permutation_test(
+        (changes,),
+        np.mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=200,
+        rng=np.random.default_rng(0),
+    )
+    return float(test.pvalue)
 
 
 def bootstrap_means(

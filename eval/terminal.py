@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.box import SIMPLE
@@ -66,7 +67,7 @@ def print_scores(folder: Path, console: Console) -> None:
     console.print(
         table,
         answered_by(facts),
-        Text(f"every completion: python -m eval show {folder}"),
+        Text(f"every completion: python -m eval show {quote(str(folder))}"),
         soft_wrap=True,
         sep="\n",
     )

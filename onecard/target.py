@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 
 from onecard.files.hub import check_available
 from onecard.model.weights import (
@@ -61,13 +62,14 @@ def find_run(folder: Path, adapter: Path | None, base_only: bool) -> Target:
     if not base_only and adapter is None and not (own / ADAPTER_WEIGHTS).is_file():
         raise UserError(
             f"{folder} has no adapter/{ADAPTER_WEIGHTS}: the run did not finish. `python -m eval"
-            f" {folder} --base` evaluates the model that it started from"
+            f" {quote(str(folder))} --base` evaluates the model that it started from"
         )
     weights = Weights(
         base_of(folder, recipe),
         adapter or own,
         trusted=recipe.model.trust_remote_code,
         as_trained=True,
+        chat=recipe.model.chat,
     )
     return Target(weights, recipe, folder / EVALUATIONS)
 

@@ -1,9 +1,10 @@
 """The words that every part of Onecard shares. Standard library only: anything may import this."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
+from typing import Any
 
 FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
@@ -16,27 +17,40 @@ class RunFailed(RuntimeError):
     """A run that cannot go on; what it has kept can be resumed. One sentence, exit code 1."""
 
 
+Messages = Sequence[Mapping[str, str]]  # of a chat, each with its role and content
+
+
 @dataclass(frozen=True)
 class Problem:
     """A row of a data set.
 
-    `gold` is the answer that counts as right, without any marker. `solution` is the worked text
-    that leads to it, which SFT trains on.
+    `gold` is the answer that counts as right, without any marker, and `kind` says how answers are
+    compared with it (rewards/answer/section.py); structured golds are JSON text. `solution` is the
+    worked text that leads to it, which SFT trains on. `prompt` is there where the row says itself
+    how it is put: as chat messages, or as plain text without any chat template. `columns` are all
+    values of the row as they were written, for reward functions.
     """
 
     id: str
     question: str
     gold: str
     solution: str = ""
+    kind: str = "number"
+    prompt: str | Messages | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What a model wrote after one prompt. `truncated`: it hit the token limit before its end."""
+    """What a model wrote after one prompt. `truncated`: it hit the token limit before its end.
+
+    `ids` are its tokens, up to and with the end token.
+    """
 
     text: str
     tokens: int
     truncated: bool
+    ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,8 @@ class Rollout:
     `think_opened`: the chat template itself wrote <think> at the end of the prompt. `place` counts
     the completions of a run, and is the same in a run that was interrupted and resumed. The
     completions of one prompt have the same `group`. `graded` is what the one grader says; it is
-    there before a reward sees the rollout.
+    there before a reward sees the rollout. `prompt` is what the model was put: chat messages, or
+    text. `ids` are the completion's tokens, where it has some.
     """
 
     problem: Problem
@@ -93,6 +108,8 @@ class Rollout:
     place: int = 0
     group: int = 0
     graded: Score | None = None
+    prompt: str | Messages = ()
+    ids: tuple[int, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -105,7 +122,8 @@ class Rollout:
 class EvalItem:
     """One completion to one benchmark problem, graded: a line of items.jsonl.
 
-    `sample` counts a problem's completions from 0.
+    `sample` counts a problem's completions from 0. `score`: what the reward says that the recipe
+    names in `eval.score`; None without one, or where it does not apply.
     """
 
     id: str
@@ -121,6 +139,7 @@ class EvalItem:
     strict: bool  # right by lm-evaluation-harness's strict-match
     flexible: bool  # right by its flexible-extract
     equations: int
+    score: float | None = None
 
     @property
     def correct(self) -> bool:

@@ -9,17 +9,22 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
 
 from onecard.console.command import run_command
+from onecard.data.rows import columns_of
 from onecard.recipe.file import load_recipe
+from onecard.recipe.schema import Recipe
 from onecard.types import Problem, Rollout, UserError
+from rewards.answer.kinds.table import KINDS, kind_of
 from rewards.base import Fault
+from rewards.cases import check_own_cases, read_cases
 from rewards.custom import Custom, check_functions
 from rewards.scoring import BatchScorer, weighted_sum
-from rewards.selftest import check_cases, outcomes_of, run_cases
+from rewards.selftest import PROBLEM, Asked, check_cases, outcomes_of, run_cases
 
 
 def main() -> int:
@@ -42,17 +47,41 @@ def main() -> int:
 def act(args: argparse.Namespace) -> int:
     recipe = load_recipe(args.recipe, args.set)
     check_functions(recipe.rewards)
-    scorer = BatchScorer(recipe.rewards, recipe.answer, recipe.scoring)
+    problems = rows_of(recipe) if args.self_test else []
+    columns = columns_of(problems) if problems else None
+    scorer = BatchScorer(recipe.rewards, recipe.answer, recipe.scoring, columns)
     if args.self_test:
-        return self_test(scorer)
+        if recipe.scoring.cases and problems:
+            check_own_cases(read_cases(Path(recipe.scoring.cases)), scorer, problems)
+        return self_test(scorer, problems[0] if problems else PROBLEM)
     if args.completion_file is None:
         raise UserError("give --self-test, or --completion-file FILE (- for standard input)")
-    show(scorer, read_rollouts(args.completion_file, args.gold))
+    show(scorer, read_rollouts(args.completion_file, args.gold, recipe.answer.kind))
     return 0
 
 
-def read_rollouts(file: str, gold: str | None) -> list[Rollout]:
-    """Rollouts from a text or a jsonl file. Raises UserError naming the line."""
+def rows_of(recipe: Recipe) -> list[Problem]:
+    """The recipe's training problems; none where they are not on this disk."""
+    folder = recipe.source.folder
+    if folder is not None and not folder.exists():
+        print(f"no {folder} here, so a made-up problem is asked")
+        return []
+    return recipe.source.load("train")
+
+
+def read_rollouts(file: str, gold: str | None, kind: str | None) -> list[Rollout]:
+    """Rollouts from a text or a jsonl file. Raises UserError naming the line.
+
+    `kind`: of the right answers; None: seen from each.
+    """
+
+    def problem_of(name: str, question: str, answer: Any) -> Problem:
+        its_kind = kind or kind_of([answer])
+        read = "" if its_kind == "none" else KINDS[its_kind].read_gold(answer)
+        if read is None:
+            raise UserError(f"--gold: {answer!r} is no answer of the recipe's kind {its_kind}")
+        return Problem(name, question, read, kind=its_kind)
+
     if file == "-":
         text = sys.stdin.read()
     elif Path(file).is_file():
@@ -62,7 +91,7 @@ def read_rollouts(file: str, gold: str | None) -> list[Rollout]:
     if not file.endswith(".jsonl"):
         if gold is None:
             raise UserError("--gold: give the right answer that the completion is compared with")
-        return [Rollout(Problem("1", "", gold), text, len(text.split()))]
+        return [Rollout(problem_of("1", "", gold), text, len(text.split()))]
     rollouts = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -72,9 +101,11 @@ def read_rollouts(file: str, gold: str | None) -> list[Rollout]:
             answer = row.get("gold", gold)
             if answer is None:
                 raise KeyError("gold")
-            problem = Problem(str(number), row.get("question", ""), str(answer))
+            problem = problem_of(str(number), row.get("question", ""), answer)
             completion = row["completion"]
             rollouts.append(Rollout(problem, completion, len(completion.split()), group=number))
+        except UserError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(
                 f'{file}, line {number}: wanted {{"completion": "...", "gold": "..."}}'
@@ -97,8 +128,9 @@ def show(scorer: BatchScorer, rollouts: list[Rollout]) -> None:
     Console().print(table)
 
 
-def self_test(scorer: BatchScorer) -> int:
-    cases = run_cases(scorer)
+def self_test(scorer: BatchScorer, problem: Problem) -> int:
+    (cases,) = run_cases(scorer, [Asked(problem)])
+    print(f"six completions of problem {problem.id}: {problem.question[:70]!r}")
     table = Table(
         Column("completion", no_wrap=True),
         Column("earns", justify="right", no_wrap=True),
@@ -118,10 +150,12 @@ def self_test(scorer: BatchScorer) -> int:
                 f"note: {reward.label} pays none of them: does it look for other tags than"
                 " data.system_prompt asks for?"
             )
-    faults = check_cases(cases)
-    for fault in faults:
+    found = check_cases(cases)
+    for line in found.told:
+        print(f"note: {line}")
+    for fault in found.refused:
         print(f"error: {fault}", file=sys.stderr)
-    return 1 if faults else 0
+    return 1 if found.refused else 0
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ into a `Scorer` of its own.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from onecard.section import Section
@@ -20,12 +22,49 @@ from rewards.deadline import in_parallel
 
 @dataclass(frozen=True)
 class Fault:
-    """A reward that failed on one completion. It is counted, and it is never a zero."""
+    """A reward that failed on one completion. It is counted, and it is never a zero.
+
+    `whole_batch`: it failed on all completions at once, and no single one is to blame.
+    """
 
     error: Exception
+    whole_batch: bool = False
 
 
 Outcome = Score | Fault | None  # None: the reward does not apply to this completion
+
+
+def ignore(name: str, value: Any) -> None:
+    """Where there is no log."""
+
+
+def at_step_0(max_steps: int = 1) -> Any:
+    """TRL's trainer_state where there is no trainer."""
+    return SimpleNamespace(global_step=0, max_steps=max_steps, epoch=0.0, log_history=[])
+
+
+@dataclass
+class Moment:
+    """Where training stands, in TRL's words, for functions that ask for it.
+
+    RewardColumns sets it before each batch. In the self-test, in the pilot and in evaluations
+    there is no trainer: it is step 0, and what is logged goes nowhere.
+    """
+
+    trainer_state: Any = field(default_factory=at_step_0)
+    log_extra: Callable[[str, list[Any]], None] = ignore
+    log_metric: Callable[[str, float], None] = ignore
+
+    @contextmanager
+    def before_training(self) -> Iterator[None]:
+        """Step 0 inside, whatever the step is: an evaluation scores alike before and after."""
+        now = self.trainer_state, self.log_extra, self.log_metric
+        self.trainer_state = at_step_0(now[0].max_steps)
+        self.log_extra = self.log_metric = ignore
+        try:
+            yield
+        finally:
+            self.trainer_state, self.log_extra, self.log_metric = now
 
 
 @dataclass(frozen=True)
@@ -33,11 +72,14 @@ class Context:
     """What an entry may need when it is opened, besides its own keys.
 
     `deadline_seconds` is for one batch. A scorer keeps it itself: what has no value by then is a
-    Fault.
+    Fault. `columns` are the names of the rows' columns, None where they are not known. `moment`
+    changes as training goes on.
     """
 
     answer: Answer
     deadline_seconds: float
+    columns: frozenset[str] | None = None
+    moment: Moment = field(default_factory=Moment)
 
 
 class Scorer:
@@ -46,6 +88,14 @@ class Scorer:
     def score(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
         """One outcome for each rollout, in order. The rollouts are graded; groups are whole."""
         raise NotImplementedError
+
+    def start(self, rollouts: Sequence[Rollout]) -> Callable[[], list[Outcome]]:
+        """Begin to score, and return what gives the outcomes.
+
+        All rewards are started before the first one is waited for. One that waits for something
+        else, such as a service, does so meanwhile; all others do their work at the end.
+        """
+        return partial(self.score, rollouts)
 
     def close(self) -> None:
         """Let go of processes, sockets and weights."""

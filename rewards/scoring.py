@@ -8,7 +8,7 @@ from typing import Any
 from onecard.types import Rollout, RunFailed, Score, Verdict
 from rewards.answer.grader import graded
 from rewards.answer.section import Answer
-from rewards.base import Context, Fault, Outcome, Reward, checked
+from rewards.base import Context, Fault, Moment, Outcome, Reward, at_step_0, checked
 from rewards.deadline import in_parallel
 from rewards.section import Scoring
 
@@ -36,11 +36,19 @@ class Scored:
 class BatchScorer:
     """The opened rewards of a recipe. To be closed when the run is over."""
 
-    def __init__(self, rewards: Sequence[Reward], answer: Answer, scoring: Scoring) -> None:
+    def __init__(
+        self,
+        rewards: Sequence[Reward],
+        answer: Answer,
+        scoring: Scoring,
+        columns: frozenset[str] | None = None,
+        max_steps: int = 1,
+    ) -> None:
         self.rewards = tuple(rewards)
         self.answer, self.scoring = answer, scoring
         self.faults = 0  # since the start of the run
-        context = Context(answer, scoring.deadline_seconds)
+        self.moment = Moment(at_step_0(max_steps))
+        context = Context(answer, scoring.deadline_seconds, columns, self.moment)
         self.scorers = [reward.open(context) for reward in self.rewards]
 
     @property
@@ -58,17 +66,15 @@ class BatchScorer:
         """
         rollouts = self.grade(rollouts)
         rows = self.outcomes(rollouts)
-        faults = [
-            (place, reward, cell.error)
-            for place, row in enumerate(rows)
-            for reward, cell in zip(self.rewards, row, strict=True)
-            if isinstance(cell, Fault)
-        ]
-        self.faults += len(faults)
-        if faults and self.scoring.on_error == "stop":
-            place, reward, error = faults[0]
-            raise RunFailed(fault_text(reward, place, rollouts[place], error))
-        skipped = {rollouts[place].group for place, _, _ in faults}
+        skipped = set()
+        for place, row in enumerate(rows):
+            for reward, cell in zip(self.rewards, row, strict=True):
+                if not isinstance(cell, Fault):
+                    continue
+                if self.scoring.on_error == "stop":
+                    raise RunFailed(fault_text(reward, place, rollouts[place], cell))
+                self.faults += 1
+                skipped.add(rollouts[place].group)
         scored = []
         for rollout, row in zip(rollouts, rows, strict=True):
             scores = tuple(
@@ -89,12 +95,32 @@ class BatchScorer:
 
     def outcomes(self, rollouts: Sequence[Rollout]) -> list[list[Outcome]]:
         """What each reward says of each graded rollout: a row for each rollout."""
+        started = [scorer.start(rollouts) for scorer in self.scorers]
         columns = []
-        for scorer, reward in zip(self.scorers, self.rewards, strict=True):
-            column = [checked(outcome) for outcome in scorer.score(rollouts)]
+        for finish, reward in zip(started, self.rewards, strict=True):
+            column = [checked(outcome) for outcome in finish()]
             assert len(column) == len(rollouts), f"{reward.label}: one outcome for each completion"
             columns.append(column)
         return [list(row) for row in zip(*columns, strict=True)]
+
+    def values_of(self, label: str, rollouts: Sequence[Rollout]) -> list[float | None]:
+        """What one reward says of every rollout, outside of training; whole groups.
+
+        A fault is None where `scoring.on_error` is skip_group; else it raises RunFailed.
+        """
+        place = self.labels.index(label)
+        rollouts = self.grade(rollouts)
+        with self.moment.before_training():
+            column = [checked(outcome) for outcome in self.scorers[place].score(rollouts)]
+        values: list[float | None] = []
+        for number, outcome in enumerate(column):
+            if isinstance(outcome, Fault):
+                if self.scoring.on_error == "skip_group":
+                    values.append(None)
+                    continue
+                raise RunFailed(fault_text(self.rewards[place], number, rollouts[number], outcome))
+            values.append(None if outcome is None else outcome.value)
+        return values
 
     def close(self) -> None:
         for scorer in self.scorers:
@@ -122,9 +148,12 @@ def weighted_sum(weights: Sequence[float], scores: Sequence[Score | None]) -> fl
     return total
 
 
-def fault_text(reward: Reward, place: int, rollout: Rollout, error: Exception) -> str:
+def fault_text(reward: Reward, place: int, rollout: Rollout, fault: Fault) -> str:
+    reason = f"{type(fault.error).__name__}: {fault.error}"
+    if fault.whole_batch:
+        return f"reward {reward.label} failed on a whole batch: {reason}"
     return (
         f"reward {reward.label} failed on problem {rollout.problem.id}, row {place} of the batch:"
-        f" {type(error).__name__}: {error}. The completion was:\n{rollout.text[:LONGEST_SHOWN]}\n"
+        f" {reason}. The completion was:\n{rollout.text[:LONGEST_SHOWN]}\n"
         "`scoring.on_error: skip_group` leaves such groups out."
     )

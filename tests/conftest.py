@@ -24,6 +24,7 @@ from onecard.types import EvalItem, Verdict
 
 ROOT = Path(__file__).parent.parent
 OFFLINE = {"HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
+ShortRun = tuple[Path, str]  # a run folder, and what the run printed
 Call = Callable[..., Any]  # a function of a test file and its arguments -> what it returns
 
 
@@ -73,7 +74,7 @@ def run_train(
 
 
 @pytest.fixture(scope="session")
-def short_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def short_run(tmp_path_factory: pytest.TempPathFactory) -> ShortRun:
     """The tiny recipe, cut short: its run folder and what it printed."""
     cwd = tmp_path_factory.mktemp("short")
     settings = (
@@ -89,6 +90,17 @@ def short_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         "should be imported before" not in done.stderr
     )  # Unsloth's warning that it could not patch everything
     return cwd / "runs/tiny", done.stdout
+
+
+def no_sft(short_run: ShortRun) -> tuple[str, ...]:
+    """Settings for a quick run on the model that the short run left on disk after SFT."""
+    return (
+        f"model.name={short_run[0] / 'base-model'}",
+        "sft=null",
+        "eval.limit=8",
+        "eval.benchmarks=[tiny]",
+        "pilot=0",
+    )
 
 
 def run_eval(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

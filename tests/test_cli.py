@@ -81,7 +81,7 @@ GOOD_ROW = json.dumps({"question": "What is 1 + 1?", "answer": "1 + 1 = 2\n#### 
             "model.name: some-owner/some-model is not on this disk",
         ),
         (["{tiny}", "--set", "model.name=data"], "model.name: the folder data has no config.json"),
-        (["{tiny}", "--set", "data.path=nowhere"], "data.path: no folder 'nowhere'"),
+        (["{tiny}", "--set", "data.path=nowhere"], "data.path: no folder or file 'nowhere'"),
         (
             ["{tiny}", "--set", "data.path=nowhere", "--set", "data.hub_id=owner/set"],
             "data.hub_id: owner/set is not on this disk",

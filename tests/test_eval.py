@@ -13,11 +13,11 @@ import pytest
 from conftest import item
 
 from eval.benchmarks import BENCHMARKS, flexible, load_benchmark, same_answer, strict
-from eval.problems import check_unseen
 from eval.scores import compare, scores
 from eval.statistics import majority, mean_interval, newcombe_interval, paired_difference, pass_at
 from eval.task import Task, load_task
 from onecard.data.rows import read_rows
+from onecard.data.sameness import check_unseen
 from onecard.data.source import Source
 from onecard.data.stored import Stored
 from onecard.types import EvalResult, Problem, Sampling, UserError, Verdict
@@ -296,8 +296,10 @@ def test_problems_that_were_trained_on_are_refused_with_their_rows() -> None:
     with pytest.raises(
         UserError, match=r"1 problems of tiny are in the training data: rows 2 \(training row 7\)"
     ):
-        check_unseen(problems, task)
-    check_unseen(problems[1:], task)
+        check_unseen(problems, task.problems, task.benchmark, accept=())
+    assert check_unseen(problems[1:], task.problems, task.benchmark, accept=()) == []
+    told = check_unseen(problems, task.problems, task.benchmark, accept=("leaks",))
+    assert "1 problems of tiny are in the training data" in told[0]
 
 
 def test_svamp_that_is_none_is_told(tmp_path: Path) -> None:

@@ -393,7 +393,7 @@ def test_a_model_card_says_what_the_files_say_and_nothing_of_this_machine(finish
         "| gsm8k, flexible extraction | | 35.0 % | 46.0 % | +11.0 | +7.0 to +15.0 | 0.002 |" in card
     )
     assert f"> {recipe.caveat}" in card
-    assert recipe.claim in card
+    assert str(recipe.claim) in card
     assert f"    {recipe.data.system_prompt}" in card
     assert "seed 3" in card
     assert "trl 1.15.0, torch 2.11.0." in card

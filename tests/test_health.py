@@ -119,6 +119,19 @@ CASES: list[tuple[str, str, list[dict[str, Any]], list[dict[str, Any]]]] = [
         history(20, rewards__signal_share=0.0),
         history(19, rewards__signal_share=0.0),
     ),
+    (
+        "reward_blind",
+        "alarm",
+        history(20, rewards__signal_share=0.0, answers__correct=0.3, **{"rewards/pass@G": 0.33}),
+        # Each problem is always solved or never: then its completions may be paid alike.
+        history(20, rewards__signal_share=0.0, answers__correct=0.3, **{"rewards/pass@G": 0.31}),
+    ),
+    (
+        "reward_blind",
+        "alarm",
+        history(20, rewards__signal_share=0.0),
+        history(20, rewards__signal_share=lambda step: 0.1 if step == 7 else 0.0),
+    ),
     ("kl", "warn", history(9, kl=10.1), history(9, kl=9.9)),
     ("kl", "alarm", history(9, kl=20.1), history(9, kl=lambda step: 49.0 if step == 9 else 0.1)),
     (
@@ -302,7 +315,7 @@ def test_every_condition_has_a_case() -> None:
 
 def test_no_condition_drags_another_along() -> None:
     """What is told beside a condition is about the same trouble, or nothing."""
-    related = {"reward_flat", "pass_at_g_flat", "accuracy_falls"}
+    related = {"reward_flat", "pass_at_g_flat", "accuracy_falls", "no_signal", "reward_blind"}
     for name, _, ill, _ in CASES:
         assert set(said(ill)) - {name} <= related, name
 
@@ -324,7 +337,15 @@ def test_no_signal_says_whether_the_problems_are_too_easy_or_too_hard(
 ) -> None:
     assert (
         told
-        in one(history(20, rewards__signal_share=0.0, answers__correct=right), "no_signal").advice
+        in one(
+            history(
+                20,
+                rewards__signal_share=0.0,
+                answers__correct=right,
+                **{"rewards/pass@G": right},
+            ),
+            "no_signal",
+        ).advice
     )
 
 

@@ -9,6 +9,7 @@ from onecard.machine.gpu import GIB
 from onecard.machine.model_shapes import stored_shape
 from onecard.plan.memory import plan_memory
 from onecard.recipe.file import load_recipe
+from onecard.run.resume import HARMLESS, LENGTH
 
 pytestmark = pytest.mark.unit
 DOCUMENTS = [
@@ -103,3 +104,11 @@ def test_what_the_documents_name_is_there() -> None:
         assert set(re.findall(r"`make ([a-z][a-z-]*)", text)) <= targets, file
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
             assert (file.parent / link).exists(), (file, link)
+
+
+def test_what_may_change_on_resume_is_what_the_document_lists() -> None:
+    text = (ROOT / "docs/resume.md").read_text(encoding="utf-8")
+    listed = text[text.index("`--resume-anyway` accepts") : text.index("For every other change")]
+    named = set(re.findall(r"`([a-z_.]+)`", listed))
+    assert named == {".".join(key) for key in HARMLESS}
+    assert "--resume --set " + ".".join(LENGTH) in text

@@ -296,6 +296,14 @@ def test_text_is_taken_as_it_is_where_the_schema_wants_text() -> None:
             "overlong's max_tokens 512 is more than grpo.max_completion_length 48",
         ),
         ("grpo.extra={logging_steps: 5}", "every step is logged"),
+        ("grpo.extra={eval_strategy: steps}", "`eval:` says what is asked"),
+        ("grpo.extra={load_best_model_at_end: true}", "`eval:` says what is asked"),
+        ("grpo.extra={push_to_hub: true}", "onecard.export"),
+        ("grpo.extra={bf16: true}", "the machine decides"),
+        ("grpo.extra={generation_batch_size: 64}", "a step generates its own completions"),
+        ("grpo.extra={chat_template_kwargs: {a: 1}}", "write `model.chat_template_kwargs:`"),
+        ("eval.score=speed", "eval.score: 'speed' is no reward of this recipe; there are: correct"),
+        ("lora.target_modules=[q_proj, lm_head]", "lm_head is not trained here: vLLM takes"),
     ],
 )
 def test_nonsense_is_not_accepted(override: str, told: str) -> None:
@@ -330,7 +338,7 @@ def test_a_folder_that_somebody_typed_is_never_replaced_by_the_recipe_s_data_on_
     assert load_recipe(recipe).data.hub_id == "openai/gsm8k"
     assert load_recipe(recipe, ["data.path=mine"]).source == Stored("mine")
     assert load_recipe(recipe, ["data.path=mine", "data.hub_id=me/mine"]).source == Stored(
-        "mine", "me/mine"
+        "mine", hub_id="me/mine"
     )
 
 

@@ -19,10 +19,12 @@ from bench.hostile import HOSTILE
 from onecard.recipe.file import load_recipe
 from onecard.types import Problem, Rollout, UserError
 from rewards.answer import graded
-from rewards.base import Rule
-from rewards.custom import check_functions, load_function
+from rewards.answer.section import Answer
+from rewards.base import Context, Fault, Reward, Rule, Scorer
+from rewards.custom import Custom, check_functions
+from rewards.custom.functions import load_function
 from rewards.scoring import BatchScorer
-from rewards.selftest import Case, check_cases, run_cases
+from rewards.selftest import Asked, Case, check_cases, run_cases
 from rewards.table import REWARDS
 
 pytestmark = pytest.mark.unit
@@ -31,7 +33,6 @@ TINY = ROOT / "recipes/tiny.yaml"
 KNOBS: dict[str, dict[str, Any]] = {
     "overlong": {"max_tokens": 100, "buffer_tokens": 20},
     "cosine_length": {"max_tokens": 100},
-    "custom": {"function": "tests_custom.py:pay"},
 }
 
 
@@ -39,6 +40,22 @@ def build(name: str, **knobs: Any) -> Rule:
     reward = REWARDS[name].model_validate({"name": name} | knobs)
     assert isinstance(reward, Rule)
     return reward
+
+
+def custom(function: str, **knobs: Any) -> Custom:
+    return Custom(name="custom", function=function, **knobs)
+
+
+def opened(reward: Reward, **context: Any) -> Scorer:
+    return reward.open(Context(Answer(), 5.0, **context))
+
+
+def pays(function: str, text: str = "18", **knobs: Any) -> float | None:
+    """What a function pays for one completion. Raises what it failed with."""
+    (outcome,) = opened(custom(function, **knobs)).score([rollout(text)])
+    if isinstance(outcome, Fault):
+        raise outcome.error
+    return None if outcome is None else outcome.value
 
 
 def rollout(
@@ -53,7 +70,8 @@ def cases_of(*settings: str, file: Path = TINY, think_opened: bool = False) -> l
     """The self-test of a recipe's rewards."""
     recipe = load_recipe(file, list(settings))
     scorer = BatchScorer(recipe.rewards, recipe.answer, recipe.scoring)
-    return run_cases(scorer, think_opened)
+    (cases,) = run_cases(scorer, [Asked(think_opened=think_opened)])
+    return cases
 
 
 def paid(
@@ -296,58 +314,45 @@ def test_the_custom_functions_of_rewards_readme_pay_as_they_stand_there(tmp_path
     text = (Path(__file__).parent.parent / "rewards/README.md").read_text()
     blocks = re.findall(r"(?:^    .*\n|^\n)+", text[text.index("    def short(") :], re.M)
     (tmp_path / "my_rewards.py").write_text(textwrap.dedent(blocks[0]).split("rewards:")[0])
-    assert paid("custom", "x", function=f"{tmp_path}/my_rewards.py:short") == -10 / 512
-    assert (
-        paid(
-            "custom",
-            "<answer>18</answer>",
-            function=f"{tmp_path}/my_rewards.py:correctness_reward_func",
-        )
-        == 2.0
-    )
-    assert (
-        paid(
-            "custom",
-            "<answer>17</answer>",
-            function=f"{tmp_path}/my_rewards.py:correctness_reward_func",
-        )
-        == 0.0
-    )
+    assert pays(f"{tmp_path}/my_rewards.py:short", "x") == -1 / 512
+    correctness = f"{tmp_path}/my_rewards.py:correctness_reward_func"
+    assert pays(correctness, "<answer>18</answer>") == 2.0
+    assert pays(correctness, "<answer>17</answer>") == 0.0
 
 
 def test_custom_functions_of_both_signatures(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(CUSTOM)
-    assert paid("custom", "18", function=f"{file}:ours") == 1.0
-    assert build("custom", function=f"{file}:ours").score(rollout("no")) is None
-    assert paid("custom", "18", function=f"{file}:theirs") == 2.0
-    assert paid("custom", "18", function="math.ceil".replace("math.ceil", "operator.truth")) == 1.0
-    with pytest.raises(ValueError, match="wanted a list of one number"):
-        paid("custom", "18", function=f"{file}:uneven")
+    assert pays(f"{file}:ours") == 1.0
+    assert pays(f"{file}:ours", "no") is None
+    assert pays(f"{file}:theirs") == 2.0
+    assert pays("operator.truth") == 1.0
+    with pytest.raises(ValueError, match="returned 2 values; wanted a list of 1 numbers"):
+        pays(f"{file}:uneven")
     for wrong in (f"{tmp_path}/none.py:f", f"{file}:none", "no.such.module.f", "plain"):
         with pytest.raises(UserError, match="custom function"):
-            check_functions([build("custom", function=wrong)])
+            check_functions([custom(wrong)])
         with pytest.raises(UserError, match="custom function"):
-            paid("custom", "18", function=wrong)
+            pays(wrong)
 
 
 def test_custom_functions_are_found_before_their_file_is_run(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("raise SystemError('this file was run')\n\ndef pay(rollout):\n    return 1.0\n")
-    check_functions([build("custom", function=f"{file}:pay")])
+    check_functions([custom(f"{file}:pay")])
     with pytest.raises(UserError, match="this file was run"):
-        paid("custom", "18", function=f"{file}:pay")
+        pays(f"{file}:pay")
     file.write_text("from os.path import *\n")
-    check_functions([build("custom", function=f"{file}:basename")])
+    check_functions([custom(f"{file}:basename")])
     with pytest.raises(UserError, match=r"it names no function; wanted path/to/file.py:function"):
-        check_functions([build("custom", function=str(file))])
+        check_functions([custom(str(file))])
     file.write_text("raise SystemExit('enough')\n\ndef pay(rollout):\n    return 1.0\n")
     load_function.cache_clear()
     with pytest.raises(UserError, match="enough"):
-        paid("custom", "18", function=f"{file}:pay")
+        pays(f"{file}:pay")
     file.write_text("def pay(rollout:\n")
     with pytest.raises(UserError, match=r"custom function .*: '\(' was never closed .*line 1"):
-        check_functions([build("custom", function=f"{file}:pay")])
+        check_functions([custom(f"{file}:pay")])
 
 
 def test_a_users_file_is_run_once_and_first_called_by_one_thread(
@@ -370,7 +375,7 @@ def test_a_users_file_is_run_once_and_first_called_by_one_thread(
     reward = f"rewards=[{{name: custom, function: '{file}:pay'}}]"
     recipe = load_recipe("recipes/tiny.yaml", [reward])
     scorer = BatchScorer(recipe.rewards, recipe.answer, recipe.scoring)
-    assert len(run_cases(scorer)) == 6
+    assert len(run_cases(scorer)[0]) == 6
     assert capsys.readouterr().out == "file is run\n"
 
 
@@ -412,7 +417,7 @@ def test_wrong_reward_entries_are_told(rewards: str, told: str) -> None:
 @pytest.mark.parametrize("think_opened", [False, True])
 def test_every_shipped_recipe_passes_its_self_test(file: Path, think_opened: bool) -> None:
     cases = cases_of(file=file, think_opened=think_opened)
-    assert check_cases(cases) == []
+    assert check_cases(cases).refused == []
     totals = {case.name: case.total for case in cases}
     assert totals["perfect"] > max(total for name, total in totals.items() if name != "perfect")
 
@@ -431,15 +436,24 @@ def test_every_shipped_recipe_passes_its_self_test(file: Path, think_opened: boo
     ],
 )
 def test_sensible_mixtures_pass_the_self_test(rewards: str) -> None:
-    assert check_cases(cases_of(f"rewards={rewards}")) == []
+    assert check_cases(cases_of(f"rewards={rewards}")).refused == []
 
 
-def test_a_mixture_that_pays_for_noise_or_against_the_perfect_answer_fails_the_self_test() -> None:
+def test_a_mixture_that_pays_noise_as_much_as_a_right_answer_fails_the_self_test() -> None:
     negative = cases_of("rewards=[{name: correct_answer, weight: -1.0}]")
-    assert "more than the perfect one" in check_cases(negative)[0]
-    noise = cases_of("rewards=[{name: correct_answer}, {name: too_short, weight: -0.5}]")
-    told = "empty completion earns 0.5; it must earn nothing"
-    assert any(told in fault for fault in check_cases(noise))
+    told = "the empty completion earns 0, and a right answer 0: noise must earn less"
+    assert told in check_cases(negative).refused
+    as_much = cases_of("rewards=[{name: correct_answer}, {name: too_short, weight: -1.0}]")
+    assert "the empty completion earns 1, and a right answer 1" in check_cases(as_much).refused[0]
+
+
+def test_a_mixture_that_pays_noise_less_than_a_right_answer_is_told_and_taken() -> None:
+    """GRPO compares the completions of a problem: where the zero is, does not matter to it."""
+    noise = check_cases(
+        cases_of("rewards=[{name: correct_answer}, {name: too_short, weight: -0.5}]")
+    )
+    assert noise.refused == []
+    assert "the empty completion earns 0.5, a right answer 1" in noise.told
 
 
 def rewards_command(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -488,4 +502,4 @@ def test_the_self_test_command_fails_on_a_bad_mixture() -> None:
         "recipes/tiny.yaml", "--self-test", "--set", "rewards=[{name: too_short, weight: -1.0}]"
     )
     assert bad.returncode == 1
-    assert "it must earn nothing" in bad.stderr
+    assert "noise must earn less" in bad.stderr

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, run_train
+from conftest import ROOT, ShortRun, no_sft, run_train
 
 from onecard.files.formats import read_jsonl
 from onecard.plan.fit import how_to_save
@@ -20,7 +20,6 @@ from onecard.recipe.file import load_recipe
 from onecard.types import UserError
 
 pytestmark = pytest.mark.e2e
-ShortRun = tuple[Path, str]
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +240,7 @@ def test_the_saved_adapter_is_the_one_that_was_evaluated(short_run: ShortRun) ->
     )
     policy = Policy(
         PeftModel.from_pretrained(model, str(folder / "adapter")),
-        load_tokenizer(str(folder / "adapter")),
+        load_tokenizer(load_recipe("recipes/tiny.yaml").model, str(folder / "adapter")),
         base,
         context=160,
     )
@@ -367,8 +366,8 @@ def test_a_model_on_disk_may_have_sft_of_its_adapter(short_run: ShortRun, tmp_pa
             "grpo.extra.top_entropy_quantile: Input should be a valid number",
         ),
         (
-            "{generation_batch_size: 100}",
-            "grpo: TRL refuses these settings: generation_batch_size (100) must be divisible",
+            "{dataloader_prefetch_factor: 2}",
+            "grpo: TRL refuses these settings: --dataloader_prefetch_factor can only be set",
         ),
     ],
 )
@@ -390,20 +389,9 @@ def test_too_long_prompts_are_counted_aloud_and_too_few_refused(tmp_path: Path) 
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def no_sft(short_run: ShortRun) -> tuple[str, ...]:
-    """Settings for a quick run on the model that the short run left on disk after SFT."""
-    return (
-        f"model.name={short_run[0] / 'base-model'}",
-        "sft=null",
-        "eval.limit=8",
-        "eval.benchmarks=[tiny]",
-        "pilot=0",
-    )
-
-
 def test_a_recipe_of_many_rewards_trains_and_logs_each(short_run: ShortRun, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
-        "def pay(rollout):\n    return None if rollout.truncated else 0.5\n"
+        "def pay(rollout):\n    return 0.0 if rollout.text else 5.0\n"
     )
     rewards = (
         "[{name: deepseek_r1}, {name: tag_count, weight: 0.25}, {name: custom, function:"
@@ -411,8 +399,8 @@ def test_a_recipe_of_many_rewards_trains_and_logs_each(short_run: ShortRun, tmp_
     )
     settings = (*no_sft(short_run), "grpo.max_steps=2")
     done = run_train(tmp_path, "tiny", *settings, f"rewards={rewards}")
-    assert done.returncode == 2  # pay() gives noise 0.5, and says so before step 1
-    assert "the garbage completion earns 0.5; it must earn nothing" in done.stderr
+    assert done.returncode == 2  # pay() gives nothing 5, and the run says so before step 1
+    assert "the empty completion earns 5, and a right answer 1.25: noise must" in done.stderr
     assert list((tmp_path / "runs").iterdir()) == []
     (tmp_path / "mine.py").write_text(
         "def pay(rollout):\n    return None if rollout.truncated else 0.0\n"
@@ -437,7 +425,10 @@ def test_a_reward_that_raises_ends_the_run_with_its_name(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.py").write_text(
-        "def pay(rollout):\n    return 0.0 if rollout.problem.id == 'self-test' else 1 / 0\n"
+        "calls = []\n\n"
+        "def pay(rollout):\n"
+        "    calls.append(rollout)\n"
+        "    return 0.0 if len(calls) <= 18 else 1 / 0  # the self-test's pass\n"
     )
     rewards = f"[{{name: correct_answer}}, {{name: custom, function: '{tmp_path}/mine.py:pay'}}]"
     settings = (*no_sft(short_run), "grpo.max_steps=1")

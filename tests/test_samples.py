@@ -131,7 +131,7 @@ def test_bad_utf8_is_named_by_line(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_bytes(
         b'{"question": "q", "answer": "#### 1"}\n{"question": "\xff"}\n'
     )
-    with pytest.raises(UserError, match="line 2: not JSON"):
+    with pytest.raises(UserError, match="line 2: not UTF-8 at byte 0xff"):
         read_jsonl(tmp_path / "train.jsonl")
 
 

@@ -45,23 +45,40 @@ def batch_scorer(tmp_path: Path, **scoring: Any) -> BatchScorer:
     return BatchScorer(rewards, Answer(), Scoring(**scoring))
 
 
+class Words:
+    """A tokenizer whose tokens are whole texts: the number of each is its place in `texts`."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = ["x"] * (END + 1)
+
+    def decode(self, ids: list[int]) -> str:
+        return "".join(self.texts[number] for number in ids)
+
+    def encode(self, text: str) -> list[int]:
+        self.texts.append(text)
+        return [len(self.texts) - 1]
+
+
+WORDS = Words()
+
+
 def columns_of(scorer: BatchScorer) -> RewardColumns:
-    return RewardColumns(scorer, PROBLEMS, {END}, think_opened=False, num_generations=2)
+    return RewardColumns(scorer, PROBLEMS, WORDS, {END}, think_opened=False, num_generations=2)
 
 
-def call(
-    columns: RewardColumns, texts: list[str], ids: list[list[int]] | None = None
-) -> tuple[list[list[Any]], list[float]]:
+def call(columns: RewardColumns, texts: list[str]) -> tuple[list[list[Any]], list[float]]:
     """The columns, as TRL asks for them in turn with the same lists, and what was logged."""
     logged: list[float] = []
     completions = [[{"role": "assistant", "content": text}] for text in texts]
     names = [str(number // 2) for number in range(len(texts))]
+    ids = [[*WORDS.encode(text), END] for text in texts]
     found = [
         function(
             completions=completions,
-            completion_ids=ids or [[1, END]] * len(texts),
+            completion_ids=ids,
             problem_id=names,
-            prompts=[],
+            prompts=[[{"role": "user", "content": "q"}]] * len(texts),
+            log_extra=lambda name, values: None,
             log_metric=lambda name, value: logged.append(value),
             trainer_state=SimpleNamespace(global_step=3),
         )
@@ -87,14 +104,14 @@ def test_a_new_batch_is_graded_anew(tmp_path: Path) -> None:
 def test_a_completion_without_an_end_token_is_truncated(tmp_path: Path) -> None:
     columns = columns_of(batch_scorer(tmp_path))
     ids = [[1, END], [1, 2], []]
-    rollouts = columns.rollouts([[{"content": "x"}]] * 3, ids, ["1"] * 3, first=0)
+    rollouts = columns.rollouts(["q"] * 3, ids, ["1"] * 3, first=0)
     assert [rollout.truncated for rollout in rollouts] == [False, True, True]
     assert [rollout.tokens for rollout in rollouts] == [2, 2, 0]
 
 
 def test_rollouts_know_their_place_in_the_run_and_their_group(tmp_path: Path) -> None:
     columns = columns_of(batch_scorer(tmp_path))
-    rollouts = columns.rollouts([[{"content": "x"}]] * 4, [[END]] * 4, ["0", "0", "1", "1"], 12)
+    rollouts = columns.rollouts(["q"] * 4, [[END]] * 4, ["0", "0", "1", "1"], 12)
     assert [rollout.place for rollout in rollouts] == [12, 13, 14, 15]
     assert [rollout.group for rollout in rollouts] == [6, 6, 7, 7]
 

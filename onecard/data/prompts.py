@@ -10,29 +10,60 @@ from jinja2 import TemplateError
 
 from onecard.data.section import Data
 from onecard.types import Problem, UserError
+from rewards.answer.kinds.table import KINDS
 from rewards.answer.markers import marked
 from rewards.answer.section import AnswerFormat
 
-Messages = list[dict[str, str]]
+Prompt = str | list[dict[str, str]]  # plain text, or chat messages
 
 
-def prompt_for(problem: Problem, system_prompt: str | None) -> Messages:
-    """The chat messages that a problem is put with."""
-    system = [{"role": "system", "content": system_prompt}] if system_prompt else []
-    return [*system, {"role": "user", "content": problem.question}]
+def prompt_for(problem: Problem, system_prompt: str | None) -> Prompt:
+    """What a problem is put with: chat messages, unless its row has a prompt of plain text.
+
+    The system prompt goes before messages that have none of their own.
+    """
+    if isinstance(problem.prompt, str):
+        return problem.prompt
+    question = {"role": "user", "content": problem.question}
+    messages = [dict(message) for message in problem.prompt or (question,)]
+    if system_prompt and messages[0]["role"] != "system":
+        messages = [{"role": "system", "content": system_prompt}, *messages]
+    return messages
 
 
-def target_for(problem: Problem, answer_format: AnswerFormat) -> Messages:
-    """The completion that SFT trains on: the solution in a think block, then the marked gold."""
-    text = f"<think>{problem.solution}</think>{marked(problem.gold, answer_format)}"
+def target_for(problem: Problem, answer_format: AnswerFormat) -> Prompt:
+    """The completion that SFT trains on: the solution in a think block, then the marked gold.
+
+    It has the form of the problem's prompt. Without a right answer it is the solution alone.
+    """
+    text = problem.solution
+    if problem.kind != "none":
+        gold = KINDS[problem.kind].written(problem.gold)
+        text = f"<think>{problem.solution}</think>{marked(gold, answer_format)}"
+    if isinstance(problem.prompt, str):
+        return text
     return [{"role": "assistant", "content": text}]
 
 
-def render(tokenizer: Any, messages: Messages) -> str:
-    """The text that the model continues.
+def conversation_of(
+    problem: Problem, system_prompt: str | None, answer_format: AnswerFormat
+) -> list[dict[str, str]]:
+    """A problem and its solution as one chat."""
+    turns = prompt_for(problem, system_prompt), target_for(problem, answer_format)
+    roles = ("user", "assistant")
+    found: list[dict[str, str]] = []
+    for role, turn in zip(roles, turns, strict=True):
+        found += [{"role": role, "content": turn}] if isinstance(turn, str) else turn
+    return found
+
+
+def render(tokenizer: Any, messages: Prompt) -> str:
+    """The text that the model continues; plain text is that already.
 
     Raises UserError where the model has no chat template, or where that refuses the messages.
     """
+    if isinstance(messages, str):
+        return messages
     if tokenizer.chat_template is None:
         raise UserError(
             "this model has no chat template, so it cannot be asked as training asks: use its"
@@ -67,6 +98,12 @@ def tokenize(tokenizer: Any, texts: list[str], special_tokens: bool = False) -> 
     return ids
 
 
+def prompt_tokens(tokenizer: Any, prompts: Sequence[Prompt]) -> list[list[int]]:
+    """Each prompt's tokens, as TRL makes them too. All are chat messages, or all are text."""
+    texts = [render(tokenizer, prompt) for prompt in prompts]
+    return tokenize(tokenizer, texts, special_tokens=isinstance(prompts[0], str))
+
+
 def drop_long_prompts(
     problems: Sequence[Problem], tokenizer: Any, data: Data, prompts_per_step: int
 ) -> list[Problem]:
@@ -74,8 +111,8 @@ def drop_long_prompts(
 
     TRL itself never shortens a prompt. Raises UserError where too few are left for one step.
     """
-    texts = [render(tokenizer, prompt_for(problem, data.system_prompt)) for problem in problems]
-    lengths = [len(tokens) for tokens in tokenize(tokenizer, texts)]
+    prompts = [prompt_for(problem, data.system_prompt) for problem in problems]
+    lengths = [len(tokens) for tokens in prompt_tokens(tokenizer, prompts)]
     usable = [
         problem
         for problem, length in zip(problems, lengths, strict=True)
@@ -90,10 +127,9 @@ def drop_long_prompts(
     return usable
 
 
-def opens_think(tokenizer: Any, system_prompt: str | None) -> bool:
-    """Whether the chat template itself writes <think> at the end of a prompt.
+def opens_think(tokenizer: Any, problem: Problem, system_prompt: str | None) -> bool:
+    """Whether <think> stands at the end of a problem's prompt, as some chat templates write it.
 
     Completions then start inside the block.
     """
-    messages = prompt_for(Problem("", "What is 1 + 1?", "2"), system_prompt)
-    return render(tokenizer, messages).rstrip().endswith("<think>")
+    return render(tokenizer, prompt_for(problem, system_prompt)).rstrip().endswith("<think>")

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Protocol
 
+from onecard.data.rows import Reading
 from onecard.data.section import Data
-from onecard.data.stored import Stored
+from onecard.data.stored import OneFile, Stored
 from onecard.data.synthetic import SYNTHETIC, Synthetic
 from onecard.types import Problem
 from rewards.answer.section import AnswerKind
@@ -22,8 +23,8 @@ class Source(Protocol):
         """Where it is, or would be, on this disk; None for one that is made on the spot."""
 
     @property
-    def kind(self) -> AnswerKind:
-        """What its golds are."""
+    def kind(self) -> AnswerKind | None:
+        """What its golds are; None where that shows only when it is read."""
 
     @property
     def dev_benchmark(self) -> str:
@@ -37,8 +38,11 @@ class Source(Protocol):
         """The problems of a split: train, dev or test. Raises UserError for what cannot be used."""
 
 
-def open_source(data: Data, kind: AnswerKind) -> Source:
-    """The data set of a recipe; `kind` says what its golds are."""
+def open_source(data: Data, kind: AnswerKind | None) -> Source:
+    """The data set of a recipe; `kind` says what its golds are, None: seen from them."""
     if data.path == SYNTHETIC:
         return Synthetic(data.train_problems)
-    return Stored(data.path, data.hub_id, data.hub_config, kind)
+    reading = Reading(kind, data.columns, data.template)
+    if Path(data.path).is_file():
+        return OneFile(data.path, reading)
+    return Stored(data.path, reading, hub_id=data.hub_id, hub_config=data.hub_config)

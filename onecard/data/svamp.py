@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onecard.data.rows import read_rows
+from onecard.data.rows import Reading, read_rows
 from onecard.files import hub
 from onecard.types import Problem, UserError
 from rewards.answer.section import AnswerKind
@@ -45,7 +45,7 @@ class Svamp:
             raise UserError(
                 f"{self.path}: not SVAMP's rows (ID chal-N, Body, Question, Answer): {error!r}"
             ) from None
-        return read_rows(problems, self.path)
+        return read_rows(problems, self.path, Reading(self.kind))
 
     def read(self) -> list[Any]:
         file = self.folder / "SVAMP.json"

@@ -11,7 +11,7 @@ import hashlib
 import random
 from dataclasses import dataclass
 
-from onecard.data.rows import read_rows
+from onecard.data.rows import Reading, read_rows
 from onecard.types import Problem
 from rewards.answer.section import AnswerKind
 
@@ -95,4 +95,4 @@ class Synthetic:
 
     def load(self, split: str) -> list[Problem]:
         count = self.train_problems if split == "train" else HELD_OUT_PROBLEMS
-        return read_rows(build_problems(split, count), f"{SYNTHETIC} {split}")
+        return read_rows(build_problems(split, count), f"{SYNTHETIC} {split}", Reading(self.kind))

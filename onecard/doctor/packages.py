@@ -27,9 +27,9 @@ def check_python() -> Finding:
     found = ".".join(map(str, sys.version_info[:3]))
     return Finding(
         "Python",
-        sys.version_info[:2] == (3, 11),
+        (3, 11) <= sys.version_info[:2] <= (3, 13),
         found,
-        "use Python 3.11: the locks are made for it",
+        "use Python 3.11, 3.12 or 3.13; the lock for a card, requirements.txt, is for 3.11",
     )
 
 

@@ -90,7 +90,8 @@ def export(args: argparse.Namespace, display: Display) -> None:
         )
         if target.recipe:
             display.say(
-                f"python -m eval {folder} --recipe {args.run}/recipe.resolved.yaml"
+                f"python -m eval {shlex.quote(str(folder))}"
+                f" --recipe {shlex.quote(str(args.run))}/recipe.resolved.yaml"
                 " --no-load-in-4bit evaluates it"
             )
     else:
@@ -143,7 +144,7 @@ def ollama_text(target: Target, file: str, display: Display) -> str:
             "--to ollama wants a run's folder: the system prompt and the lengths are its recipe's,"
             f" and {target.weights.adapter} has none"
         )
-    from onecard.model.engines.generation import end_tokens
+    from onecard.model.engines.tokens import end_tokens
     from onecard.model.engines.transformers import load_tokenizer
     from onecard.model.engines.vllm import generation_config
 

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from onecard.files.atomic import write_atomic
+from onecard.files.encoding import read_text
 from onecard.types import UserError
 
 
@@ -16,15 +17,13 @@ def read_jsonl(file: Path) -> list[Any]:
 
     Lines end at \\n alone: the line separator U+2028 may stand inside a question.
     """
-    if not file.is_file():
-        raise UserError(f"no file {file}")
     rows = []
-    for number, line in enumerate(file.read_bytes().split(b"\n"), start=1):
+    for number, line in enumerate(read_text(file).split("\n"), start=1):
         if not line.strip():
             continue
         try:
             rows.append(json.loads(line))
-        # Broken JSON, bytes that are not UTF-8, brackets without end.
+        # Broken JSON, brackets without end.
         except (ValueError, RecursionError) as error:
             raise UserError(f"{file}, line {number}: not JSON: {error}") from None
     return rows

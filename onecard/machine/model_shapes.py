@@ -1,6 +1,7 @@
 """The shape of a language model, from its config.json: enough for a memory plan."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,7 +74,8 @@ class ModelShape:
     def parameters(self) -> int:
         return self.linear_parameters + self.other_parameters
 
-    def lora_parameters(self, rank: int, target_modules: list[str]) -> int:
+    def lora_parameters(self, rank: int, target_modules: Collection[str]) -> int:
+        """Weights of an adapter on the layers of these names."""
         return (
             self.num_hidden_layers
             * rank

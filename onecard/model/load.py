@@ -44,6 +44,7 @@ from onecard.machine.gpu import check_built_for, check_card, find_cards
 from onecard.machine.precision import TORCH_NAMES, choose_precision
 from onecard.model.policy import Policy
 from onecard.model.section import Lora, Model
+from onecard.model.targets import check_adapted, target_names
 from onecard.model.unsloth_private_names import mark_forward
 from onecard.run.process import is_first
 from onecard.types import UserError
@@ -55,10 +56,13 @@ OUT_OF_MEMORY = ("out of memory", "no available memory", "free memory on device"
 FEWEST_AT_ONCE, MOST_AT_ONCE = 32, 64  # completions in vLLM
 
 
-def load_tokenizer(weights: str, trusted: bool = False) -> Any:
+def load_tokenizer(model: Model, weights: str) -> Any:
     """The tokenizer of a folder or hub id. Raises UserError where its own code is not trusted."""
+    trusted = model.trust_remote_code
     with explain_untrusted_code(weights, trusted):
-        return transformers.AutoTokenizer.from_pretrained(weights, trust_remote_code=trusted)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(weights, trust_remote_code=trusted)
+    model.chat.apply(tokenizer)
+    return tokenizer
 
 
 def load_policy(
@@ -104,15 +108,17 @@ def load_policy(
                 " `model.without_vllm: slower` trains it with transformers' generation, several"
                 " times slower"
             )
+        targets = target_names(loaded, lora)
         loaded = unsloth.FastLanguageModel.get_peft_model(
             loaded,
             r=lora.rank,
             lora_alpha=lora.alpha,
             lora_dropout=lora.dropout,
-            target_modules=lora.target_modules,
+            target_modules=targets,
             use_gradient_checkpointing="unsloth" if gradient_checkpointing else False,
             random_state=seed,
         )
+    check_adapted(loaded, targets)
     mark_forward(loaded.get_base_model())
     tokenizer.padding_side = "left"
     adapter_folder = folder / "live-adapter" if has_vllm else None
@@ -146,6 +152,7 @@ def load_model(model: Model, weights: str, **options: Any) -> tuple[Any, Any]:
             use_exact_model_name=True,
             **options,
         )
+    model.chat.apply(tokenizer)
     return loaded, tokenizer
 
 

@@ -12,7 +12,8 @@ import torch
 from onecard.files.atomic import atomic_folder
 from onecard.machine.packages import versions
 from onecard.model.adapter import TRAINED
-from onecard.model.engines.generation import end_tokens, generate
+from onecard.model.engines.generation import generate
+from onecard.model.engines.tokens import end_tokens
 from onecard.model.engines.vllm_requests import completion_of, sampling_params
 from onecard.model.weights import identity, make_readable, write_base
 from onecard.types import Completion, Sampling

@@ -6,10 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from onecard.data.prompts import Messages
+from onecard.data.prompts import conversation_of
 from onecard.files.atomic import atomic_folder
 from onecard.machine.model_shapes import stored_shape
+from onecard.model.section import Model
 from onecard.run.process import is_first, wait_for
+from onecard.types import Messages, Problem
+from rewards.answer.section import AnswerFormat
 
 TINY = {
     "model_type": "qwen3",
@@ -50,20 +53,21 @@ def with_fillers(bpe: Any, size: int) -> Any:
 
 
 def build_random_model(
-    name: str,
-    conversations: Sequence[Messages],
+    model: Model,
+    problems: Sequence[Problem],
     folder: Path,
     *,
-    max_seq_length: int,
+    system_prompt: str | None,
+    answer_format: AnswerFormat,
     seed: int,
 ) -> str:
     """Write a random-weight model and a byte-level BPE tokenizer to `folder`; return its path.
 
     An interrupted run's model is there already, and stays. `tiny` is a Qwen3 of 0.35 to 0.45 M
     parameters; any other name is one of model_facts.json and has its shape. The tokenizer is
-    trained on the conversations as the chat template renders them. Digits are not split: the
-    numbers of the synthetic problems become single tokens, which is what learns fastest here; bytes
-    cover any other text.
+    trained on the problems and their solutions as the chat template renders them. Digits are not
+    split: the numbers of the synthetic problems become single tokens, which is what learns fastest
+    here; bytes cover any other text.
     """
     if not is_first():
         wait_for(folder)
@@ -72,12 +76,12 @@ def build_random_model(
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-    bpe = train_bpe(conversations)
-    if name == "tiny":
+    bpe = train_bpe([conversation_of(one, system_prompt, answer_format) for one in problems])
+    if model.name == "tiny":
         rounded_up = -(-bpe.get_vocab_size() // 64) * 64
         shape: dict[str, Any] = TINY | {"vocab_size": rounded_up}
     else:
-        known = stored_shape(name)
+        known = stored_shape(model.name)
         assert known is not None  # the recipe was checked
         shape = asdict(known)
         bpe = with_fillers(bpe, shape["vocab_size"] - ROOM)
@@ -93,16 +97,16 @@ def build_random_model(
     torch.manual_seed(seed)
     config = AutoConfig.for_model(
         **shape,
-        max_position_embeddings=max_seq_length,
+        max_position_embeddings=model.max_seq_length,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
     )
-    model = AutoModelForCausalLM.from_config(config)
-    if name != "tiny":
-        model = model.to(torch.bfloat16)  # as such models are published; half the disk
+    built = AutoModelForCausalLM.from_config(config)
+    if model.name != "tiny":
+        built = built.to(torch.bfloat16)  # as such models are published; half the disk
     with atomic_folder(folder) as unfinished:
-        model.save_pretrained(unfinished)
+        built.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
     return str(folder)
 

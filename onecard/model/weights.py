@@ -3,12 +3,13 @@
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from onecard.files.formats import write_json
+from onecard.model.chat_template import ChatSettings
 from onecard.types import UserError
 
 BASE_FILE = "base.json"  # beside an adapter: what it was trained on
@@ -21,12 +22,14 @@ class Weights:
 
     `trusted`: whether Python files that the base brings along may be run. `as_trained`: they
     compute in the precision of training, also where they are stored in another.
+    `chat`: the chat template, as the recipe's model says it.
     """
 
     base: str
     adapter: Path | None = None
     trusted: bool = False
     as_trained: bool = False
+    chat: ChatSettings = field(default_factory=ChatSettings)
 
     def description(self) -> dict[str, Any]:
         return {

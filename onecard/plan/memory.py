@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from onecard.machine.gpu import GIB
 from onecard.machine.model_shapes import ModelShape
+from onecard.model.section import ALL_LINEAR
 from onecard.recipe.schema import Recipe
 
 CARDS = (8, 12, 16, 24)  # GB, as they are sold
@@ -84,7 +85,9 @@ def plan_memory(recipe: Recipe, shape: ModelShape) -> MemoryPlan:
     """
     grpo = recipe.grpo
     longest = recipe.data.max_prompt_length + grpo.max_completion_length
-    trained = shape.lora_parameters(recipe.lora.rank, recipe.lora.target_modules)
+    targets = recipe.lora.target_modules
+    names = shape.linears if targets == ALL_LINEAR else targets
+    trained = shape.lora_parameters(recipe.lora.rank, names)
     weight_bytes = NF4_BYTES if recipe.model.load_in_4bit else 2.0
     tokens = grpo.per_device_train_batch_size * longest
     at_once = grpo.num_generations if recipe.model.fast_inference else grpo.completions_per_step

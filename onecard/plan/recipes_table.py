@@ -44,7 +44,7 @@ def table() -> str:
         cells = [
             f"[{recipe.name}]({file.name})",
             needs,
-            recipe.claim,
+            recipe.claim or "",
             peak,
             str(recipe.grpo.max_steps),
             hours,

@@ -71,7 +71,7 @@ def card_lines(recipe: Recipe, shape: ModelShape) -> list[str]:
         )
     for card in CARDS:
         seconds = estimate_seconds(recipe, shape, card)
-        hours = f"{sum(seconds.values()) / 3600:.1f} h of GRPO on an {SPEEDS[card].name}"
+        hours = f"{duration(sum(seconds.values()))} of GRPO on an {SPEEDS[card].name}"
         share = f"{seconds['generation'] / sum(seconds.values()):.0%} of it generation"
         lines.append(f"{f'{card} GB card':<11}{memory.verdict(card):<14}about {hours}, {share}")
     if knob := cheapest_knob(recipe, shape):
@@ -85,6 +85,11 @@ def card_lines(recipe: Recipe, shape: ModelShape) -> list[str]:
         " measured pace from step 1 on"
     )
     return lines
+
+
+def duration(seconds: float) -> str:
+    """Hours, or minutes where it is less than one hour."""
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{max(seconds / 60, 1):.0f} min"
 
 
 def no_shape(recipe: Recipe) -> str:

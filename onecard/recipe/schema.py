@@ -21,7 +21,7 @@ from rewards.table import RewardList
 
 class Recipe(StageSections):
     name: Annotated[str, Field(pattern=FOLDER_NAME)]
-    claim: str  # what this recipe is expected to show, in one sentence
+    claim: str | None = None  # what this recipe is expected to show, in one sentence
     # What a reader must know before believing the numbers; stands at the top of the report.
     caveat: str | None = None
     # The smallest card it is meant for; None: a laptop.
@@ -104,6 +104,12 @@ class Recipe(StageSections):
         names = self.eval.benchmarks
         if len({Path(name).name.removesuffix(".jsonl") for name in names}) < len(names):
             raise ValueError(f"eval.benchmarks: {', '.join(names)}: one name of them stands twice")
+        labels = [reward.label for reward in self.rewards]
+        if self.eval.score is not None and self.eval.score not in labels:
+            raise ValueError(
+                f"eval.score: {self.eval.score!r} is no reward of this recipe; there are:"
+                f" {', '.join(labels)}. One with `weight: 0` is scored and not trained on"
+            )
         dev = self.source.dev_benchmark
         if self.eval.every_steps and dev in names:
             raise ValueError(

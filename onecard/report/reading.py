@@ -26,10 +26,12 @@ def read_facts(folder: Path) -> dict[str, Any]:
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     recipe_text = (folder / "recipe.resolved.yaml").read_text(encoding="utf-8")
     pilot, alarms = folder / "pilot.json", folder / "health.jsonl"
-    answers, prompts = [], {}
+    answers, prompts, kinds = [], {}, {}
     for name in results["benchmarks"]:
         answers += read_answers(folder, name)
-        prompts[name] = read_result(folder / "eval" / f"{name}-after")[0]["first_prompt"]
+        settings = read_result(folder / "eval" / f"{name}-after")[0]
+        prompts[name] = settings["first_prompt"]
+        kinds[name] = settings.get("answer_kind") or "number"
     return {
         "folder": folder,
         "results": results,
@@ -42,6 +44,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
         "split": split_steps(read_jsonl(folder / "metrics.jsonl")),
         "card": card_text(results["card"]),
         "prompts": prompts,
+        "kinds": kinds,
     }
 
 

@@ -1,6 +1,7 @@
 """The table that ends a run on the terminal."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.box import SIMPLE
@@ -20,10 +21,13 @@ def summary(folder: Path) -> Group:
         # A note is an explanation, and no fault.
         names = [alarm["name"] for alarm in facts["alarms"] if alarm["level"] != "note"]
         lines.append(named("health", ", ".join(dict.fromkeys(names)) or "no alarm"))
+    for alarm in facts["alarms"] or ():
+        if alarm["name"] == "benchmark_worse":
+            lines.append(named("worse", f"{alarm['metric']}: {alarm['value']:+.3g}"))
     lines.append(named("report", folder / "report.html"))
     lines.append(named("numbers", folder / "results.json"))
     lines.append(named("adapter", folder / "adapter"))
-    lines.append(named("curves", f"tensorboard --logdir {folder / 'tensorboard'}"))
+    lines.append(named("curves", f"tensorboard --logdir {quote(str(folder / 'tensorboard'))}"))
     for label, fact in (("pace", facts["split"]), ("memory", facts["card"])):
         if fact:
             lines.append(named(label, fact))
@@ -46,10 +50,10 @@ def accuracies(facts: dict[str, Any]) -> Table:
         table.add_column(column, justify="left" if column == "benchmark" else "right", no_wrap=True)
     for name, found in facts["results"]["benchmarks"].items():
         before, after = found["before"], found["after"]
-        for label, score, difference in (
-            (name, "accuracy", found["difference"]),
-            ("  flexible", "flexible", found["flexible_difference"]),
-        ):
+        rows = [(name, "accuracy", found["difference"])]
+        if facts["kinds"][name] == "number":  # the harness looks for one
+            rows.append(("  flexible", "flexible", found["flexible_difference"]))
+        for label, score, difference in rows:
             table.add_row(
                 label,
                 str(found["n"]),
@@ -58,6 +62,16 @@ def accuracies(facts: dict[str, Any]) -> Table:
                 f"{difference['points']:+.1f}",
                 f"{difference['ci_low']:+.1f} to {difference['ci_high']:+.1f}",
                 p_text(difference["p_value"]),
+            )
+        if changed := found.get("score_difference"):
+            table.add_row(
+                f"  {facts['recipe']['eval']['score']}",
+                "",
+                f"{before['score']:.3f}",
+                f"{after['score']:.3f}",
+                f"{changed['mean']:+.3f}",
+                f"{changed['ci_low']:+.3f} to {changed['ci_high']:+.3f}",
+                p_text(changed["p_value"]),
             )
         steps = (f"{side['step_by_step']:.1%}" for side in (before, after))
         table.add_row("  step by step", "", *steps)

@@ -35,8 +35,9 @@ HARMLESS = (
     ("scoring", "deadline_seconds"),
     ("eval", "every_steps"),
     ("eval", "dev_problems"),
-    ("grpo", "max_steps"),
 )
+# What --resume itself takes: a run that is made longer, or shorter.
+LENGTH = ("grpo", "max_steps")
 
 
 @dataclass(frozen=True)
@@ -139,12 +140,11 @@ def check_belongs(
             f" {listed(other)}"
         )
     then, now = before["recipe"]["grpo"], origin["recipe"]["grpo"]
-    constant = now["lr_scheduler_type"].startswith("constant")
-    if then["max_steps"] != now["max_steps"] and not constant:
-        say(
-            f"grpo.max_steps was {then['max_steps']}; the learning rate goes on as if it had been"
-            f" {now['max_steps']} from the start"
-        )
+    if then["max_steps"] != now["max_steps"]:
+        how = f"as if it had been {now['max_steps']} from the start"
+        if now["lr_scheduler_type"].startswith("constant"):
+            how = "as it was: it is constant"
+        say(f"grpo.max_steps was {then['max_steps']}; the learning rate goes on {how}")
 
 
 def changed_versions(before: dict[str, str]) -> list[Difference]:
@@ -161,7 +161,7 @@ def check_same(before: dict[str, Any], now: dict[str, Any], anyway: bool, where:
 
     With `anyway` the harmless ones may.
     """
-    differing = differences(before, now)
+    differing = [one for one in differences(before, now) if not one.is_below(*LENGTH)]
     harmful = [difference for difference in differing if not is_harmless(difference)]
     if not differing or (anyway and not harmful):
         return

@@ -11,6 +11,7 @@ LEVELS: tuple[Level, ...] = ("note", "warn", "alarm")
 MAY_STOP = (
     "reward_flat",
     "no_signal",
+    "reward_blind",
     "kl",
     "entropy_collapse",
     "completions_cut",

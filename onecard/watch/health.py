@@ -13,6 +13,7 @@ from onecard.watch.checks.learning import (
     loss_near_zero,
     no_signal,
     pass_at_g_flat,
+    reward_blind,
     reward_flat,
 )
 from onecard.watch.checks.mechanics import (
@@ -30,6 +31,7 @@ QUIET_STEPS = 20
 CHECKS: dict[str, Callable[[History, Health], Alarm | None]] = {
     "reward_flat": reward_flat,
     "no_signal": no_signal,
+    "reward_blind": reward_blind,
     "kl": kl,
     "entropy_collapse": entropy_collapse,
     "completions_cut": completions_cut,

@@ -13,7 +13,7 @@ from statistics import mean, quantiles
 from typing import Any
 
 from onecard.console.display import Display
-from onecard.data.prompts import opens_think, prompt_for, render, tokenize
+from onecard.data.prompts import opens_think, prompt_for, prompt_tokens
 from onecard.files.formats import write_json
 from onecard.model.engines.protocol import Engine
 from onecard.run.folder import Run
@@ -96,7 +96,7 @@ def roll_out(
     """num_generations completions of each problem, sampled as in training; and the seconds."""
     tokenizer, size = engine.tokenizer, pilot.num_generations
     asked = [problem for problem in chosen for _ in range(size)]
-    texts = [render(tokenizer, prompt_for(problem, pilot.system_prompt)) for problem in asked]
+    prompts = [prompt_for(problem, pilot.system_prompt) for problem in asked]
     sampling = Sampling(
         pilot.max_completion_length,
         pilot.completions_per_step,
@@ -106,10 +106,10 @@ def roll_out(
     started = time.monotonic()
     found: dict[int, Completion] = {}
     with display.phase("pilot", len(asked), unit="completion") as advance:
-        for completions in engine.generate(tokenize(tokenizer, texts), sampling):
+        for completions in engine.generate(prompt_tokens(tokenizer, prompts), sampling):
             found |= completions
             advance(len(found))
-    opened = opens_think(tokenizer, pilot.system_prompt)
+    opened = opens_think(tokenizer, asked[0], pilot.system_prompt)
     rollouts = []
     for place, problem in enumerate(asked):
         written = found[place]
@@ -122,6 +122,8 @@ def roll_out(
                 opened,
                 place,
                 group=place // size,
+                prompt=prompts[place],
+                ids=written.ids,
             )
         )
     return rollouts, time.monotonic() - started
@@ -150,7 +152,15 @@ def summarize(pilot: Pilot, scored: list[Scored], seconds: float) -> dict[str, A
 def advice(found: dict[str, Any], limit: int) -> list[str]:
     """What is out of the ordinary, with the number, and what to do; [] where nothing is."""
     lines = []
-    if found["pass_rate"] == 0:
+    # Some of a group are right and some are not, or the two shares would be one.
+    mixed = found["pass_at_g"] > found["pass_rate"]
+    if mixed and not found["signal_share"]:
+        lines.append(
+            f"{found['pass_rate']:.0%} of the completions are right, and those of a group are all"
+            " paid alike: the reward functions are at fault, not the problems. `python -m rewards"
+            " RECIPE --self-test` shows what they pay."
+        )
+    elif found["pass_rate"] == 0:
         lines.append(
             "No completion is right: the problems are too hard, or the answers are not in the form"
             " that is read. SFT first helps."

@@ -1,13 +1,12 @@
 """The one grader, of training and of evaluation alike."""
 
 from dataclasses import replace
-from decimal import Decimal
 
 from onecard.types import Rollout, Score, Verdict
+from rewards.answer.kinds.table import KINDS
 from rewards.answer.markers import declared
-from rewards.answer.number import LONGEST_ANSWER, PLAIN_NUMBER, read_number
+from rewards.answer.number import PLAIN_NUMBER, read_number
 from rewards.answer.section import AnswerFormat
-from rewards.answer.symbolic import same_expression
 
 
 class GraderError(TimeoutError):
@@ -15,14 +14,19 @@ class GraderError(TimeoutError):
 
 
 def grade(
-    completion: str | None, gold: str, answer_format: AnswerFormat = "auto", truncated: bool = False
+    completion: str | None,
+    gold: str,
+    answer_format: AnswerFormat = "auto",
+    truncated: bool = False,
+    kind: str | None = None,
 ) -> Score:
     """1.0 if the completion declares exactly `gold`, else 0.0; with verdict and the text read.
 
     It never takes a number out of the working. Without a marker the verdict is NO_ANSWER, or
-    TRUNCATED where the token limit cut the completion off. Golds that are plain decimal numbers are
-    compared exactly. Any other gold goes to math-verify, which compares to six decimals, in a
-    process of its own; GRADER_ERROR says that it did not answer in time.
+    TRUNCATED where the token limit cut the completion off. `kind` says how the answer is compared
+    (rewards/answer/section.py). Without one, a plain decimal number is compared exactly, and any
+    other gold as an expression: by math-verify, in a process of its own; GRADER_ERROR says that it
+    did not answer in time. Of the kind `none` there is no right answer.
 
     Never raises, never hangs, gives the same on every thread, and takes time linear in the length
     of the completion.
@@ -30,26 +34,31 @@ def grade(
     if not isinstance(completion, str):
         return Score(0.0, Verdict.NO_ANSWER)
     text = str.__getitem__(completion, slice(None))  # a subclass of str may override anything
-    spans = declared(text, answer_format)
-    if not spans:
+    kind = kind or ("number" if PLAIN_NUMBER.fullmatch(gold) else "expression")
+    comparing = KINDS.get(kind)
+    longest = max(comparing.longest, 2 * len(gold)) if comparing else 0
+    spans = declared(text, answer_format, longest, has_words=kind not in ("number", "expression"))
+    if comparing is None or not spans:
         return Score(0.0, Verdict.TRUNCATED if truncated else Verdict.NO_ANSWER)
-    extracted = " | ".join(spans)[:LONGEST_ANSWER]
-    numbers = {read_number(span) for span in spans}
-    contradictory = len(spans) > 1 and (len(numbers) > 1 or None in numbers)
-    if contradictory or len(spans[0]) > LONGEST_ANSWER:
+    extracted = " | ".join(spans)[:longest]
+    if contradictory(spans) or len(spans[0]) > longest:
         return Score(0.0, Verdict.WRONG, extracted)
-    if PLAIN_NUMBER.fullmatch(gold):
-        right: bool | None = numbers == {Decimal(gold)}
-    else:
-        right = same_expression(spans[0], gold)
+    right = comparing.equal(spans[0], gold)
     if right is None:
         return Score(0.0, Verdict.GRADER_ERROR, extracted)
     return Score(float(right), Verdict.CORRECT if right else Verdict.WRONG, extracted)
 
 
+def contradictory(spans: list[str]) -> bool:
+    """Whether several answers are declared that are not one number, written in several ways."""
+    numbers = {read_number(span) for span in spans}
+    return len(spans) > 1 and (len(numbers) > 1 or None in numbers)
+
+
 def graded(rollout: Rollout, answer_format: AnswerFormat) -> Rollout:
     """The rollout with what the grader says of it: every reward and measure reads that."""
-    score = grade(rollout.text, rollout.problem.gold, answer_format, rollout.truncated)
+    problem = rollout.problem
+    score = grade(rollout.text, problem.gold, answer_format, rollout.truncated, problem.kind)
     return replace(rollout, graded=score)
 
 

@@ -1,5 +1,7 @@
 """Where a completion declares its answer: <answer> tags, a #### line, a LaTeX box."""
 
+from functools import partial
+
 from rewards.answer.number import LONGEST_ANSWER, read_number
 from rewards.answer.section import AnswerFormat
 
@@ -16,20 +18,27 @@ END_MARKS = (
 )
 
 
-def declared(text: str, answer_format: AnswerFormat = "auto") -> list[str]:
+def declared(
+    text: str,
+    answer_format: AnswerFormat = "auto",
+    longest: int = LONGEST_ANSWER,
+    has_words: bool = False,
+) -> list[str]:
     """The different answers that a completion declares, in order. More than one contradict each
     other.
 
     Looked for after the last </think> or </reasoning>. `auto` reads the first kind of marker that
-    is there at all: <answer>...</answer>, then a `####` line, then the last \\boxed{...}.
+    is there at all: <answer>...</answer>, then a `####` line, then the last \\boxed{...}, which
+    may hold `longest` characters. Answers that have words look like headings after ####: the last
+    such line counts.
     """
     text = without_end_mark(text)
     for end_of_thinking in ("</think>", "</reasoning>"):
         text = text.rpartition(end_of_thinking)[2]
     for name, marker, read in (
         ("answer", "<answer>", tagged),
-        ("hash", "####", hashed),
-        ("boxed", "\\boxed", boxed),
+        ("hash", "####", last_hashed if has_words else hashed),
+        ("boxed", "\\boxed", partial(boxed, longest=longest)),
     ):
         if answer_format in ("auto", name) and marker in text:
             if text.count(marker) > MOST_MARKERS and name != "boxed":
@@ -76,16 +85,22 @@ def hashed(text: str) -> list[str]:
     return [line for line in lines if line and not is_heading(line)]
 
 
+def last_hashed(text: str) -> list[str]:
+    """What follows the last #### on its line."""
+    line = text.rpartition("####")[2].partition("\n")[0].strip()
+    return [line] if line else []
+
+
 def is_heading(line: str) -> bool:
     """Whether what follows #### is a title and not an answer: it begins with a word."""
     return line[0].isalpha() and read_number(line) is None
 
 
-def boxed(text: str) -> list[str]:
+def boxed(text: str, longest: int = LONGEST_ANSWER) -> list[str]:
     """What the last \\boxed{...} holds, its braces balanced; an unclosed box declares nothing."""
     start = text.rfind("\\boxed") + len("\\boxed")
     depth = 0
-    for place in range(start, min(len(text), start + LONGEST_ANSWER + 2)):
+    for place in range(start, min(len(text), start + longest + 2)):
         depth += (text[place] == "{") - (text[place] == "}")
         if depth == 0 and text[place] != " ":
             return [text[text.index("{", start) + 1 : place]] if text[place] == "}" else []

@@ -5,7 +5,9 @@ from typing import Literal
 from onecard.section import Section
 
 AnswerFormat = Literal["auto", "answer", "hash", "boxed"]
-AnswerKind = Literal["number", "expression"]
+AnswerKind = Literal[
+    "number", "expression", "choice", "text", "exact", "list", "set", "json", "date", "none"
+]
 
 
 class Answer(Section):
@@ -14,9 +16,13 @@ class Answer(Section):
     Formats: `answer` is <answer>18</answer>, `hash` is "#### 18", `boxed` is \\boxed{18}. `auto`
     reads the first of these that a completion has; SFT then writes <answer> tags.
 
-    Kinds: `number` is one decimal number, compared exactly. `expression` is any mathematics that
-    LaTeX writes, compared by math-verify.
+    Kinds (rewards/answer/kinds/ has a file for each): `number` is one decimal number, compared
+    exactly. `expression` is any mathematics that LaTeX writes, compared by math-verify. `choice` is
+    a letter. `text` is words, compared without case, punctuation and articles; `exact` is compared
+    as it stands. `list` and `set` have items, in order or not. `json` is compared after parsing.
+    `date` is a date, a time, or both. `none`: the rows have no right answer. Left out, the kind is
+    seen from the golds, and told.
     """
 
     format: AnswerFormat = "auto"
-    kind: AnswerKind = "number"
+    kind: AnswerKind | None = None

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
+from onecard.model.engines.tokens import decode, end_tokens, up_to_end
 from onecard.types import Completion, Sampling
 
 SMALLEST_TO_SHRINK = 8  # completions; below that a smaller batch is hardly faster
@@ -121,32 +122,14 @@ class Ending(StoppingCriteria):
 def completion_of(
     row: list[int], tokenizer: Any, ends: set[int], stop: tuple[str, ...]
 ) -> Completion:
-    """One generated row up to its end token or its stop string; what follows those is padding.
-
-    A stop string may be a special token, which the text does not show: it is looked for in the text
-    that does.
-    """
-    end = next((place for place, token in enumerate(row) if token in ends), None)
-    told = tokenizer.decode(row[:end])
-    cut = min((place for string in stop if (place := told.find(string)) >= 0), default=None)
-    text = tokenizer.decode(row[:end], skip_special_tokens=True)
-    if cut is None:
-        return Completion(text, tokens=len(row) if end is None else end + 1, truncated=end is None)
-    visible = min((place for string in stop if (place := text.find(string)) >= 0), default=None)
-    return Completion(text[:visible], tokens=len(row[:end]), truncated=False)
-
-
-def end_tokens(generation_config: Any, tokenizer: Any) -> set[int]:
-    """The tokens that end a completion.
-
-    They are the tokenizer's end and padding, and those that the model's generation config declares.
-    """
-    declared = generation_config.eos_token_id
-    return {
-        tokenizer.eos_token_id,
-        tokenizer.pad_token_id,
-        *(declared if isinstance(declared, list) else [declared]),
-    } - {None}
+    """One generated row up to its end token or its stop string; what follows those is padding."""
+    ids = up_to_end(row, ends)
+    text = decode(tokenizer, ids, ends)
+    cut = min((place for string in stop if (place := text.find(string)) >= 0), default=None)
+    if cut is not None:
+        without_end = ids[:-1] if ids and ids[-1] in ends else ids
+        return Completion(text[:cut], len(without_end), truncated=False, ids=tuple(without_end))
+    return Completion(text, len(ids), truncated=not ids or ids[-1] not in ends, ids=tuple(ids))
 
 
 @contextmanager

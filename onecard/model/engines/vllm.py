@@ -10,7 +10,7 @@ from transformers import AutoConfig, GenerationConfig
 
 from onecard.machine.gpu import find_cards, has_bf16, memory_reader
 from onecard.machine.packages import versions
-from onecard.model.engines.generation import end_tokens
+from onecard.model.engines.tokens import end_tokens
 from onecard.model.engines.transformers import (
     TransformersEngine,
     dtype_of,

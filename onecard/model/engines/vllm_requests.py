@@ -39,14 +39,13 @@ def sampling_params(sampling: Sampling, index: int, ends: set[int]) -> Any:
         seed=zlib.crc32(f"{sampling.seed} {index}".encode()),
         stop=list(sampling.stop),
         stop_token_ids=sorted(ends),
-        skip_special_tokens=True,
+        skip_special_tokens=False,  # where <think> is one, rewards are to see it
     )
 
 
 def completion_of(output: Any) -> Completion:
-    return Completion(
-        output.text, len(output.token_ids), truncated=output.finish_reason == "length"
-    )
+    ids = tuple(output.token_ids)
+    return Completion(output.text, len(ids), output.finish_reason == "length", ids)
 
 
 def seed_requests(engine: Any, seed: int, step: Callable[[], int]) -> None:

@@ -31,8 +31,9 @@ def build_grpo_trainer(
     columns = RewardColumns(
         training.scorer,
         training.problems,
+        policy.tokenizer,
         policy.end_tokens,
-        opens_think(policy.tokenizer, system_prompt),
+        opens_think(policy.tokenizer, training.problems[0], system_prompt),
         config.num_generations,
     )
     rows = [

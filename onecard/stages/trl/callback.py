@@ -166,7 +166,9 @@ class GrpoSteps(TrainerCallback):
             return
         folder = self.training.run.evaluation(task.benchmark, f"step-{step}")
         quiet = Display(Console(quiet=True))  # the bar of the whole phase is on the screen
-        result = evaluate(self.policy, task, folder, quiet, task.benchmark)
+        result = evaluate(
+            self.policy, task, folder, quiet, task.benchmark, scorer=self.training.scorer
+        )
         self.journal.evaluation(step, {task.benchmark: scores(result)})
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # training gets back what generation's cache took

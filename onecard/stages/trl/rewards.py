@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from onecard.types import Problem, Rollout
+from onecard.model.engines.tokens import decode
+from onecard.types import Messages, Problem, Rollout
 from rewards.scoring import BatchScorer, Scored
 
 PROBLEM_ID = "problem_id"  # the column of the training set by which a completion finds its problem
@@ -19,13 +20,14 @@ class RewardColumns:
         self,
         scorer: BatchScorer,
         problems: Sequence[Problem],
+        tokenizer: Any,
         end_tokens: set[int],
         think_opened: bool,
         num_generations: int,
     ) -> None:
         self.scorer = scorer
         self.problems = {problem.id: problem for problem in problems}
-        self.end_tokens = end_tokens
+        self.tokenizer, self.end_tokens = tokenizer, end_tokens
         self.think_opened = think_opened
         self.num_generations = num_generations
         self.scored: list[Scored] = []
@@ -37,16 +39,23 @@ class RewardColumns:
 
     def column(self, place: int, label: str) -> Callable[..., list[float | None]]:
         def score_batch(
-            completions: list[list[dict[str, str]]],
+            prompts: list[str | Messages],
+            completions: list[Any],
             completion_ids: list[list[int]],
             problem_id: list[str],
+            trainer_state: Any,
+            log_extra: Callable[[str, list[Any]], None],
+            log_metric: Callable[[str, float], None],
             **others: Any,
         ) -> list[float | None]:
             if self.batch is not completions:  # TRL passes the same list to each reward in turn
-                first = others["trainer_state"].global_step * len(completions)
-                rollouts = self.rollouts(completions, completion_ids, problem_id, first)
+                moment = self.scorer.moment
+                moment.trainer_state = trainer_state
+                moment.log_extra, moment.log_metric = log_extra, log_metric
+                first = trainer_state.global_step * len(completions)
+                rollouts = self.rollouts(prompts, completion_ids, problem_id, first)
                 self.batch, self.scored = completions, self.scorer.score(rollouts)
-                others["log_metric"]("rewards/faults", float(self.scorer.faults))
+                log_metric("rewards/faults", float(self.scorer.faults))
             return [one.values()[place] for one in self.scored]
 
         score_batch.__name__ = label
@@ -54,24 +63,29 @@ class RewardColumns:
 
     def rollouts(
         self,
-        completions: list[list[dict[str, str]]],
+        prompts: list[str | Messages],
         completion_ids: list[list[int]],
         problem_ids: list[str],
         first: int,
     ) -> list[Rollout]:
-        """TRL's table as rollouts. The completions of a prompt stand together in it."""
+        """TRL's table as rollouts. The completions of a prompt stand together in it.
+
+        Their texts are decoded here: TRL leaves special tokens out, and <think> may be one.
+        """
         found = []
-        rows = zip(completions, completion_ids, problem_ids, strict=True)
-        for place, (messages, ids, problem_id) in enumerate(rows, start=first):
+        rows = zip(prompts, completion_ids, problem_ids, strict=True)
+        for place, (prompt, ids, problem_id) in enumerate(rows, start=first):
             found.append(
                 Rollout(
                     self.problems[problem_id],
-                    messages[-1]["content"],
+                    decode(self.tokenizer, ids, self.end_tokens),
                     tokens=len(ids),
                     truncated=not ids or ids[-1] not in self.end_tokens,
                     think_opened=self.think_opened,
                     place=place,
                     group=place // self.num_generations,
+                    prompt=prompt,
+                    ids=tuple(ids),
                 )
             )
         return found

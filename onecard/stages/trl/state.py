@@ -96,5 +96,18 @@ def put_state(trainer: Any, state: dict[str, Any]) -> None:
     """
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.lr_scheduler.load_state_dict(state["scheduler"])
+    follow_schedule(trainer)
     if trainer.accelerator.scaler:
         trainer.accelerator.scaler.load_state_dict(state["scaler"])
+
+
+def follow_schedule(trainer: Any) -> None:
+    """Set the learning rate that this run's schedule has at this step.
+
+    The checkpoint's own is that of the schedule under which it was made: 0 at the end of a run that
+    is now made longer. Where the schedule is the same, so is the rate, to the bit.
+    """
+    schedule = trainer.lr_scheduler
+    rules = zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
+    for group, (rate, share_at) in zip(trainer.optimizer.param_groups, rules, strict=True):
+        group["lr"] = rate * share_at(schedule.last_epoch)

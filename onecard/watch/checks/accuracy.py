@@ -1,12 +1,17 @@
 """Does accuracy on problems that are not trained on fall, and why?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from onecard.watch.alarm import Alarm, alarm
 from onecard.watch.history import WINDOW_STEPS, History, change, mean, points, rise_between, values
 from onecard.watch.metric_names import CORRECT
 from onecard.watch.section import Health
 
+WORSE = "benchmark_worse"
+CHANCE = 0.05  # a p-value below it is called more than chance
+MORE_CUT = 0.1  # of the answers; assumed
 FEWEST_EVALUATIONS = 3  # one to fall from, and two that are lower
 
 
@@ -39,6 +44,30 @@ class Fall:
         if self.best_step:
             return f"the checkpoint of step {self.best_step}"
         return "the model as it was"
+
+
+def benchmark_worse(step: int, benchmark: str, found: Mapping[str, Any]) -> Alarm | None:
+    """A benchmark is worse after training than before, beyond chance.
+
+    `found` is the comparison of the two, as results.json has it.
+    """
+    difference, after = found["difference"], found["after"]
+    change, metric = difference["points"], f"accuracy on {benchmark}, after less before, in points"
+    scored = found.get("score_difference")
+    if scored and after["no_answer"] == 1.0:  # nobody knows what is right
+        difference, change = scored, scored["mean"]
+        metric = f"score on {benchmark}, after less before"
+    if change >= 0 or difference["p_value"] >= CHANCE:
+        return None
+    why = ""
+    if after["truncated"] > found["before"]["truncated"] + MORE_CUT:
+        why = f" {after['truncated']:.0%} of its answers are cut at the token limit now."
+    advice = (
+        "Training made this worse, and chance alone does so rarely (p"
+        f" {difference['p_value']:.2g}).{why} Lower learning_rate, raise beta, train fewer steps,"
+        " or take a checkpoint from before."
+    )
+    return Alarm(WORSE, "alarm", step, metric, change, 0.0, advice)
 
 
 def accuracy_falls(history: History, health: Health) -> Alarm | None:

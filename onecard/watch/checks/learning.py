@@ -20,6 +20,7 @@ NO_SIGNAL_ALARM = 0.95  # assumed: nearly every step is for nothing
 TOO_EASY, TOO_HARD = 0.8, 0.2  # share of right completions, or of the best reward; assumed
 # Of the first steps' entropy; assumed. arXiv 2505.22617: gains are spent when entropy is.
 ENTROPY_SHARE = 0.05
+MIXED = 0.02  # of the groups, at least, with right and wrong completions; assumed
 PASS_AT_G_ENOUGH = 0.9  # then it need not rise; assumed
 NEAR_ZERO = 0.01  # of the loss; an explanation, no fault: TRL's issue 2703
 UNCHANGED_STEPS = 5  # assumed; more than SFT's first step, whose learning rate is 0
@@ -40,6 +41,25 @@ def reward_flat(history: History, health: Health) -> Alarm | None:
     return alarm("reward_flat", level, history, metric, rise, noise, advice)
 
 
+def reward_blind(history: History, health: Health) -> Alarm | None:
+    """The grader tells completions apart, and the rewards pay them all alike."""
+    signals, right = window_values(history, SIGNAL_SHARE), window_values(history, CORRECT)
+    solved = window_values(history, PASS_AT_G)
+    if any(signals) or min(map(len, (signals, right, solved))) < WINDOW_STEPS:
+        return None
+    # Where groups have right and wrong completions, more problems are solved than are right.
+    mixed = mean(solved) - mean(right)
+    if mixed < MIXED:
+        return None
+    advice = (
+        "The grader calls some completions right and others wrong, and the rewards pay all of a"
+        " group alike: your reward function is at fault, not the problems. `python -m rewards"
+        " RECIPE --self-test` shows what it pays, and for what."
+    )
+    metric = f"{PASS_AT_G} less {CORRECT}, last {WINDOW_STEPS} steps"
+    return alarm("reward_blind", "alarm", history, metric, mixed, MIXED, advice)
+
+
 def no_signal(history: History, health: Health) -> Alarm | None:
     shares = [1 - share for share in window_values(history, SIGNAL_SHARE)]
     if len(shares) < WINDOW_STEPS or mean(shares) < NO_SIGNAL_WARN:
@@ -47,10 +67,13 @@ def no_signal(history: History, health: Health) -> Alarm | None:
     level: Level = "alarm" if mean(shares) >= NO_SIGNAL_ALARM else "warn"
     limit = NO_SIGNAL_ALARM if level == "alarm" else NO_SIGNAL_WARN
     place, told = how_hard(history)
+    blind = reward_blind(history, health)
     remedy = (
         "Some problems are too easy and the others too hard: choose those that it solves sometimes."
     )
-    if place >= TOO_EASY:
+    if blind:
+        remedy = blind.advice
+    elif place >= TOO_EASY:
         remedy = (
             "Too easy: harder problems, a reward that tells more completions apart, or stop here."
         )
