@@ -428,7 +428,7 @@ def test_a_reward_that_raises_ends_the_run_with_its_name(
         "calls = []\n\n"
         "def pay(rollout):\n"
         "    calls.append(rollout)\n"
-        "    return 0.0 if len(calls) <= 18 else 1 / 0  # the self-test's pass\n"
+        "    return 0.0 if len(calls) <= 24 else 1 / 0  # the self-test's pass\n"
     )
     rewards = f"[{{name: correct_answer}}, {{name: custom, function: '{tmp_path}/mine.py:pay'}}]"
     settings = (*no_sft(short_run), "grpo.max_steps=1")
