@@ -28,6 +28,20 @@ async def asynchronous(prompts, completions, **kwargs):
     await asyncio.sleep(0.2)
     return [float(len(c[0]["content"])) for c in completions]
 
+begun = set()
+
+async def meets(completions, **kwargs):
+    begun.add("meets")
+    while "too" not in begun:
+        await asyncio.sleep(0.01)
+    return [1.0] * len(completions)
+
+async def too(completions, **kwargs):
+    begun.add("too")
+    while "meets" not in begun:
+        await asyncio.sleep(0.01)
+    return [1.0] * len(completions)
+
 async def one_by_one(rollout):
     await asyncio.sleep(0.05)
     return len(rollout.text)
@@ -199,13 +213,10 @@ def test_what_is_no_list_of_numbers_is_a_fault_and_no_reward(
 
 
 def test_async_rewards_wait_together(file: Path) -> None:
-    names = ("asynchronous", "judge", "one_by_one")
-    rewards = [Custom(name="custom", function=f"{file}:{name}") for name in names]
-    twice = [*rewards, *rewards, *rewards]
-    scorer = BatchScorer(twice, Answer(), Scoring())
-    started = time.monotonic()
-    scorer.score(rollouts_of(["a", "bb", "ccc", "dddd"]))
-    assert time.monotonic() - started < 0.5  # alone they wait 0.75 s
+    """Each of the two comes to its end only when both have begun."""
+    rewards = [Custom(name="custom", function=f"{file}:{name}") for name in ("meets", "too")]
+    scorer = BatchScorer(rewards, Answer(), Scoring(deadline_seconds=20.0))
+    assert [one.total for one in scorer.score(rollouts_of("12"))] == [2.0, 2.0]
 
 
 def test_columns_come_as_they_were_written(file: Path) -> None:
@@ -285,15 +296,14 @@ def test_an_alarm_of_the_users_own_is_left_alone(file: Path) -> None:
 def test_parallel_functions_get_whole_groups_on_threads(tmp_path: Path) -> None:
     file = tmp_path / "waits.py"
     file.write_text(
-        "import time\n"
+        "import threading\n"
+        "two = threading.Barrier(2)\n"
         "def waits(completions, **kwargs):\n"
-        "    time.sleep(0.3)\n"
+        "    two.wait(timeout=20)  # for a second thread\n"
         "    return [len(completions)] * len(completions)\n"
     )
     reward = Custom(name="custom", function=f"{file}:waits", parallel=True)
-    started = time.monotonic()
-    outcomes = reward.open(Context(Answer(), 5.0)).score(rollouts_of("12345678"))
-    assert time.monotonic() - started < 0.9  # one after the other: 1.2 s
+    outcomes = reward.open(Context(Answer(), 30.0)).score(rollouts_of("12345678"))
     assert values(outcomes) == [2.0] * 8
 
 
