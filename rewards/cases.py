@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from onecard.files.formats import read_jsonl
 from onecard.section import Section
@@ -18,7 +17,7 @@ class OwnCase(Section):
     """`row`: the id of a training problem. The weighted sum of all rewards lies in the bounds."""
 
     completion: str
-    row: Annotated[str | int, Field()]
+    row: str | int
     least: float | None = None
     most: float | None = None
 

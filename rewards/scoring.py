@@ -71,8 +71,7 @@ class BatchScorer:
             for reward, cell in zip(self.rewards, row, strict=True):
                 if not isinstance(cell, Fault):
                     continue
-                if self.scoring.on_error == "stop":
-                    raise RunFailed(fault_text(reward, place, rollouts[place], cell))
+                self.stop_at(reward, place, rollouts[place], cell)
                 self.faults += 1
                 skipped.add(rollouts[place].group)
         scored = []
@@ -115,12 +114,16 @@ class BatchScorer:
         values: list[float | None] = []
         for number, outcome in enumerate(column):
             if isinstance(outcome, Fault):
-                if self.scoring.on_error == "skip_group":
-                    values.append(None)
-                    continue
-                raise RunFailed(fault_text(self.rewards[place], number, rollouts[number], outcome))
+                self.stop_at(self.rewards[place], number, rollouts[number], outcome)
+                values.append(None)
+                continue
             values.append(None if outcome is None else outcome.value)
         return values
+
+    def stop_at(self, reward: Reward, place: int, rollout: Rollout, fault: Fault) -> None:
+        """Raise RunFailed over a fault, where `scoring.on_error` is stop."""
+        if self.scoring.on_error == "stop":
+            raise RunFailed(fault_text(reward, place, rollout, fault))
 
     def close(self) -> None:
         for scorer in self.scorers:

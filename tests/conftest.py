@@ -40,7 +40,7 @@ def variables(*without: str) -> dict[str, str]:
 
 def run_train(
     cwd: Path,
-    recipe: str,
+    recipe: str | Path,
     *settings: str,
     name: str | None = None,
     python: tuple[str, ...] = (str(ROOT / "train.py"),),
@@ -50,8 +50,9 @@ def run_train(
     file_size_kib: int | None = None,
     environment: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """recipes/<recipe>.yaml with `settings`, in a process of its own, with `cwd` as the folder that
-    gets runs/; offline.
+    """recipes/<recipe>.yaml, or a file, with `settings`, in a process of its own, offline.
+
+    `cwd` is the folder that gets runs/.
     """
     options = [part for setting in settings for part in ("--set", setting)] + (
         ["--name", name] if name else []
@@ -60,7 +61,7 @@ def run_train(
         *prefix,
         sys.executable,
         *python,
-        str(ROOT / f"recipes/{recipe}.yaml"),
+        str(recipe if isinstance(recipe, Path) else ROOT / f"recipes/{recipe}.yaml"),
         *options,
         *extra,
     ]

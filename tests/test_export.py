@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Call, variables
+from conftest import ROOT, Call, ShortRun, variables
 from go_template import execute
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -34,7 +34,6 @@ from onecard.recipe.file import load_recipe
 from onecard.target import Target
 from onecard.types import UserError
 
-ShortRun = tuple[Path, str]
 QWEN = ROOT / "recipes/gsm8k-qwen2.5-0.5b.yaml"
 
 

@@ -2,12 +2,10 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, ShortRun, no_sft, run_eval, run_train, variables
+from conftest import ROOT, ShortRun, no_sft, run_eval, run_train
 
 from onecard.files.formats import read_jsonl
 from onecard.types import Problem
@@ -173,16 +171,7 @@ def test_the_smallest_example_of_the_documents_runs(short_run: ShortRun, tmp_pat
     quick = ("grpo.max_steps=2", "pilot=0", "grpo.max_completion_length=32")
     settings = (f"model.name={short_run[0] / 'base-model'}", "data.max_prompt_length=100", *quick)
     lengths = ("eval.max_completion_length=32", "model.max_seq_length=160")
-    options = [part for one in (*settings, *lengths) for part in ("--set", one)]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), "mine.yaml", *options],
-        cwd=tmp_path,
-        env=variables(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run_train(tmp_path, Path("mine.yaml"), *settings, *lengths)
     assert done.returncode == 0, done.stdout + done.stderr
     assert any(line.strip().startswith("closeness") for line in done.stdout.splitlines())
     found = json.loads((tmp_path / "runs/mine/results.json").read_text())["benchmarks"]["test"]

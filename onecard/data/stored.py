@@ -50,7 +50,7 @@ class Stored(OwnRows):
         row, and nobody needs to choose anything on the test split.
         """
         carved = split in ("train", "dev") and self.file("dev") is None
-        problems = self.read("train" if carved else split)
+        problems = self.training_rows if carved or split == "train" else self.read(split)
         if not carved:
             return problems
         # GSM8K's dev split is known by its rows: the key stays the question alone.
@@ -84,16 +84,17 @@ class Stored(OwnRows):
         rows = hub.load_rows(self.hub_id, self.hub_config, split)
         return read_rows(rows, f"{self.hub_id} {split}", self.reading_of(split))
 
-    @property
-    def kind_of_training(self) -> AnswerKind:
-        return cast(AnswerKind, self.read("train")[0].kind)
+    @cached_property
+    def training_rows(self) -> list[Problem]:
+        """Read once: the other splits ask which kind their right answers are."""
+        return self.read("train")
 
     def reading_of(self, split: str) -> Reading:
         """The golds of every split are of the kind that those of the training rows are."""
         only = self.folder.is_dir() and self.file("train") is None
         if split == "train" or only or self.reading.kind is not None:
             return self.reading
-        return replace(self.reading, kind=self.kind_of_training)
+        return replace(self.reading, kind=cast(AnswerKind, self.training_rows[0].kind))
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ def load_tokenizer(weights: Weights) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=weights.trusted)
     except Exception as error:  # a damaged file has as many classes as there are formats
         raise unloadable(f"the tokenizer of {folder}", error) from None
-    weights.chat.apply(tokenizer)
+    if not saved:  # what was saved with an adapter is as it was trained
+        weights.chat.apply(tokenizer)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
