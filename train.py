@@ -34,7 +34,7 @@ from onecard.run.process import is_first
 from onecard.run.resume import Resumed, origin_of, resume_run
 from onecard.stages.table import STAGES
 from onecard.stages.training import Training
-from onecard.types import EvalResult, UserError
+from onecard.types import EvalResult, RunFailed
 from onecard.watch.first_look import try_rewards
 from rewards.custom import check_functions
 from rewards.scoring import BatchScorer
@@ -74,7 +74,9 @@ def train(recipe: Recipe, args: argparse.Namespace, display: Display) -> None:
         with ExitStack() as at_end:
             training = prepare(recipe, problems, opened, display, at_end)
             before, after = run_stages(recipe, problems, training)
-    except UserError:
+    except (RunFailed, OSError):
+        raise  # --resume goes on with it
+    except Exception:  # a refusal, whoever refuses
         opened.run.discard()
         raise
     report(recipe, problems, training, before, after)

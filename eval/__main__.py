@@ -178,7 +178,9 @@ def evaluate_target(args: argparse.Namespace, display: Display) -> None:
         load_in_4bit = args.load_in_4bit
     scorer = None
     if recipe and recipe.eval.score:
-        scorer = BatchScorer(recipe.rewards, recipe.answer, recipe.scoring)
+        scorer = BatchScorer(
+            recipe.rewards, recipe.answer, recipe.scoring, max_steps=recipe.grpo.max_steps
+        )
     engine = load_engine(args.engine, target.weights, load_in_4bit, context)
     for name, task in tasks.items():
         evaluate(engine, task, folders[name], display, name, args.again, scorer)

@@ -184,8 +184,14 @@ def graded(task: Task, prompts: Prompts, completions: dict[int, Completion]) -> 
 def grade_item(
     problem: Problem, sample: int, prompt: str, completion: Completion, answer_format: AnswerFormat
 ) -> EvalItem:
-    gold, kind = problem.gold, problem.kind
-    score = grade(completion.text, gold, answer_format, completion.truncated, kind)
+    score = grade(
+        completion.text,
+        problem.gold,
+        answer_format,
+        completion.truncated,
+        problem.kind,
+        problem.columns,
+    )
     assert score.verdict is not None
     return EvalItem(
         id=problem.id,

@@ -4,7 +4,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from onecard.data.gym import Gym
 from onecard.data.rows import Reading, read_rows
+from onecard.data.section import GymTask
 from onecard.data.source import Source
 from onecard.data.stored import Stored
 from onecard.data.svamp import Svamp
@@ -14,6 +16,7 @@ from onecard.section import did_you_mean
 from onecard.types import Problem, UserError
 
 OWN = "recipe"  # the data set of the recipe itself
+GSM_SYMBOLIC = "gsm_symbolic"  # a task of reasoning-gym
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,15 @@ BENCHMARKS = {
         "problems of SVAMP, word problems of another kind",
         sha256="aa4d70f3a83f",
     ),
+    "gsm_symbolic": Benchmark(
+        1,
+        GSM_SYMBOLIC,
+        "test",
+        512,
+        "problems of reasoning-gym's own rewrite of GSM-Symbolic: GSM8K's with other names and"
+        " numbers; not to be compared with published figures",
+        sha256="c80822f5fbf2",
+    ),
     "test": Benchmark(1, OWN, "test", None, "problems of the test split of the recipe's data set"),
     "dev": Benchmark(1, OWN, "dev", None, "problems of the dev split of the recipe's data set"),
 }
@@ -125,6 +137,8 @@ def find_source(data: str, own: Source | None, root: Path | None) -> Source:
         return own
     if data == SYNTHETIC:
         return Synthetic()
+    if data == GSM_SYMBOLIC:
+        return Gym((GymTask(task=GSM_SYMBOLIC),), reading=Reading("number"))
     folder = str(find_folder(data, own, root))
     if data == "svamp":
         return Svamp(folder) if root else Svamp(folder, "ChilleD/SVAMP")
@@ -158,7 +172,7 @@ def load_exemplars(
     if not shots:
         return []
     data = BENCHMARKS[name].data if name in BENCHMARKS else "gsm8k"
-    if data == "svamp" or (data == OWN and own is None):
+    if data in ("svamp", GSM_SYMBOLIC) or (data == OWN and own is None):
         data = "gsm8k"
     problems = find_source(data, own, root).load("train")
     if len(problems) < shots:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from eval.section import Eval
 from eval.task import Task, load_task
-from onecard.data.sameness import check_rows, check_unseen
+from onecard.data.sameness import by_words, check_rows, check_unseen
 from onecard.data.section import Data
 from onecard.data.source import Source
-from onecard.types import Problem, Sampling
+from onecard.types import Problem, Sampling, UserError
 from rewards.answer.section import Answer
 
 
@@ -47,11 +47,23 @@ def load_problems(source: Source, asked: Eval, answer: Answer, data: Data) -> Pr
     train = source.load("train")
     benchmarks = tuple(load(name, asked.limit) for name in asked.benchmarks)
     dev = load(source.dev_benchmark, asked.dev_problems) if asked.every_steps else None
+    check_lines(train, answer)
     told = check_rows(train, data.accept)
+    trained = by_words(train)
     for task in (*benchmarks, *([dev] if dev else [])):
-        told += check_unseen(train, task.problems, task.benchmark, data.accept)
+        told += check_unseen(trained, task.problems, task.benchmark, data.accept)
     if data.system_prompt and isinstance(train[0].prompt, str):
         told.append("data.system_prompt is not used: the prompts are plain text, and not chat")
     if answer.kind is None and source.kind is None:
         told.insert(0, f"right answers are read as answer.kind: {train[0].kind}")
     return Problems(tuple(train), benchmarks, dev, tuple(told))
+
+
+def check_lines(problems: list[Problem], answer: Answer) -> None:
+    """Raise UserError for a right answer of several lines where one of one line is read."""
+    several = next((problem for problem in problems if "\n" in problem.gold), None)
+    if several is not None and answer.format == "hash":
+        raise UserError(
+            f"answer.format: the right answer of problem {several.id} has several lines, and `hash`"
+            " reads one; `answer.format: answer` reads them all"
+        )

@@ -17,7 +17,7 @@ from eval.scores import compare, scores
 from eval.statistics import majority, mean_interval, newcombe_interval, paired_difference, pass_at
 from eval.task import Task, load_task
 from onecard.data.rows import read_rows
-from onecard.data.sameness import check_unseen
+from onecard.data.sameness import by_words, check_unseen
 from onecard.data.source import Source
 from onecard.data.stored import Stored
 from onecard.types import EvalResult, Problem, Sampling, UserError, Verdict
@@ -296,9 +296,9 @@ def test_problems_that_were_trained_on_are_refused_with_their_rows() -> None:
     with pytest.raises(
         UserError, match=r"1 problems of tiny are in the training data: rows 2 \(training row 7\)"
     ):
-        check_unseen(problems, task.problems, task.benchmark, accept=())
-    assert check_unseen(problems[1:], task.problems, task.benchmark, accept=()) == []
-    told = check_unseen(problems, task.problems, task.benchmark, accept=("leaks",))
+        check_unseen(by_words(problems), task.problems, task.benchmark, accept=())
+    assert check_unseen(by_words(problems[1:]), task.problems, task.benchmark, accept=()) == []
+    told = check_unseen(by_words(problems), task.problems, task.benchmark, accept=("leaks",))
     assert "1 problems of tiny are in the training data" in told[0]
 
 

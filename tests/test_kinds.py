@@ -31,6 +31,7 @@ GOLDS: dict[str, Any] = {
     "set": [1, "two"],
     "json": {"a": [1, None]},
     "date": "2024-05-01T14:30",
+    "gym": "right, right, down",
 }
 
 

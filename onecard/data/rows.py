@@ -23,6 +23,7 @@ class Reading:
     kind: AnswerKind | None = None
     columns: Mapping[Any, str] = field(default_factory=dict)
     template: str | None = None
+    solution_template: str | None = None
 
     def name(self, column: str) -> str:
         """What a column of ours is called in the rows."""
@@ -103,7 +104,9 @@ def check_prompts(rows: list[Row]) -> None:
 def read_row(content: Any, where: str, number: int, reading: Reading) -> Row:
     question, prompt = read_question(content, where, reading)
     answer, solution, shown = read_answer(content, where, reading)
-    if reading.name("solution") != "solution":
+    if reading.solution_template is not None:
+        solution = render_template(reading.solution_template, content, where, "solution_template")
+    elif reading.name("solution") != "solution":
         solution = read_text(content, reading.name("solution"), where)
     if "id" in reading.columns and reading.name("id") not in content:
         raise UserError(
@@ -131,7 +134,8 @@ def read_row(content: Any, where: str, number: int, reading: Reading) -> Row:
 def read_question(row: Any, where: str, reading: Reading) -> tuple[str, str | Messages | None]:
     """The question; and the prompt, where the row has one of its own instead."""
     if reading.template is not None:
-        return render_template(reading.template, row, where), None
+        text = render_template(reading.template, row, where, "template")
+        return read_text({"template": text}, "template", where), None
     name, prompt_name = reading.name("question"), reading.name("prompt")
     has_prompt = isinstance(row, dict) and prompt_name in row and name not in row
     if not has_prompt or "question" in reading.columns:
@@ -159,18 +163,17 @@ def read_messages(prompt: Any, column: str, where: str) -> Messages:
     return tuple(messages)
 
 
-def render_template(template: str, row: Any, where: str) -> str:
-    """The text of a question. Raises UserError where the template wants what the row lacks."""
+def render_template(template: str, row: Any, where: str, key: str) -> str:
+    """A template of data.`key` over a row. Raises UserError where it wants what the row lacks."""
     if not isinstance(row, dict):
         raise UserError(f"{where}: no row with columns, got {type(row).__name__}")
     environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
     try:
-        text = environment.from_string(template).render(row)
+        return environment.from_string(template).render(row)
     except Exception as error:  # a template is a program of the user's own
         raise UserError(
-            f"{where}: data.template: {error} (the row has: {', '.join(map(str, row))})"
+            f"{where}: data.{key}: {error} (the row has: {', '.join(map(str, row))})"
         ) from None
-    return read_text({"template": text}, "template", where)
 
 
 def read_answer(row: Any, where: str, reading: Reading) -> tuple[Any, str, str]:

@@ -1,7 +1,7 @@
 """Rows that ask the same: twice, with two answers, or in training and in a benchmark."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from onecard.types import Problem, UserError
@@ -77,14 +77,19 @@ def check_rows(problems: Sequence[Problem], accept: Iterable[str]) -> list[str]:
     return told
 
 
+def by_words(problems: Iterable[Problem]) -> dict[str, str]:
+    """The ids of problems, by what they ask."""
+    return {asked_words(problem): problem.id for problem in problems}
+
+
 def check_unseen(
-    train: Sequence[Problem], asked: Sequence[Problem], benchmark: str, accept: Iterable[str]
+    trained: Mapping[str, str], asked: Sequence[Problem], benchmark: str, accept: Iterable[str]
 ) -> list[str]:
     """What there is to tell of a benchmark's problems that are among the training ones.
 
-    Raises UserError, with rows, unless `accept` has `leaks`.
+    `trained` is what by_words says of those. Raises UserError, with rows, unless `accept` has
+    `leaks`.
     """
-    trained = {asked_words(problem): problem.id for problem in train}
     seen = []
     for problem in asked:
         words = asked_words(problem)

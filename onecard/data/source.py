@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Protocol
 
+from onecard.data.gym import Gym
 from onecard.data.rows import Reading
 from onecard.data.section import Data
 from onecard.data.stored import OneFile, Stored
@@ -42,7 +43,9 @@ def open_source(data: Data, kind: AnswerKind | None) -> Source:
     """The data set of a recipe; `kind` says what its golds are, None: seen from them."""
     if data.path == SYNTHETIC:
         return Synthetic(data.train_problems)
-    reading = Reading(kind, data.columns, data.template)
+    reading = Reading(kind, data.columns, data.template, data.solution_template)
+    if data.gym:
+        return Gym(tuple(data.gym), data.train_problems, reading)
     if Path(data.path).is_file():
         return OneFile(data.path, reading)
     return Stored(data.path, reading, hub_id=data.hub_id, hub_config=data.hub_config)

@@ -107,11 +107,17 @@ def forget_other_data(content: dict[str, Any], overridden: set[Loc]) -> None:
     A folder that somebody typed is meant: where it is not there, the recipe's own data set on the
     hub would be trained on instead.
     """
-    path, hub_id = ("data", "path") in overridden, ("data", "hub_id") in overridden
+    path, hub_id, gym = (("data", name) in overridden for name in ("path", "hub_id", "gym"))
+    other: list[str] = []
     if path and not hub_id:
-        content["data"]["hub_id"] = None
-    if (path or hub_id) and ("data", "hub_config") not in overridden:
-        content["data"]["hub_config"] = None
+        other += ["hub_id", "gym"]
+    if gym:
+        other += ["path", "hub_id", "columns", "template", "solution_template"]
+    if path or hub_id or gym:
+        other.append("hub_config")
+    for name in other:
+        if ("data", name) not in overridden:
+            content["data"].pop(name, None)
 
 
 def apply_override(content: dict[str, Any], override: str) -> Loc:
@@ -134,8 +140,8 @@ def apply_override(content: dict[str, Any], override: str) -> Loc:
             ) from None
     section = section_at(loc[:-1])
     field = section.model_fields.get(str(loc[-1])) if section else None
-    kinds = set(annotations(field.annotation)) if field else set()
-    optional = kinds == {str, type(None), str | None} and text not in ("", "null", "~")
+    kinds = {one for one in annotations(field.annotation) if isinstance(one, type)} if field else {}
+    optional = kinds == {str, type(None)} and text not in ("", "null", "~")
     plain_text = field is not None and (field.annotation is str or optional)
     try:
         # `--set name=7` means the text "7"

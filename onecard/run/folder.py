@@ -121,8 +121,9 @@ class Run:
                 write_json(self.seconds_file, self.seconds)
 
     def discard(self) -> None:
-        """Remove the folder of a new run that stopped over bad input before its first metric."""
-        if is_first() and not self.resumed and not self.metrics.exists():
+        """Remove the folder of a new run that was refused: it has no metric and no checkpoint."""
+        kept = self.metrics.exists() or (self.folder / "checkpoints").exists()
+        if is_first() and not self.resumed and not kept:
             shutil.rmtree(self.folder)
 
 

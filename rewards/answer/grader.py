@@ -1,12 +1,17 @@
 """The one grader, of training and of evaluation alike."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
 from onecard.types import Rollout, Score, Verdict
 from rewards.answer.kinds.table import KINDS
 from rewards.answer.markers import declared
 from rewards.answer.number import PLAIN_NUMBER, read_number
 from rewards.answer.section import AnswerFormat
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class GraderError(TimeoutError):
@@ -19,6 +24,7 @@ def grade(
     answer_format: AnswerFormat = "auto",
     truncated: bool = False,
     kind: str | None = None,
+    columns: Mapping[str, Any] = NOTHING,
 ) -> Score:
     """1.0 if the completion declares exactly `gold`, else 0.0; with verdict and the text read.
 
@@ -26,7 +32,8 @@ def grade(
     TRUNCATED where the token limit cut the completion off. `kind` says how the answer is compared
     (rewards/answer/section.py). Without one, a plain decimal number is compared exactly, and any
     other gold as an expression: by math-verify, in a process of its own; GRADER_ERROR says that it
-    did not answer in time. Of the kind `none` there is no right answer.
+    did not answer in time. Of the kind `none` there is no right answer. `columns` are those of the
+    problem's row; only the kind `gym` looks at them.
 
     Never raises, never hangs, gives the same on every thread, and takes time linear in the length
     of the completion.
@@ -43,7 +50,7 @@ def grade(
     extracted = " | ".join(spans)[:longest]
     if contradictory(spans) or len(spans[0]) > longest:
         return Score(0.0, Verdict.WRONG, extracted)
-    right = comparing.equal(spans[0], gold)
+    right = comparing.judge(spans[0], gold, columns)
     if right is None:
         return Score(0.0, Verdict.GRADER_ERROR, extracted)
     return Score(float(right), Verdict.CORRECT if right else Verdict.WRONG, extracted)
@@ -58,7 +65,14 @@ def contradictory(spans: list[str]) -> bool:
 def graded(rollout: Rollout, answer_format: AnswerFormat) -> Rollout:
     """The rollout with what the grader says of it: every reward and measure reads that."""
     problem = rollout.problem
-    score = grade(rollout.text, problem.gold, answer_format, rollout.truncated, problem.kind)
+    score = grade(
+        rollout.text,
+        problem.gold,
+        answer_format,
+        rollout.truncated,
+        problem.kind,
+        problem.columns,
+    )
     return replace(rollout, graded=score)
 
 

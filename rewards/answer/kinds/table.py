@@ -7,6 +7,7 @@ from rewards.answer.kinds.base import Kind, as_text
 from rewards.answer.kinds.choice import Choice
 from rewards.answer.kinds.date import Date
 from rewards.answer.kinds.expression import Expression, looks_like_mathematics
+from rewards.answer.kinds.gym import Gym
 from rewards.answer.kinds.items import List, Set
 from rewards.answer.kinds.json import Json
 from rewards.answer.kinds.number import Number
@@ -23,6 +24,7 @@ KINDS: dict[str, Kind] = {  # `none` has no gold, and nothing to compare
     "set": Set(),
     "json": Json(),
     "date": Date(),
+    "gym": Gym(),
 }
 # In this order: what fits an earlier one fits no later one better.
 SEEN_AT_ONCE: tuple[AnswerKind, ...] = ("number", "choice", "date")
