@@ -8,7 +8,7 @@ FROM debian:bookworm-slim
 
 LABEL org.opencontainers.image.title="Onecard" \
       org.opencontainers.image.description="Train a reasoning model with GRPO on one consumer GPU" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0 AND LGPL-3.0-or-later AND AGPL-3.0-only"
 
 # Triton compiles a small C file against Python's headers at run time and links it with -lcuda. The driver that the container
 # runtime mounts brings libcuda.so.1; the name that a linker looks for is made here, and points to nothing without --gpus.

@@ -574,3 +574,14 @@ def test_a_card_that_does_not_hold_model_and_engine_is_told_with_advice() -> Non
         explain_out_of_memory(name, advice),
     ):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+def test_whoever_refuses_a_run_before_its_first_metric_no_folder_is_left(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    shutil.copytree(short_run[0] / "base-model", tmp_path / "broken")
+    (tmp_path / "broken/tokenizer.json").write_text("{}")
+    done = run_train(tmp_path, "tiny", *no_sft(short_run), f"model.name={tmp_path / 'broken'}")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr  # from a library, and not from us
+    assert not (tmp_path / "runs/tiny").exists()

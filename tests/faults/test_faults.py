@@ -180,6 +180,17 @@ def adapter_of(folder: Path, step: int) -> bytes:
     ).read_bytes()
 
 
+# The self-test asks the same rows as training, and would refuse these rewards. No model writes its
+# texts.
+UNTIL_TRAINING = """
+from rewards.selftest import NOISE, WORKING
+
+
+def pay(rollout):
+    text = rollout.text
+    if not text or NOISE[0] in text or WORKING[:40] in text:
+        return float(rollout.problem.gold in text)
+"""
 PAY = {
     "all None": "return None",
     "all alike": "return 0.3 if rollout.tokens else 0.0",  # whose mean is another in 32 bit
@@ -199,11 +210,7 @@ PAY = {
 def test_rewards_without_a_signal_change_nothing_and_end_the_run(
     bench: Bench, tmp_path: Path, kind: str
 ) -> None:
-    body = (
-        "def pay(rollout):\n    if rollout.problem.id == 'self-test':\n        return 0.0\n   "
-        f" {PAY[kind]}\n"
-    )
-    (tmp_path / "pay.py").write_text(body)
+    (tmp_path / "pay.py").write_text(f"{UNTIL_TRAINING}    {PAY[kind]}\n")
     name = kind.replace(" ", "-")
     rewards = f"rewards=[{{name: custom, function: '{tmp_path}/pay.py:pay'}}]"
     limits = (
@@ -261,21 +268,36 @@ def test_the_pilot_refuses_where_there_is_nothing_to_learn(bench: Bench, tmp_pat
     assert "tiny after: evaluated already" in again.stdout
 
 
+CALM = """
+def pay(prompts, completions, **columns):
+    return [0.0] * len(completions)
+"""
+WILD = """
+import sys
+
+printed = []
+
+
+def pay(prompts, completions, **columns):
+    count = len(completions)
+    if not printed:
+        printed.append(1)
+        sys.stdout.write("x" * 10**8)
+    completions[0][0]["content"] = "changed"
+    prompts.clear()
+    columns["gold"][0] = "0"
+    return [0.0] * count
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.fault(
     "rewards that print 100 MB, or change what they are given",
     "training is what it would have been",
 )
 def test_rewards_that_misbehave_quietly(bench: Bench, tmp_path: Path) -> None:
-    (tmp_path / "calm.py").write_text(
-        "def pay(prompts, completions, **columns):\n    return [0.0]\n"
-    )
-    (tmp_path / "wild.py").write_text(
-        "import sys\nprinted = []\n\n\ndef pay(prompts, completions, **columns):\n    if not"
-        " printed:\n        printed.append(1)\n        sys.stdout.write('x' * 10**8)\n   "
-        " completions[0][0]['content'] = 'changed'\n    prompts.clear()\n    columns['gold'][0] ="
-        " '0'\n    return [0.0]\n"
-    )
+    (tmp_path / "calm.py").write_text(CALM)
+    (tmp_path / "wild.py").write_text(WILD)
     found = []
     for name in ("calm", "wild"):
         rewards = (
