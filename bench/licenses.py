@@ -40,7 +40,7 @@ def main() -> None:
         says = found.metadata["License-Expression"]
         counts: dict[str, Counter[str]] = {}
         for file in found.files or []:
-            if file.suffix == ".py" and file.locate().is_file():
+            if file.suffix == ".py" and Path(str(file.locate())).is_file():
                 counts.setdefault(file.parts[0], Counter())[licence_of(file)] += 1
         for folder, licences in sorted(counts.items()):
             listed = ", ".join(f"{count:,} {name}" for name, count in licences.most_common())
@@ -50,7 +50,7 @@ def main() -> None:
             "# Licences of what is inside",
             "",
             "Onecard is Apache-2.0. Unsloth's packages name more than one licence. Made by",
-            "`python -m bench.licenses`, which reads the first lines of each of their Python files:",
+            "`python -m bench.licenses`, which reads the first lines of their Python files:",
             "",
             "| package and folder | its metadata says | its files say |",
             "|---|---|---|",
