@@ -201,7 +201,6 @@ def with_recipe(target: Target, recipe: Recipe) -> Target:
 def load_tasks(args: argparse.Namespace, recipe: Recipe | None) -> dict[str, Task]:
     """The tasks that the command line asks for, by the benchmark's name on it."""
     own = recipe.source if recipe else None
-    system_prompt = recipe.data.system_prompt if recipe else None
     answer_format = recipe.answer.format if recipe else "auto"
     sampling = Sampling(
         args.max_completion_length or (recipe.eval.max_completion_length if recipe else 512),
@@ -218,11 +217,12 @@ def load_tasks(args: argparse.Namespace, recipe: Recipe | None) -> dict[str, Tas
             known_benchmark(name)
         except ValueError as error:
             raise UserError(f"--benchmark: {error}") from None
+        usual = BENCHMARKS[name].prompt if name in BENCHMARKS else None
         tasks[name] = load_task(
             name,
             own,
             sampling,
-            system_prompt=system_prompt,
+            system_prompt=recipe.data.system_prompt if recipe else usual,
             answer_format=answer_format,
             score=recipe.eval.score if recipe else None,
             shots=args.shots or 0,

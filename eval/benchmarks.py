@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from eval.published import PUBLISHED, PublishedSource
 from onecard.data.gym import Gym
 from onecard.data.rows import Reading, read_rows
 from onecard.data.section import GymTask
@@ -26,7 +27,8 @@ class Benchmark:
     `version` goes up whenever a row, a gold or their order would change; results of two versions do
     not compare. `data`: the synthetic set, a known set, or the recipe's own. `problems`: how many
     there must be, where that is known. `sha256`: how the digest of the known rows begins
-    (eval/task.py), by which other rows under the same name are found out.
+    (eval/task.py), by which other rows under the same name are found out. `prompt`: the system
+    prompt that it is asked with, where no recipe says another.
     """
 
     version: int
@@ -35,6 +37,7 @@ class Benchmark:
     problems: int | None
     about: str
     sha256: str = ""
+    prompt: str | None = None
 
 
 BENCHMARKS = {
@@ -90,6 +93,10 @@ BENCHMARKS = {
         " numbers; not to be compared with published figures",
         sha256="c80822f5fbf2",
     ),
+    **{
+        name: Benchmark(1, name, "test", known.problems, known.about, prompt=known.prompt)
+        for name, known in PUBLISHED.items()
+    },
     "test": Benchmark(1, OWN, "test", None, "problems of the test split of the recipe's data set"),
     "dev": Benchmark(1, OWN, "dev", None, "problems of the dev split of the recipe's data set"),
 }
@@ -139,6 +146,9 @@ def find_source(data: str, own: Source | None, root: Path | None) -> Source:
         return Synthetic()
     if data == GSM_SYMBOLIC:
         return Gym((GymTask(task=GSM_SYMBOLIC),), reading=Reading("number"))
+    if data in PUBLISHED:
+        folder = str(find_folder(PUBLISHED[data].folder or data, own, root))
+        return PublishedSource(data, folder, on_hub=root is None)
     folder = str(find_folder(data, own, root))
     if data == "svamp":
         return Svamp(folder) if root else Svamp(folder, "ChilleD/SVAMP")
@@ -172,7 +182,7 @@ def load_exemplars(
     if not shots:
         return []
     data = BENCHMARKS[name].data if name in BENCHMARKS else "gsm8k"
-    if data in ("svamp", GSM_SYMBOLIC) or (data == OWN and own is None):
+    if data in ("svamp", GSM_SYMBOLIC, *PUBLISHED) or (data == OWN and own is None):
         data = "gsm8k"
     problems = find_source(data, own, root).load("train")
     if len(problems) < shots:

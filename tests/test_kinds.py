@@ -32,6 +32,7 @@ GOLDS: dict[str, Any] = {
     "json": {"a": [1, None]},
     "date": "2024-05-01T14:30",
     "gym": "right, right, down",
+    "unanswerable": None,
 }
 
 

@@ -1,11 +1,11 @@
 """Data sets of somebody's own: a folder of files, one file, or a data set on the hub."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from onecard.data.rows import PLAIN, Reading, read_rows
 from onecard.data.sameness import asked_words
@@ -67,7 +67,15 @@ class Stored(OwnRows):
         return found[0] if found else None
 
     def read(self, split: str) -> list[Problem]:
-        """The rows of a split as they are stored. Raises UserError naming the file and the row."""
+        """The rows of a split as problems. Raises UserError naming the file and the row."""
+        rows, where = self.rows(split)
+        return read_rows(rows, where, self.reading_of(split))
+
+    def rows(self, split: str, hub_split: str | None = None) -> tuple[Iterable[Any], str]:
+        """The rows of a split as they are stored, and where that is.
+
+        `hub_split`: what the hub calls it, where that is another name.
+        """
         if self.folder.is_dir():
             file = self.file(split)
             if file is None:
@@ -75,14 +83,14 @@ class Stored(OwnRows):
                     f"data.path: no file {self.folder / split}.jsonl; the folder must hold"
                     " train.jsonl and test.jsonl (or .csv, .tsv, .json, .parquet)"
                 )
-            return read_rows(read_table(file), str(file), self.reading_of(split))
+            return read_table(file), str(file)
         if self.hub_id is None:
             raise UserError(
                 f"data.path: no folder or file {self.path!r}; give a folder with train.jsonl and"
                 " test.jsonl, or one file of rows, or set data.hub_id"
             )
-        rows = hub.load_rows(self.hub_id, self.hub_config, split)
-        return read_rows(rows, f"{self.hub_id} {split}", self.reading_of(split))
+        name = hub_split or split
+        return hub.load_rows(self.hub_id, self.hub_config, name), f"{self.hub_id} {name}"
 
     @cached_property
     def training_rows(self) -> list[Problem]:

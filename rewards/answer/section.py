@@ -6,7 +6,18 @@ from onecard.section import Section
 
 AnswerFormat = Literal["auto", "answer", "hash", "boxed"]
 AnswerKind = Literal[
-    "number", "expression", "choice", "text", "exact", "list", "set", "json", "date", "gym", "none"
+    "number",
+    "expression",
+    "choice",
+    "text",
+    "exact",
+    "list",
+    "set",
+    "json",
+    "date",
+    "gym",
+    "unanswerable",
+    "none",
 ]
 
 
@@ -20,8 +31,9 @@ class Answer(Section):
     exactly. `expression` is any mathematics that LaTeX writes, compared by math-verify. `choice` is
     a letter. `text` is words, compared without case, punctuation and articles; `exact` is compared
     as it stands. `list` and `set` have items, in order or not. `json` is compared after parsing.
-    `date` is a date, a time, or both. `gym` is what a task of reasoning-gym says of it. `none`: the
-    rows have no right answer. Left out, the kind is seen from the golds, and told; with data.gym it
+    `date` is a date, a time, or both. `gym` is what a task of reasoning-gym says of it.
+    `unanswerable`: the problem lacks a fact, and the answer has to say so. `none`: the rows have no
+    right answer. Left out, the kind is seen from the golds, and told; with data.gym it
     is `gym`.
     """
 

@@ -12,6 +12,7 @@ from rewards.answer.kinds.items import List, Set
 from rewards.answer.kinds.json import Json
 from rewards.answer.kinds.number import Number
 from rewards.answer.kinds.text import Exact, Text
+from rewards.answer.kinds.unanswerable import Unanswerable
 from rewards.answer.section import AnswerKind
 
 KINDS: dict[str, Kind] = {  # `none` has no gold, and nothing to compare
@@ -25,6 +26,7 @@ KINDS: dict[str, Kind] = {  # `none` has no gold, and nothing to compare
     "json": Json(),
     "date": Date(),
     "gym": Gym(),
+    "unanswerable": Unanswerable(),
 }
 # In this order: what fits an earlier one fits no later one better.
 SEEN_AT_ONCE: tuple[AnswerKind, ...] = ("number", "choice", "date")
