@@ -40,12 +40,14 @@ seeds controls: .venv/installed
 alarms: .venv/installed
 	$(BIN)/python -m bench.alarms
 
-# torch first, with what its build on this machine's index needs; then the lock, which names everything else.
+# torch first, with what its build on this machine's index needs; then the lock, which names everything else. The .pth file
+# lets `python -m rewards`, `python -m eval` and the others run in any folder.
 .venv/installed: requirements-cpu.txt
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11, 3.12 or 3.13 is needed, with its venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint requirements-cpu.txt torch
 	$(BIN)/pip install --quiet --no-deps --requirement requirements-cpu.txt
+	echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/onecard.pth"
 	touch $@
 
 # On a machine with a card, in the Python that has the GPU stack: GPU_PYTHON=python make gpu-check
