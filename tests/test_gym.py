@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import run_train
+from conftest import ROOT, run_train
 
 from bench.hostile import HOSTILE
 from eval.benchmarks import BENCHMARKS, load_benchmark
@@ -16,6 +16,7 @@ from onecard.data.gym import Gym
 from onecard.data.rows import Reading
 from onecard.data.sameness import plain_words
 from onecard.data.section import GymTask
+from onecard.recipe.file import load_recipe
 from onecard.types import UserError, Verdict
 from rewards.answer import grade
 from rewards.answer.kinds.gym import REFUSED_TASKS, SAFE_TASKS, check_task
@@ -161,6 +162,26 @@ def test_golds_can_be_graded_as_another_kind() -> None:
     source = Gym((GymTask(task="gcd"),), 4, Reading("number"))
     assert {problem.kind for problem in source.load("train")} == {"number"}
     assert gym("gcd").load("train")[0].kind == "gym"
+
+
+@pytest.mark.unit
+def test_a_task_in_a_recipe_and_on_the_command_line() -> None:
+    recipe = load_recipe(ROOT / "recipes/tiny.yaml", ["data.gym=gcd", "data.params.max_value=9"])
+    assert (recipe.data.path, recipe.data.gym) == (
+        "reasoning-gym",
+        [GymTask(task="gcd", params={"max_value": 9})],
+    )
+    made = ROOT / "recipes/gym-tiny.yaml"
+    assert load_recipe(made, ["data.gym=lcm"]).data.gym == [GymTask(task="lcm")]
+    assert load_recipe(made, ["data.path=tiny"]).data.gym is None
+    again = json.loads(json.dumps(load_recipe(made).resolved()))
+    assert type(load_recipe(made)).model_validate(again) == load_recipe(made)
+    for settings, told in (
+        (["data.gym=countdown"], "its verifier runs the answer as a program"),
+        (["data.gym=gcd", "data.path=mine"], "only one of them can be"),
+    ):
+        with pytest.raises(UserError, match=told):
+            load_recipe(made, settings)
 
 
 @pytest.mark.unit

@@ -110,13 +110,13 @@ def forget_other_data(content: dict[str, Any], overridden: set[Loc]) -> None:
     path, hub_id, gym = (("data", name) in overridden for name in ("path", "hub_id", "gym"))
     other: list[str] = []
     if path and not hub_id:
-        other += ["hub_id", "gym"]
+        other += ["hub_id", "gym", "params"]
     if gym:
-        other += ["path", "hub_id", "columns", "template", "solution_template"]
+        other += ["path", "hub_id", "columns", "template", "solution_template", "params"]
     if path or hub_id or gym:
         other.append("hub_config")
     for name in other:
-        if ("data", name) not in overridden:
+        if not any(loc[:2] == ("data", name) for loc in overridden):
             content["data"].pop(name, None)
 
 
