@@ -244,37 +244,28 @@ def test_the_saved_adapter_is_the_one_that_was_evaluated(short_run: ShortRun) ->
         base,
         context=160,
     )
-    items = [
-        item
-        for name in ("tiny", "tiny-shifted")
-        for item in read_jsonl(folder / f"eval/{name}-after/items.jsonl")
-    ]
-    prompts = policy.tokenizer([item["prompt"] for item in items], add_special_tokens=False)[
-        "input_ids"
+    evaluated = [
+        read_jsonl(folder / f"eval/{name}-after/items.jsonl") for name in ("tiny", "tiny-shifted")
     ]
 
     def agreement(batch_size: int) -> float:
-        batches = policy.generate(
-            prompts, Sampling(max_completion_length=48, batch_size=batch_size)
-        )
-        written = {
-            index: completion.text for batch in batches for index, completion in batch.items()
-        }
-        return float(
-            sum(written[index] == item["completion"] for index, item in enumerate(items))
-            / len(items)
-        )
+        """The share of completions that are the recorded ones; each benchmark on its own."""
+        same = 0
+        for items in evaluated:
+            texts = [item["prompt"] for item in items]
+            prompts = policy.tokenizer(texts, add_special_tokens=False)["input_ids"]
+            sampling = Sampling(max_completion_length=48, batch_size=batch_size)
+            for batch in policy.generate(prompts, sampling):
+                same += sum(items[i]["completion"] == one.text for i, one in batch.items())
+        return same / sum(map(len, evaluated))
 
-    # Not 1.0: an under-trained model has near ties, which bf16 sums of another batch shape may
-    # turn.
-    assert agreement(batch_size=48) >= 0.9
-    assert (
-        agreement(batch_size=1) >= 0.9
-    )  # sorting by length and padding on the left change no answer
-    with policy.model.disable_adapter():
-        assert (
-            agreement(batch_size=48) <= 0.7
-        )  # the base alone answers otherwise, so the adapter was on
+    # Not 1.0: an under-trained model has near ties, which are turned by how bf16 sums are rounded.
+    # How many are differs from processor to processor (seen: 0.86 to above 0.9; the base alone: 0.11).
+    assert agreement(batch_size=128) >= 0.8
+    # Sorting by length and padding on the left change no answer.
+    assert agreement(batch_size=1) >= 0.8
+    with policy.model.disable_adapter():  # the base answers otherwise: the adapter was on
+        assert agreement(batch_size=128) <= 0.5
 
 
 def test_every_setting_survives_in_the_stock_config(tmp_path: Path) -> None:
