@@ -260,7 +260,7 @@ def test_the_saved_adapter_is_the_one_that_was_evaluated(short_run: ShortRun) ->
         return same / sum(map(len, evaluated))
 
     # Not 1.0: an under-trained model has near ties, which are turned by how bf16 sums are rounded.
-    # How many are differs from processor to processor (seen: 0.86 to above 0.9; the base alone: 0.11).
+    # How many differs from processor to processor (seen: 0.86 to above 0.9; the base alone: 0.11).
     assert agreement(batch_size=128) >= 0.8
     # Sorting by length and padding on the left change no answer.
     assert agreement(batch_size=1) >= 0.8
