@@ -239,7 +239,8 @@ def test_the_saved_adapter_is_the_one_that_was_evaluated(short_run: ShortRun) ->
         base, max_seq_length=160, load_in_4bit=True
     )
     policy = Policy(
-        PeftModel.from_pretrained(model, str(folder / "adapter")),
+        # In the number format that it was evaluated in; PEFT's own choice is 32 bit.
+        PeftModel.from_pretrained(model, str(folder / "adapter"), autocast_adapter_dtype=False),
         load_tokenizer(load_recipe("recipes/tiny.yaml").model, str(folder / "adapter")),
         base,
         context=160,
@@ -259,11 +260,11 @@ def test_the_saved_adapter_is_the_one_that_was_evaluated(short_run: ShortRun) ->
                 same += sum(items[i]["completion"] == one.text for i, one in batch.items())
         return same / sum(map(len, evaluated))
 
-    # Not 1.0: an under-trained model has near ties, which are turned by how bf16 sums are rounded.
-    # How many differs from processor to processor (seen: 0.86 to above 0.9; the base alone: 0.11).
-    assert agreement(batch_size=128) >= 0.8
+    # Not 1.0: an under-trained model has near ties, which bf16 sums of another batch shape may
+    # turn.
+    assert agreement(batch_size=128) >= 0.9
     # Sorting by length and padding on the left change no answer.
-    assert agreement(batch_size=1) >= 0.8
+    assert agreement(batch_size=1) >= 0.9
     with policy.model.disable_adapter():  # the base answers otherwise: the adapter was on
         assert agreement(batch_size=128) <= 0.5
 
