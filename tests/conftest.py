@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from http.server import ThreadingHTTPServer
@@ -110,6 +111,15 @@ def run_eval(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, cwd=cwd, env=variables(), capture_output=True, text=True, timeout=600, check=False
     )
+
+
+@contextmanager
+def cpu_seconds_below(limit: float, text: str) -> Iterator[None]:
+    """The work inside takes less time of the processor than that, whatever else is running."""
+    started = time.process_time()
+    yield
+    seconds = time.process_time() - started
+    assert seconds < limit, f"{seconds:.1f} s for {text[:40]!r}"
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from conftest import cpu_seconds_below
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +22,6 @@ from onecard.files.formats import read_jsonl
 from onecard.types import Problem, Score, Verdict
 from rewards.answer import grade, symbolic
 from rewards.answer.number import read_number
-from rewards.answer.symbolic import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.unit
 CASES = [
@@ -92,12 +92,11 @@ def test_a_written_number_is_read_back_exactly(number: Decimal, form: str) -> No
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: f"{text[:12]!a} x {len(text)}")
 def test_hostile_text_takes_no_time_to_speak_of(text: str) -> None:
-    """A quadratic reader would need seconds; bench/grader.py measures the millisecond that is
+    """A quadratic reader would need many seconds; bench/grader.py measures the millisecond that is
     claimed.
     """
-    started = time.perf_counter()
-    assert grade(text, "18").value == 0.0
-    assert time.perf_counter() - started < 0.1
+    with cpu_seconds_below(5, text):
+        assert grade(text, "18").value == 0.0
 
 
 class Rude(str):
@@ -229,7 +228,7 @@ def test_a_power_tower_is_stopped_at_the_deadline_and_the_next_question_answered
     started = time.monotonic()
     score = grade(r"\boxed{9^{9^{9^{9^{9^{9}}}}}}", r"10^{10^{10^{10^{10}}}}+1")
     assert score.value == 0.0
-    assert time.monotonic() - started < DEADLINE_SECONDS + 2
+    assert time.monotonic() - started < 60  # without a deadline: for ever
     assert grade(r"\boxed{2}", r"\sqrt{4}").value == 1.0
 
 

@@ -507,7 +507,7 @@ def test_a_further_process_waits_for_what_the_first_one_makes(tmp_path: Path) ->
     threading.Timer(0.3, lambda: (tmp_path / "made").mkdir()).start()
     started = time.monotonic()
     wait_for(tmp_path / "made", seconds=30)
-    assert 0.2 < time.monotonic() - started < 20
+    assert time.monotonic() - started > 0.2
     with pytest.raises(TimeoutError, match="the first process did not make"):
         wait_for(tmp_path / "never", seconds=0.2)
 

@@ -276,7 +276,7 @@ def test_the_group_that_a_function_fails_on_is_found(file: Path) -> None:
 def test_a_function_that_hangs_is_interrupted(file: Path, name: str) -> None:
     started = time.monotonic()
     outcomes = scored_rollouts(f"{file}:{name}", rollouts_of("1234"), seconds=0.3)
-    assert time.monotonic() - started < 3.0
+    assert time.monotonic() - started < 20  # it sleeps for 30
     for outcome in outcomes:
         assert isinstance(outcome, Fault)
         assert str(outcome.error) == "no value within 0.3 s"

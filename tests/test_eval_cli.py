@@ -3,7 +3,6 @@ and read without a model.
 """
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,14 +64,6 @@ def run_folder(tmp_path: Path) -> Path:
     weights(run.folder / "base-model", "base")
     (run.folder / "base-model/adapter_config.json").unlink()
     return run.folder
-
-
-def test_help_answers_in_two_seconds(tmp_path: Path) -> None:
-    run_eval(tmp_path, "--help")  # the first call compiles the modules
-    started = time.monotonic()
-    done = run_eval(tmp_path, "--help")
-    assert time.monotonic() - started < 2
-    assert "--samples" in done.stdout
 
 
 def test_an_unknown_model_is_one_sentence(tmp_path: Path) -> None:

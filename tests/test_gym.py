@@ -2,12 +2,11 @@
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, run_train
+from conftest import ROOT, cpu_seconds_below, run_train
 
 from bench.hostile import HOSTILE
 from eval.benchmarks import BENCHMARKS, load_benchmark
@@ -97,11 +96,10 @@ def test_only_the_right_answer_of_a_task_counts(name: str) -> None:
             if name == "sokoban":  # moves that lead nowhere may come before those that solve it
                 others = []
             for trick in (*TRICKS, *(f"{other}, {row['answer']}" for other in others)):
-                started = time.monotonic()
-                found = verdict(trick)
+                with cpu_seconds_below(5, trick):
+                    found = verdict(trick)
                 if trick.strip().casefold() != row["answer"].strip().casefold():
                     assert found != Verdict.CORRECT, f"{trick[:80]!r} for {row['answer']!r}"
-                assert time.monotonic() - started < 2, trick[:80]
         finally:
             Auditing.on = False
         assert json.dumps(row, default=str) == before

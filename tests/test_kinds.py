@@ -1,11 +1,11 @@
 """Right answers of every kind: what counts, what does not, and which kind golds are."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import cpu_seconds_below
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,9 +65,8 @@ def test_a_gold_as_a_model_would_write_it_is_right_and_another_one_wrong(
 def test_no_text_makes_a_kind_slow_or_right(kind: str) -> None:
     gold = gold_of(kind)
     for text in HOSTILE:
-        started = time.perf_counter()
-        score = grade(f"<answer>{text}</answer>", gold, kind=kind)
-        assert time.perf_counter() - started < 0.5, text[:30]
+        with cpu_seconds_below(5, text):
+            score = grade(f"<answer>{text}</answer>", gold, kind=kind)
         assert score.value == 0.0
 
 

@@ -7,11 +7,11 @@ import re
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import cpu_seconds_below
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -293,9 +293,8 @@ def test_no_long_text_makes_a_reward_slow(name: str) -> None:
     )
     reward = build(name, **knobs)
     for text in (*HOSTILE, *(f"<think>{text}</think><answer>18</answer>" for text in HOSTILE)):
-        started = time.perf_counter()
-        reward.score(rollout(text, tokens=len(text)))
-        assert time.perf_counter() - started < 0.5, text[:30]
+        with cpu_seconds_below(5, text):
+            reward.score(rollout(text, tokens=len(text)))
 
 
 CUSTOM = """

@@ -27,7 +27,7 @@ import time
 
 def pay(rollout):
     if "hang" in rollout.text:
-        time.sleep(5)
+        time.sleep(60)
     if "raise" in rollout.text:
         raise KeyError("boom")
     if "nan" in rollout.text:
@@ -143,19 +143,19 @@ def test_the_verdict_of_the_one_grader_is_beside_every_score(tmp_path: Path) -> 
     [
         ("raise", "KeyError: 'boom'"),
         ("nan", "wanted a finite number"),
-        ("hang", "no value within 0.3 s"),
+        ("hang", "no value within 1 s"),
     ],
 )
 def test_a_fault_stops_the_run_and_names_reward_and_problem(
     tmp_path: Path, text: str, reason: str
 ) -> None:
-    columns = columns_of(batch_scorer(tmp_path, deadline_seconds=0.3))
+    columns = columns_of(batch_scorer(tmp_path, deadline_seconds=1.0))
     started = time.monotonic()
     with pytest.raises(RunFailed) as caught:
         call(columns, [RIGHT, RIGHT, RIGHT, text])
     assert "reward pay failed on problem 1, row 3 of the batch" in str(caught.value)
     assert reason in str(caught.value)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30  # it sleeps for 60
 
 
 @pytest.mark.fault(
@@ -164,7 +164,7 @@ def test_a_fault_stops_the_run_and_names_reward_and_problem(
 )
 @pytest.mark.parametrize("text", ["raise", "nan", "hang"])
 def test_skip_group_leaves_the_whole_group_out_and_counts(tmp_path: Path, text: str) -> None:
-    scorer = batch_scorer(tmp_path, deadline_seconds=0.3, on_error="skip_group")
+    scorer = batch_scorer(tmp_path, deadline_seconds=1.0, on_error="skip_group")
     found, logged = call(columns_of(scorer), [RIGHT, "", RIGHT, text])
     assert found == [[1.0, 0.0, None, None], [1.0, 1.0, None, None]]
     assert logged == [1.0]

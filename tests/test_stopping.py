@@ -72,7 +72,7 @@ def test_a_second_signal_ends_it_at_once() -> None:
     process.send_signal(signal.SIGINT)
     started = time.monotonic()
     end_of(process)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # it would sleep for 60
     assert process.returncode == 130
 
 
