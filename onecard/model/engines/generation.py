@@ -6,8 +6,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
+from onecard.model.engines.on_cpu import Draw, quick
 from onecard.model.engines.tokens import decode, end_tokens, up_to_end
 from onecard.types import Completion, Sampling
 
@@ -27,8 +34,9 @@ def generate(
     Longest prompts first, so that little of a batch is padding and memory is short at the start or
     never. How the prompts are cut into batches and what a batch's random numbers are does not
     depend on `done`, the prompts not asked for: a batch's shape can turn a near tie of two tokens,
-    and a continued evaluation is to be the one that was interrupted. With `leave`, completions that
-    have ended leave their batch whenever half of it has.
+    and a continued evaluation is to be the one that was interrupted. With `leave`, a model's cache
+    can be taken apart: equal prompts of a batch are read once, and completions that have ended
+    leave it whenever half of it has.
     """
     finished = set(done)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)
@@ -45,18 +53,17 @@ def generate(
 def one_batch(
     model: Any, tokenizer: Any, prompts: list[list[int]], sampling: Sampling, seed: int, leave: bool
 ) -> list[Completion]:
+    """Completions of prompts that are generated together, in the prompts' order."""
     ends = end_tokens(model.generation_config, tokenizer)
-    drawn: dict[str, Any] = {"do_sample": False}
-    if sampling.temperature:
-        drawn = {"do_sample": True, "temperature": sampling.temperature, "top_p": 1.0, "top_k": 0}
+    drawing, processors = how_to_draw(sampling.temperature, model.device)
     padded = tokenizer.pad({"input_ids": prompts}, return_tensors="pt", padding_side="left")
     batch = padded.to(model.device)
     tokens, mask = batch["input_ids"], batch["attention_mask"]  # (B, T), padded on the left
-    cache = None
     start, rows = tokens.shape[1], list(range(len(prompts)))  # rows: which prompts are left
     completions: dict[int, Completion] = {}
-    with undisturbed(model), torch.inference_mode():
+    with undisturbed(model), quick(model), torch.inference_mode():
         torch.manual_seed(seed)
+        cache = read_prompts(model, prompts, tokens, mask) if leave else None
         while rows:
             enough = len(rows) // 2 if leave and len(rows) >= SMALLEST_TO_SHRINK else len(rows)
             ending = Ending(tokenizer, ends, sampling.stop, start, enough)
@@ -64,9 +71,10 @@ def one_batch(
                 input_ids=tokens,
                 attention_mask=mask,
                 past_key_values=cache,
+                logits_processor=LogitsProcessorList(processors),
                 stopping_criteria=StoppingCriteriaList([ending]),
                 generation_config=GenerationConfig(
-                    **drawn,
+                    **drawing,
                     max_new_tokens=sampling.max_completion_length - (tokens.shape[1] - start),
                     pad_token_id=tokenizer.pad_token_id,
                     eos_token_id=sorted(ends),
@@ -87,6 +95,44 @@ def one_batch(
                 mask = torch.nn.functional.pad(mask, (0, grown), value=1)[stays]
                 tokens = tokens[stays]
     return [completions[row] for row in range(len(prompts))]
+
+
+def how_to_draw(
+    temperature: float, device: torch.device
+) -> tuple[dict[str, Any], list[LogitsProcessor]]:
+    """GenerationConfig's values and the logits processors of a temperature; 0 is greedy."""
+    if not temperature:
+        return {"do_sample": False}, []
+    if device.type == "cpu":
+        return {"do_sample": False}, [Draw(temperature)]
+    return {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}, []
+
+
+def read_prompts(
+    model: Any, prompts: list[list[int]], tokens: torch.Tensor, mask: torch.Tensor
+) -> Any:
+    """The cache of all tokens of the prompts but the last one; None where there is no other.
+
+    Equal prompts are read once: a group of completions has one. generate() reads the last token:
+    to read several, it would on a CPU copy the last layer's weights for each row of the batch.
+    """
+    if tokens.shape[1] == 1:
+        return None
+    first: dict[tuple[int, ...], int] = {}  # a prompt -> the first row that has it
+    for row, prompt in enumerate(prompts):
+        first.setdefault(tuple(prompt), row)
+    different = list(first.values())
+    seen = mask[different, :-1]
+    cache = model.get_decoder()(
+        input_ids=tokens[different, :-1],
+        attention_mask=seen,
+        position_ids=(seen.cumsum(-1) - 1).clamp(min=0),
+        use_cache=True,
+    ).past_key_values
+    place = {row: place for place, row in enumerate(different)}
+    places = [place[first[tuple(prompt)]] for prompt in prompts]
+    cache.batch_select_indices(torch.tensor(places, device=tokens.device))
+    return cache
 
 
 class Ending(StoppingCriteria):

@@ -40,7 +40,9 @@ NAMES = (
         "Unsloth's own takes more memory than a step; cut into parts",
         TRL,
     ),
-    # Overridden in trainers.py: where transformers would unpickle a checkpoint, ours is read.
+    # Overridden in trainers.py.
+    PrivateName("_generate_single_turn", "GRPOTrainer", "our own engine on a CPU", TRL),
+    # Overridden there too: where transformers would unpickle a checkpoint, ours is read.
     PrivateName("_get_train_sampler", "GRPOTrainer", "the order of prompts, by epoch alone", TRL),
     PrivateName("_load_from_checkpoint", "Trainer", "reads our weights", TRANSFORMERS),
     PrivateName("_load_optimizer_and_scheduler", "Trainer", "reads our state", TRANSFORMERS),

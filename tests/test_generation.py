@@ -1,0 +1,174 @@
+"""Our own generation on a CPU: transformers' tokens, drawn with the same chances."""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import pytest
+from conftest import Call, another_process, begin_offline
+
+pytestmark = pytest.mark.e2e
+
+WORDS, MOST = 12, 6  # the vocabulary of the small model; tokens of a completion
+END, PAD = 0, 1
+
+
+@pytest.fixture(scope="module")
+def torch_process() -> Iterator[Call]:
+    with another_process(begin_offline) as call:
+        yield call
+
+
+def small_model(load_in_4bit: bool = False) -> Any:
+    """Random weights, with three query heads to a key head, in 32 bit."""
+    import torch
+    from bitsandbytes.nn import Linear4bit
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 96, "intermediate_size": 64, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 6, "num_key_value_heads": 2}
+    config = LlamaConfig(vocab_size=WORDS, initializer_range=0.3, **shape, **heads)
+    config.eos_token_id, config.pad_token_id = END, PAD
+    model = LlamaForCausalLM(config).eval()
+    if load_in_4bit:
+        for layer in model.model.layers:
+            for part in (layer.self_attn, layer.mlp):
+                for name, linear in list(part.named_children()):
+                    if isinstance(linear, torch.nn.Linear):
+                        packed = Linear4bit(
+                            linear.in_features,
+                            linear.out_features,
+                            bias=False,
+                            compute_dtype=torch.float32,
+                            quant_type="nf4",
+                        )
+                        packed.load_state_dict(linear.state_dict())
+                        packed.support_avx512bf16_for_cpu = False  # as Unsloth's loader has it
+                        setattr(part, name, packed.to("cpu"))
+    return model
+
+
+class Letters:
+    """What generation needs of a tokenizer, for a vocabulary of letters."""
+
+    eos_token_id, pad_token_id = END, PAD
+
+    def pad(self, rows: dict[str, Any], **_: Any) -> Any:
+        import torch
+        from transformers import BatchEncoding
+
+        longest = max(map(len, rows["input_ids"]))
+        ids = [[PAD] * (longest - len(row)) + row for row in rows["input_ids"]]
+        mask = [[0] * (longest - len(row)) + [1] * len(row) for row in rows["input_ids"]]
+        found = {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
+        return BatchEncoding(found)
+
+    def decode(self, ids: list[int]) -> str:
+        return "".join(chr(ord("a") + token) for token in ids)
+
+
+PROMPTS = [[5, 6, 7], [5, 6, 7], [4], [9, 8, 7, 6, 5, 4, 3], [5, 6, 7], [4], [11, 2], [2, 11, 3, 3]]
+
+
+def greedy_rows(load_in_4bit: bool) -> tuple[list[list[int]], list[list[int]]]:
+    """The tokens of each prompt's completion: ours, and transformers' for each prompt alone."""
+    import torch
+
+    from onecard.model.engines.generation import one_batch
+    from onecard.types import Sampling
+
+    model = small_model(load_in_4bit)
+    made = one_batch(model, Letters(), PROMPTS, Sampling(20, 8), seed=0, leave=True)
+    theirs = []
+    for prompt in PROMPTS:
+        given = torch.tensor([prompt])
+        row = model.generate(
+            given, attention_mask=torch.ones_like(given), max_new_tokens=20, do_sample=False
+        )
+        row = row[0, len(prompt) :].tolist()
+        theirs.append(row[: row.index(PAD) + 1] if PAD in row else row)  # padding ends ours too
+    assert "forward" not in vars(model.model.layers[0].mlp.up_proj)  # all is as it was
+    assert model.config._attn_implementation == "sdpa"
+    return [list(one.ids) for one in made], theirs
+
+
+@pytest.mark.parametrize("load_in_4bit", [False, True])
+def test_greedy_tokens_are_those_of_transformers(torch_process: Call, load_in_4bit: bool) -> None:
+    ours, theirs = torch_process(greedy_rows, load_in_4bit)
+    assert ours == theirs
+    assert len({len(row) for row in ours}) > 2  # some end early, so the batch did shrink
+
+
+def drawn_and_exact(leave: bool) -> tuple[Counter[tuple[int, ...]], dict[tuple[int, ...], float]]:
+    """What 4,000 sampled completions of one prompt begin with, and the exact chances of that."""
+    import torch
+
+    from onecard.model.engines.generation import one_batch
+    from onecard.types import Sampling
+
+    model, prompt, temperature = small_model(), [5, 6, 7], 1.5
+    sampling = Sampling(MOST, 500, temperature)
+    counts: Counter[tuple[int, ...]] = Counter()
+    for seed in range(8):
+        made = one_batch(model, Letters(), [prompt] * 500, sampling, seed, leave)
+        counts.update(one.ids for one in made)
+    chances: dict[tuple[int, ...], float] = {(): 1.0}
+    for _ in range(MOST):
+        longer = {}
+        for begun, chance in chances.items():
+            if begun and begun[-1] in (END, PAD):
+                longer[begun] = chance
+                continue
+            with torch.inference_mode():
+                logits = model(torch.tensor([[*prompt, *begun]])).logits[0, -1]
+            for token, share in enumerate((logits.double() / temperature).softmax(-1).tolist()):
+                longer[(*begun, token)] = chance * share
+        # The likeliest 200 are enough: the others are counted together.
+        chances = dict(islice(sorted(longer.items(), key=lambda one: -one[1]), 200))
+    return counts, chances
+
+
+@pytest.mark.parametrize("leave", [False, True])
+def test_completions_are_drawn_with_their_exact_chances(torch_process: Call, leave: bool) -> None:
+    """Also where the batch shrinks on the way, which uses the random numbers otherwise."""
+    from scipy.stats import chisquare
+
+    counts, chances = torch_process(drawn_and_exact, leave)
+    total = sum(counts.values())
+    often = {row: chance for row, chance in chances.items() if chance * total >= 10}
+    assert len(often) >= 8
+    seen = [counts[row] for row in often]
+    expected = [chance * total for chance in often.values()]
+    rest = total - sum(expected)
+    found = chisquare([*seen, total - sum(seen)], [*expected, rest])
+    assert found.pvalue > 1e-4
+    lengths = {len(row) for row in often}
+    assert len(lengths) > 1  # some of them ended early
+
+
+def drawn_tokens(temperature: float) -> tuple[list[int], list[float]]:
+    import torch
+
+    from onecard.model.engines.on_cpu import Draw
+
+    torch.manual_seed(0)
+    logits = torch.tensor([2.0, -1.0, 0.5, -30.0, 1.0, -torch.inf, 0.0])
+    rows = logits.repeat(20_000, 1)
+    picked = Draw(temperature)(torch.empty(0), rows).argmax(-1)
+    counts = torch.bincount(picked, minlength=len(logits)).tolist()
+    return counts, (logits.double() / temperature).softmax(-1).tolist()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_one_number_draws_a_token_with_its_chance(torch_process: Call, temperature: float) -> None:
+    from scipy.stats import chisquare
+
+    counts, chances = torch_process(drawn_tokens, temperature)
+    assert counts[5] == 0
+    often = [place for place, chance in enumerate(chances) if chance * sum(counts) >= 5]
+    total = sum(counts[place] for place in often)
+    shares = [chances[place] / sum(chances[one] for one in often) for place in often]
+    observed = [counts[place] for place in often]
+    assert chisquare(observed, [share * total for share in shares]).pvalue > 1e-4
