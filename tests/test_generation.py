@@ -1,8 +1,9 @@
-"""Our own generation on a CPU: transformers' tokens, drawn with the same chances."""
+"""Our own generation and scoring on a CPU: transformers' tokens with their chances, TRL's loss."""
 
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -172,3 +173,75 @@ def test_one_number_draws_a_token_with_its_chance(torch_process: Call, temperatu
     shares = [chances[place] / sum(chances[one] for one in often) for place in often]
     observed = [counts[place] for place in often]
     assert chisquare(observed, [share * total for share in shares]).pvalue > 1e-4
+
+
+def both_scores() -> list[list[Any]]:
+    """Log-probabilities, entropies and a gradient: ours, and those of TRL's own method."""
+    import onecard.model.load  # noqa: F401  isort: skip  (unsloth, which must come before trl)
+    import torch
+    from accelerate import Accelerator
+    from trl import GRPOTrainer
+    from trl.trainer.utils import add_fused_lm_head
+
+    from onecard.stages.trl.shared_prompts import score
+
+    model = small_model()
+    add_fused_lm_head(model, temperature=1.5, outputs=("log_probs", "entropy"))
+    length = 4
+    padded = Letters().pad({"input_ids": PROMPTS})
+    tail = torch.randint(2, WORDS, (len(PROMPTS), length))
+    ends = torch.tensor([4, 1, 3, 2, 4, 4, 2, 1])
+    kept = (torch.arange(length) < ends[:, None]).long()
+    ids = torch.cat([padded["input_ids"], torch.where(kept == 1, tail, PAD)], dim=1)
+    mask = torch.cat([padded["attention_mask"], kept], dim=1)
+    trainer = SimpleNamespace(accelerator=Accelerator(cpu=True))
+    theirs = GRPOTrainer._get_per_token_logps_and_entropies(
+        trainer, model, ids, mask, length, compute_entropy=True
+    )
+    found = []
+    for logps, entropy in (score(model, model.get_decoder(), ids, mask, length), theirs[:2]):
+        model.zero_grad()
+        (logps * kept * torch.linspace(-1, 1, len(ids))[:, None]).sum().backward()
+        part = model.model.layers[0].self_attn.k_proj.weight.grad
+        found.append([(logps * kept).tolist(), (entropy * kept).tolist(), part.tolist()])
+    return found
+
+
+def test_shared_prompts_give_the_same_scores_and_gradients_as_trl(torch_process: Call) -> None:
+    import numpy as np
+
+    ours, theirs = torch_process(both_scores)
+    for one, other in zip(ours, theirs, strict=True):
+        assert np.abs(other).max() > 1e-3
+        assert np.allclose(one, other, atol=1e-5)
+
+
+def sorted_batches() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    import torch
+
+    from onecard.stages.trl.shared_prompts import side_by_side
+
+    prompts = torch.tensor([[1, 7], [2, 7], [1, 8], [2, 7], [1, 7], [1, 8]])
+    rows = torch.arange(6)
+    made = [
+        {
+            "prompt_ids": prompts[part],
+            "advantages": rows[part].float(),
+            "texts": [f"row {row}" for row in part],
+            "num_items_in_batch": torch.tensor(60),
+        }
+        for part in ([0, 1], [2, 3], [4, 5])
+    ]
+    plain = [
+        {name: value if isinstance(value, list) else value.tolist() for name, value in one.items()}
+        for one in side_by_side(made)
+    ]
+    return plain, made
+
+
+def test_the_completions_of_a_prompt_come_into_one_micro_batch(torch_process: Call) -> None:
+    batches, _ = torch_process(sorted_batches)
+    assert [batch["prompt_ids"] for batch in batches] == [[[1, 7]] * 2, [[1, 8]] * 2, [[2, 7]] * 2]
+    assert [batch["advantages"] for batch in batches] == [[0, 4], [2, 5], [1, 3]]
+    assert batches[2]["texts"] == ["row 1", "row 3"]  # what belongs to a row goes with it
+    assert [batch["num_items_in_batch"] for batch in batches] == [60] * 3

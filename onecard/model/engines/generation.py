@@ -63,7 +63,7 @@ def one_batch(
     completions: dict[int, Completion] = {}
     with undisturbed(model), quick(model), torch.inference_mode():
         torch.manual_seed(seed)
-        cache = read_prompts(model, prompts, tokens, mask) if leave else None
+        cache = read_prompts(model.get_decoder(), tokens, mask) if leave else None
         while rows:
             enough = len(rows) // 2 if leave and len(rows) >= SMALLEST_TO_SHRINK else len(rows)
             ending = Ending(tokenizer, ends, sampling.stop, start, enough)
@@ -108,29 +108,27 @@ def how_to_draw(
     return {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}, []
 
 
-def read_prompts(
-    model: Any, prompts: list[list[int]], tokens: torch.Tensor, mask: torch.Tensor
-) -> Any:
+def read_prompts(decoder: Any, tokens: torch.Tensor, mask: torch.Tensor) -> Any:
     """The cache of all tokens of the prompts but the last one; None where there is no other.
 
-    Equal prompts are read once: a group of completions has one. generate() reads the last token:
-    to read several, it would on a CPU copy the last layer's weights for each row of the batch.
+    `tokens` and `mask`: (B, T), padded on the left. `decoder`: the model without its last layer.
+    Equal prompts are read once: a group of completions has one. The last token is left to the
+    caller: to read several in generation, transformers would on a CPU copy the last layer's weights
+    for each row of the batch.
     """
     if tokens.shape[1] == 1:
         return None
     first: dict[tuple[int, ...], int] = {}  # a prompt -> the first row that has it
-    for row, prompt in enumerate(prompts):
-        first.setdefault(tuple(prompt), row)
+    firsts = [first.setdefault(tuple(row), n) for n, row in enumerate((tokens * mask).tolist())]
     different = list(first.values())
     seen = mask[different, :-1]
-    cache = model.get_decoder()(
+    cache = decoder(
         input_ids=tokens[different, :-1],
         attention_mask=seen,
         position_ids=(seen.cumsum(-1) - 1).clamp(min=0),
         use_cache=True,
     ).past_key_values
-    place = {row: place for place, row in enumerate(different)}
-    places = [place[first[tuple(prompt)]] for prompt in prompts]
+    places = [different.index(row) for row in firsts]
     cache.batch_select_indices(torch.tensor(places, device=tokens.device))
     return cache
 

@@ -63,16 +63,18 @@ def largest_batch(grpo: Grpo, data: Data, trainer: Any) -> dict[str, torch.Tenso
     """A micro-batch as TRL makes it, as long as the recipe allows, with nothing to learn from."""
     device, rows = trainer.model.device, grpo.per_device_train_batch_size
     prompt, completion = data.max_prompt_length, grpo.max_completion_length
-    # Any token but padding, which Unsloth leaves out.
-    token = 1 if trainer.processing_class.pad_token_id == 0 else 0
+    # Any tokens but padding, which Unsloth leaves out; as many prompts as there are groups.
+    padding = trainer.processing_class.pad_token_id
+    tokens = [token for token in range(rows + 1) if token != padding]
+    first = torch.tensor([tokens[row // grpo.num_generations] for row in range(rows)])
 
     def zeros() -> torch.Tensor:
         return torch.zeros((rows, completion), device=device)  # (B, C) a number a token
 
     batch = {
-        "prompt_ids": torch.full((rows, prompt), token, device=device),  # (B, P)
+        "prompt_ids": first.to(device)[:, None].repeat(1, prompt),  # (B, P)
         "prompt_mask": torch.ones((rows, prompt), dtype=torch.long, device=device),  # (B, P)
-        "completion_ids": torch.full((rows, completion), token, device=device),  # (B, C)
+        "completion_ids": torch.full((rows, completion), tokens[0], device=device),  # (B, C)
         "completion_mask": torch.ones((rows, completion), dtype=torch.long, device=device),
         "advantages": torch.zeros(rows, device=device),  # (B,)
         "num_items_in_batch": torch.tensor(rows * completion, device=device),

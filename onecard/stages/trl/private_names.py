@@ -31,6 +31,7 @@ NAMES = (
     PrivateName(
         "_step", "GRPOTrainer", "micro-steps, by which it tells when to generate anew", TRL
     ),
+    PrivateName("_buffered_inputs", "GRPOTrainer", "the micro-batches of a step, shuffled", TRL),
     # Wrapped in build.py.
     PrivateName("_generate", "GRPOTrainer", "prompts to completions: timed", TRL),
     PrivateName("_calculate_rewards", "GRPOTrainer", "completions to rewards: timed", TRL),
@@ -42,6 +43,7 @@ NAMES = (
     ),
     # Overridden in trainers.py.
     PrivateName("_generate_single_turn", "GRPOTrainer", "our own engine on a CPU", TRL),
+    PrivateName("_prepare_inputs", "GRPOTrainer", "puts a prompt's completions together", TRL),
     # Overridden there too: where transformers would unpickle a checkpoint, ours is read.
     PrivateName("_get_train_sampler", "GRPOTrainer", "the order of prompts, by epoch alone", TRL),
     PrivateName("_load_from_checkpoint", "Trainer", "reads our weights", TRANSFORMERS),
@@ -82,6 +84,18 @@ def micro_steps(trainer: Any) -> int:
 
 def put_micro_steps(trainer: Any, count: int) -> None:
     trainer._step = count
+
+
+def micro_batches(trainer: Any) -> list[dict[str, Any]] | None:
+    """What the last completions were made into; None before the first."""
+    made: list[dict[str, Any]] | None = trainer._buffered_inputs
+    return made
+
+
+def put_micro_batches(trainer: Any, batches: list[dict[str, Any]]) -> dict[str, Any]:
+    """Have a step train on these; the one that is next."""
+    trainer._buffered_inputs = batches
+    return batches[micro_steps(trainer) % len(batches)]
 
 
 def is_whole(trainer: Any) -> bool:

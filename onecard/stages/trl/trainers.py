@@ -11,8 +11,14 @@ from onecard.model.engines.generation import one_batch
 from onecard.run.checkpoint import Checkpoint
 from onecard.run.state import put_random_states, read_tree
 from onecard.stages.order import PromptOrder
-from onecard.stages.trl.private_names import micro_steps, put_micro_steps
+from onecard.stages.trl.private_names import (
+    micro_batches,
+    micro_steps,
+    put_micro_batches,
+    put_micro_steps,
+)
 from onecard.stages.trl.rewards import RewardColumns
+from onecard.stages.trl.shared_prompts import score, side_by_side
 from onecard.stages.trl.state import load_weights, put_state
 from onecard.types import Sampling
 
@@ -88,6 +94,56 @@ class OnecardGrpoTrainer(Resumable, GRPOTrainer):
             leave=True,
         )
         return [list(completion.ids) for completion in completions], None
+
+    @property
+    def shares_prompts(self) -> bool:
+        """Whether a prompt can be read once for all completions of its group.
+
+        Not on a card, where Unsloth packs rows otherwise; not where activations are computed twice,
+        for that needs rows without a cache; and not for a loss that is a mean over a micro-batch.
+        """
+        return (
+            self.accelerator.device.type == "cpu"
+            and not self.args.gradient_checkpointing
+            and self.args.loss_type != "bnpo"
+            and not self.aux_loss_enabled
+        )
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        before = micro_batches(self)
+        inputs = super()._prepare_inputs(generation_batch)
+        made = micro_batches(self)
+        aligned = self.args.gradient_accumulation_steps % self.args.steps_per_generation == 0
+        if made is None or made is before or not (self.shares_prompts and aligned):
+            return inputs
+        return put_micro_batches(self, side_by_side(made))
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,  # (B, P + C)
+        attention_mask: torch.Tensor,  # (B, P + C)
+        logits_to_keep: int,  # C
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        **named: Any,
+    ) -> Any:
+        if not self.shares_prompts:
+            return super()._get_per_token_logps_and_entropies(
+                model,
+                input_ids,
+                attention_mask,
+                logits_to_keep,
+                batch_size,
+                compute_entropy,
+                **named,
+            )
+        decoder = self.accelerator.unwrap_model(model).get_decoder()
+        rows = batch_size or len(input_ids)
+        parts = zip(input_ids.split(rows), attention_mask.split(rows), strict=True)
+        scored = [score(model, decoder, ids, mask, logits_to_keep) for ids, mask in parts]
+        logps = torch.cat([one for one, _ in scored])
+        return logps, torch.cat([one for _, one in scored]) if compute_entropy else None, None
 
     def _get_train_sampler(self, dataset: Any = None) -> PromptOrder:
         return PromptOrder(super()._get_train_sampler(dataset), self.args.seed)
