@@ -102,6 +102,7 @@ FAULTS = (
     ),
 )
 ELSEWHERE = {
+    "tokens_rejected": "needs vLLM, and Unsloth's trainer for a card",
     "sampling_drift": "needs vLLM: `make rehearse` takes the adapter's hand-over away",
     "entropy_collapse": (
         "by made-up histories alone (tests/test_health.py): here groups were all alike before"

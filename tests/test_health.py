@@ -288,6 +288,12 @@ CASES: list[tuple[str, str, list[dict[str, Any]], list[dict[str, Any]]]] = [
         history(9, sampling__drift=lambda step: 0.02 if step < 3 else 0.08),
     ),
     (
+        "tokens_rejected",
+        "alarm",
+        history(3, sampling__rejected=0.4),
+        history(9, sampling__rejected=lambda step: 0.02 if step % 3 == 0 else 0.9),
+    ),
+    (
         "skipped_steps",
         "alarm",
         history(12, steps__skipped_in_a_row=lambda step: step - 2),

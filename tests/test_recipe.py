@@ -202,11 +202,9 @@ def test_benchmarks_are_known() -> None:
 
 
 def test_extra_takes_fields_of_the_stock_config_only() -> None:
-    assert load_recipe(TINY, ["grpo.extra={top_entropy_quantile: 0.8}"]).grpo.extra == {
-        "top_entropy_quantile": 0.8
-    }
-    assert "no field 'top_entropy_quantil' (did you mean 'top_entropy_quantile'?)" in fault(
-        TINY, "grpo.extra={top_entropy_quantil: 0.8}"
+    assert load_recipe(TINY, ["grpo.extra={entropy_coef: 0.8}"]).grpo.extra == {"entropy_coef": 0.8}
+    assert "no field 'entropy_coeff' (did you mean 'entropy_coef'?)" in fault(
+        TINY, "grpo.extra={entropy_coeff: 0.8}"
     )
     assert "write it there" in fault(TINY, "grpo.extra={beta: 0.1}")
     assert "the run folder is --name" in fault(TINY, "grpo.extra={output_dir: /tmp}")
@@ -289,6 +287,10 @@ def test_text_is_taken_as_it_is_where_the_schema_wants_text() -> None:
         ("model.load_in_4bit=yes", "should be a valid boolean, got 'yes'"),
         ("eval.benchmarks=[tiny, tiny]", "stands twice"),
         ("grpo.epsilon_high=0.1", "epsilon_high 0.1 is smaller than epsilon 0.2"),
+        ("grpo.loss_type=cispo", "cuts the ratio off at epsilon_high itself, and 0.2 is below 1"),
+        ("grpo.loss_type=luspo", "for the ratio of each sequence; make importance_sampling_level"),
+        ("grpo.loss_type=dr_grpo", "would override scale_rewards group; make scale_rewards none"),
+        ("grpo.extra.vllm_importance_sampling_cap=2", "vllm_importance_sampling_clip_max"),
         ("data.train_problems=8", "train_problems 8 is fewer than the 16 prompts of a step"),
         ("model.fast_inference=true", "the tiny model has no vLLM path"),
         (

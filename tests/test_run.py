@@ -354,8 +354,8 @@ def test_a_model_on_disk_may_have_sft_of_its_adapter(short_run: ShortRun, tmp_pa
     ("extra", "told"),
     [
         (
-            "{top_entropy_quantile: high}",
-            "grpo.extra.top_entropy_quantile: Input should be a valid number",
+            "{entropy_coef: high}",
+            "grpo.extra.entropy_coef: Input should be a valid number",
         ),
         (
             "{dataloader_prefetch_factor: 2}",

@@ -22,6 +22,8 @@ ENVIRONMENT = {
     # Lets the backward pass use vLLM's memory. Without vLLM it would only keep torch from growing
     # its segments.
     "UNSLOTH_VLLM_STANDBY": "1" if find_spec("vllm") else "0",
+    # How much of what vLLM sampled its correction leaves out, in the trainer's metrics.
+    "UNSLOTH_GRPO_ROLLOUT_METRICS": "1",
     # FlashInfer compiles its kernels on the spot, with CUDA's compiler and a C++ one.
     "UNSLOTH_VLLM_NO_FLASHINFER": "1",
     # In 16 bit it would sample from the adapter rounded into the weights.

@@ -118,6 +118,13 @@ class Recipe(StageSections):
             )
 
     def check_model(self) -> None:
+        mode = self.grpo.vllm_importance_sampling_mode
+        if self.grpo.loss_type == "vespo" and self.model.fast_inference and "token" not in mode:
+            raise ValueError(
+                f"grpo.loss_type: vespo multiplies the ratios of vLLM's tokens, and"
+                f" vllm_importance_sampling_mode {mode} has one for the whole completion; make it"
+                " token_truncate"
+            )
         if self.model.name != "tiny":
             return
         if self.model.fast_inference:

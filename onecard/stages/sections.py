@@ -5,7 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from onecard.section import Count, Positive, Section, did_you_mean
-from onecard.stages.trl.fields import SET_BY_ONECARD, Loss, trl_fields
+from onecard.stages.losses import Level, Loss, check_loss
+from onecard.stages.trl.fields import SET_BY_ONECARD, trl_fields
+
+Correction = Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
 
 
 class Sft(Section):
@@ -22,7 +25,12 @@ class Sft(Section):
 
 
 class Grpo(Section):
-    """TRL's GRPOConfig, in TRL's words. `extra` takes further fields of it by name."""
+    """TRL's GRPOConfig, in TRL's words. `extra` takes further fields of it by name.
+
+    The three fields about vLLM say what becomes of tokens whose chance vLLM computes otherwise than
+    the trainer: a ratio of the two above `clip_max` is cut there or left out, as the mode says.
+    Without vLLM none of them acts.
+    """
 
     max_steps: Count
     num_generations: Annotated[int, Field(ge=2)]
@@ -40,6 +48,12 @@ class Grpo(Section):
     epsilon: Positive = 0.2
     epsilon_high: Positive = 0.2
     loss_type: Loss = "dapo"
+    importance_sampling_level: Level = "token"
+    top_entropy_quantile: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the tokens that train
+    use_bias_correction_kl: bool = True  # where beta is above 0
+    vllm_importance_sampling_mode: Correction = "sequence_mask"
+    vllm_importance_sampling_clip_max: Positive | None = 3.0
+    vllm_importance_sampling_clip_min: Positive | None = None
     scale_rewards: Literal["group", "batch", "none"] = "group"
     num_iterations: Count = 1
     mask_truncated_completions: bool = False
@@ -66,11 +80,14 @@ class Grpo(Section):
                 f" {self.completions_per_step} completions per step, which num_generations {size}"
                 f" does not divide; make it {fitting}"
             )
-        if self.epsilon_high < self.epsilon:
-            raise ValueError(
-                f"epsilon_high {self.epsilon_high} is smaller than epsilon {self.epsilon}; make it"
-                " at least that"
-            )
+        check_loss(
+            self.loss_type,
+            self.importance_sampling_level,
+            epsilon=self.epsilon,
+            epsilon_high=self.epsilon_high,
+            scale_rewards=self.scale_rewards,
+            delta=self.extra.get("delta") is not None,
+        )
         for name in self.extra:
             check_extra(name)
         return self

@@ -24,6 +24,7 @@ MAY_STOP = (
     "pass_at_g_flat",
     "memory_climbs",
     "sampling_drift",
+    "tokens_rejected",
     "skipped_steps",
 )
 

@@ -21,6 +21,7 @@ from onecard.watch.checks.mechanics import (
     memory_climbs,
     sampling_drift,
     skipped_steps,
+    tokens_rejected,
 )
 from onecard.watch.history import History
 from onecard.watch.section import Health
@@ -45,6 +46,7 @@ CHECKS: dict[str, Callable[[History, Health], Alarm | None]] = {
     "pass_at_g_flat": pass_at_g_flat,
     "memory_climbs": memory_climbs,
     "sampling_drift": sampling_drift,
+    "tokens_rejected": tokens_rejected,
     "skipped_steps": skipped_steps,
 }
 

@@ -8,5 +8,6 @@ PASS_AT_G = "rewards/pass@G"  # share of its groups with at least one right comp
 SIGNAL_SHARE = "rewards/signal_share"  # share of its groups that are not paid alike
 FORMAT_PAID = "rewards/format_paid"  # share of completions that the least paid layout reward pays
 DRIFT = "sampling/drift"  # nats a token between vLLM's log-probabilities and the trainer's
+REJECTED = "sampling/rejected"  # share of tokens that the correction for that drift leaves out
 SKIPPED, SKIPPED_IN_A_ROW = "steps/skipped", "steps/skipped_in_a_row"
 LORA_B_NORM, MEMORY = "adapter/lora_b_norm", "memory/gib"

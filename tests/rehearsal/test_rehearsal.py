@@ -254,7 +254,12 @@ def test_the_largest_step_takes_what_is_planned_and_less_than_by_unsloth_s_defau
         ("sft={trains: adapter, max_steps: 2, batch_size: 2, learning_rate: 1e-4}",),
         ("model.fast_inference=false", "grpo.extra={}", *SHORT),
         ("model.load_in_4bit=false",),
-        ("grpo.beta=0", "grpo.loss_type=dr_grpo", "grpo.gradient_accumulation_steps=2"),
+        (
+            "grpo.beta=0",
+            "grpo.loss_type=dr_grpo",
+            "grpo.scale_rewards=none",
+            "grpo.gradient_accumulation_steps=2",
+        ),
     ],
 )
 def test_other_ways_through_the_recipe(tmp_path: Path, settings: tuple[str, ...]) -> None:

@@ -18,14 +18,27 @@ from onecard.model.policy import Policy
 from onecard.run.keeper import Keeper
 from onecard.stages.training import Training
 from onecard.stages.trl.largest_step import try_largest_step
-from onecard.stages.trl.private_names import TRL_DRIFT, add_metric, is_whole, last_advantages
+from onecard.stages.trl.private_names import (
+    TRL_DRIFT,
+    TRL_REJECTED,
+    add_metric,
+    is_whole,
+    last_advantages,
+)
 from onecard.stages.trl.state import TrainingState, take_state
 from onecard.stages.trl.trainers import OnecardGrpoTrainer, OnecardSftTrainer
 from onecard.watch.alarm_log import AlarmLog
 from onecard.watch.batch import measure, readable, signal_share
 from onecard.watch.clock import StepClock
 from onecard.watch.memory_use import memory_gib
-from onecard.watch.metric_names import DRIFT, LORA_B_NORM, MEMORY, SKIPPED, SKIPPED_IN_A_ROW
+from onecard.watch.metric_names import (
+    DRIFT,
+    LORA_B_NORM,
+    MEMORY,
+    REJECTED,
+    SKIPPED,
+    SKIPPED_IN_A_ROW,
+)
 
 COMPLETIONS_SHOWN = 4
 STEPS_BETWEEN_COMPLETIONS = 10
@@ -186,6 +199,7 @@ class GrpoSteps(TrainerCallback):
         # The last two are names that tutorials teach.
         for name, trl_name in (
             (DRIFT, TRL_DRIFT),
+            (REJECTED, TRL_REJECTED),
             ("objective/kl", "kl"),
             ("objective/entropy", "entropy"),
         ):

@@ -55,7 +55,6 @@ def grpo_settings(
         "repetition_penalty": 1.0,
         "shuffle_dataset": True,
         "remove_unused_columns": False,
-        "importance_sampling_level": "token",
         "torch_empty_cache_steps": None,
         # Without it one loss that is no number makes all later ones none.
         "logging_nan_inf_filter": True,

@@ -4,11 +4,6 @@ import ast
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
-
-# The losses that a recipe may name. TRL's others need settings or inputs that a run here does not
-# have: cispo clamps at epsilon_high itself, luspo wants importance sampling by sequence.
-Loss = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
 
 EVALUATION = "`eval:` says what is asked, before, during and after training"
 HUB = "`python -m onecard.export` sends a finished run to the hub"
@@ -118,6 +113,7 @@ SET_BY_ONECARD = {
     "save_total_limit": "write `save.keep:`",
     "reward_weights": "write each reward's `weight:`",
     "vllm_importance_sampling_correction": "sampling drift is measured with it",
+    "vllm_importance_sampling_cap": "write `grpo.vllm_importance_sampling_clip_max:`",
     "use_adaptive_entropy": "its state would be lost where a run is resumed",
 }
 

@@ -24,6 +24,10 @@ TRL, TRANSFORMERS = "trl 1.15.0", "transformers 5.17.0"
 # the sampled tokens.
 TRL_DRIFT = "sampling/sampling_logp_difference/mean"
 
+# Its name for the share of tokens that the correction for that drift leaves out: Unsloth's trainer
+# alone measures it.
+TRL_REJECTED = "sampling/importance_sampling_rejected_frac"
+
 NAMES = (
     # Read or set through the functions below.
     PrivateName("_logs", "GRPOTrainer", "advantages of the last batch; no public name", TRL),

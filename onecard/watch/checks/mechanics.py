@@ -5,7 +5,7 @@ from statistics import median
 
 from onecard.watch.alarm import Alarm, Level, alarm
 from onecard.watch.history import WINDOW_STEPS, History, values, window_values
-from onecard.watch.metric_names import DRIFT, MEMORY, SKIPPED_IN_A_ROW
+from onecard.watch.metric_names import DRIFT, MEMORY, REJECTED, SKIPPED_IN_A_ROW
 from onecard.watch.section import Health
 
 SPIKE = 10.0  # times the window's median; assumed
@@ -17,6 +17,7 @@ MEMORY_CLIMB = 0.01  # of the memory held, a quarter; assumed
 DRIFT_STEPS = 3
 # Nats; kernels that round differently make some hundredths. Assumed: no card has shown it yet.
 LARGEST_DRIFT = 0.2
+MOST_REJECTED = 0.25  # of the tokens, in each of DRIFT_STEPS steps; assumed
 DRIFT_RISE = 5.0  # times the first steps', where the adapter does nothing yet; assumed
 # Nats; less is taken for the rounding of 16 bit, however little there was at first; assumed.
 DRIFT_OF_ROUNDING = 0.05
@@ -78,6 +79,19 @@ def sampling_drift(history: History, health: Health) -> Alarm | None:
     )
     metric = f"{DRIFT}, nats a token, smallest of {len(recent)} steps"
     return alarm("sampling_drift", "alarm", history, metric, min(recent), limit, advice)
+
+
+def tokens_rejected(history: History, health: Health) -> Alarm | None:
+    recent = values(history, REJECTED)[-DRIFT_STEPS:]
+    if len(recent) < DRIFT_STEPS or min(recent) <= MOST_REJECTED:
+        return None
+    advice = (
+        "So many of vLLM's tokens are left out of the loss, because the trainer gives them another"
+        " chance: the steps learn from the rest alone. Shorter completions, a model in 16 bit, or"
+        " vllm_importance_sampling_mode: token_truncate leave fewer out."
+    )
+    metric = f"{REJECTED}, smallest of {len(recent)} steps"
+    return alarm("tokens_rejected", "alarm", history, metric, min(recent), MOST_REJECTED, advice)
 
 
 def skipped_steps(history: History, health: Health) -> Alarm | None:
