@@ -159,6 +159,16 @@ def test_fit_says_when_nothing_fits() -> None:
     assert "fits a card of 8 GB as it is" in fit_text(recipe(), "8gb")
 
 
+def test_fit_offers_16_bit_weights_where_there_is_room() -> None:
+    offer = "--set model.load_in_4bit=false"
+    assert offer in fit_text(recipe(), "24GB")
+    assert offer not in fit_text(recipe("model.load_in_4bit=false"), "24GB")
+    small = next(card for card in range(5, 24) if not fit(recipe(), shape(), card))
+    told = fit_text(recipe(), f"{small}GB")
+    assert "as it is" in told
+    assert offer not in told  # it has room for 4 bits alone
+
+
 def test_the_cheapest_knob_saves() -> None:
     knob = cheapest_knob(recipe(), shape())
     assert plan_memory(recipe(*knob), shape()).peak < 0.97 * plan_memory(recipe(), shape()).peak

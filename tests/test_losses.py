@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from conftest import ShortRun, another_process, begin_offline, no_sft
+from conftest import ROOT, ShortRun, another_process, begin_offline, no_sft
 
 from onecard.files.formats import read_jsonl
 from onecard.stages.losses import LOSSES, Loss

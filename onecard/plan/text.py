@@ -115,10 +115,11 @@ def fit_text(recipe: Recipe, card: str) -> str:
     changes = fit(recipe, shape, int(digits))
     peak = plan_memory(changed(recipe, changes), shape).peak / GIB
     if not changes:
-        return (
+        fits = (
             f"{recipe.name} fits a card of {digits} GB as it is: {peak:.1f} GiB at its peak, by"
             " arithmetic"
         )
+        return "\n".join([fits, *in_16_bit(recipe, shape, int(digits))])
     return "\n".join(
         [
             (
@@ -128,3 +129,17 @@ def fit_text(recipe: Recipe, card: str) -> str:
             *(f"  --set {c}" for c in changes),
         ]
     )
+
+
+def in_16_bit(recipe: Recipe, shape: ModelShape, card_gb: float) -> list[str]:
+    """A line that offers 16-bit weights, where a 4-bit recipe and the card have room for them."""
+    if not recipe.model.load_in_4bit:
+        return []
+    plan = plan_memory(changed(recipe, ["model.load_in_4bit=false"]), shape)
+    if plan.verdict(card_gb) != "fits":
+        return []
+    return [
+        f"16-bit weights fit too, {plan.peak / GIB:.1f} GiB: nothing is rounded to 4 bits then, or"
+        " unpacked at every product",
+        "  --set model.load_in_4bit=false",
+    ]
