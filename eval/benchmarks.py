@@ -10,7 +10,7 @@ from onecard.data.rows import Reading, read_rows
 from onecard.data.section import GymTask
 from onecard.data.source import Source
 from onecard.data.stored import Stored
-from onecard.data.svamp import Svamp
+from onecard.data.svamp import HUB_ID, Svamp
 from onecard.data.synthetic import HELD_OUT_PROBLEMS, SYNTHETIC, Synthetic
 from onecard.files.tables import read_table
 from onecard.section import did_you_mean
@@ -151,7 +151,7 @@ def find_source(data: str, own: Source | None, root: Path | None) -> Source:
         return PublishedSource(data, folder, on_hub=root is None)
     folder = str(find_folder(data, own, root))
     if data == "svamp":
-        return Svamp(folder) if root else Svamp(folder, "ChilleD/SVAMP")
+        return Svamp(folder) if root else Svamp(folder, HUB_ID)
     # Without the hub where `root` is given: somebody who names a folder means that folder.
     numbers = Reading("number")
     if root:

@@ -18,8 +18,10 @@ from eval.statistics import majority, mean_interval, newcombe_interval, paired_d
 from eval.task import Task, load_task
 from onecard.data.rows import read_rows
 from onecard.data.sameness import by_words, check_unseen
-from onecard.data.source import Source
+from onecard.data.section import Data
+from onecard.data.source import Source, open_source
 from onecard.data.stored import Stored
+from onecard.data.svamp import worked
 from onecard.types import EvalResult, Problem, Sampling, UserError, Verdict
 
 pytestmark = pytest.mark.unit
@@ -300,6 +302,40 @@ def test_problems_that_were_trained_on_are_refused_with_their_rows() -> None:
     assert check_unseen(by_words(problems[1:]), task.problems, task.benchmark, accept=()) == []
     told = check_unseen(by_words(problems), task.problems, task.benchmark, accept=("leaks",))
     assert "1 problems of tiny are in the training data" in told[0]
+
+
+@needs_shared
+def test_svamp_is_data_to_train_on_too(tmp_path: Path) -> None:
+    source = open_source(Data(path=str(SHARED / "svamp"), max_prompt_length=160), None)
+    splits = {split: source.load(split) for split in ("train", "dev", "test")}
+    assert [len(problems) for problems in splits.values()] == [600, 100, 300]
+    every = {problem.id for problems in splits.values() for problem in problems}
+    assert len(every) == 1000  # no row is in two of them
+    by_number = {problem.id: problem for problems in splits.values() for problem in problems}
+    assert by_number["9"].solution == "10 - 6 = 4"
+    assert by_number["8"].gold == by_number["8"].solution.rpartition("= ")[2]
+    assert by_number["680"].solution == ""  # its equation gives 5, and its answer is 1
+    two = [problem.solution for problem in splits["train"] if "\n" in problem.solution]
+    assert len(two) > 100
+    # The benchmark of the same name has the rows that are trained on.
+    own = source.load("train")
+    asked = {problem.question for problem in load_benchmark("svamp", source)}
+    assert {problem.question for problem in own} < asked
+
+
+@pytest.mark.parametrize(
+    ("equation", "steps"),
+    [
+        ("( 76.0 - 25.0 )", "76 - 25 = 51"),
+        ("( ( 9.0 + 62.0 ) + 140.0 )", "9 + 62 = 71\n71 + 140 = 211"),
+        ("( 300.0 - ( 3.0 * 2.5 ) )", "3 * 2.5 = 7.5\n300 - 7.5 = 292.5"),
+        ("( 4.0 - 9.0 )", "4 - 9 = -5"),
+        ("8.0", ""),
+    ],
+)
+def test_an_equation_step_by_step(equation: str, steps: str) -> None:
+    assert worked(equation, steps.rpartition("= ")[2] or "8") == steps
+    assert worked(equation, "12345") == ""
 
 
 def test_svamp_that_is_none_is_told(tmp_path: Path) -> None:

@@ -125,6 +125,19 @@ def test_columns_are_named_by_the_recipe() -> None:
     assert problem.columns["expected"] == "7"
 
 
+def test_a_column_called_solution_is_the_worked_solution() -> None:
+    row = {"question": "q", "answer": 7, "solution": "3 + 4 = 7"}
+    (problem,) = read_rows([row], "rows")
+    assert problem.solution == "3 + 4 = 7"
+    (problem,) = read_rows([row | {"answer": "5 + 2 #### 7"}], "rows")
+    assert problem.solution == "5 + 2"  # what stands with the answer goes first
+    (problem,) = read_rows([row | {"solution": ["a", "b"]}], "rows")
+    assert problem.solution == ""
+    named = Reading(columns={"answer": "solution"})
+    (problem,) = read_rows([{"question": "q", "solution": "7"}], "rows", named)
+    assert (problem.gold, problem.solution) == ("7", "")
+
+
 def test_a_column_that_is_named_and_missing_is_told() -> None:
     with pytest.raises(UserError, match=r"row 1: no column 'nr' for the id \(the row has: quest"):
         read_rows([{"question": "q", "answer": "1"}], "rows", Reading(columns={"id": "nr"}))

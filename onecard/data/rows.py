@@ -106,8 +106,11 @@ def read_row(content: Any, where: str, number: int, reading: Reading) -> Row:
     answer, solution, shown = read_answer(content, where, reading)
     if reading.solution_template is not None:
         solution = render_template(reading.solution_template, content, where, "solution_template")
-    elif reading.name("solution") != "solution":
+    elif "solution" in reading.columns:
         solution = read_text(content, reading.name("solution"), where)
+    elif not solution and "solution" not in reading.columns.values():
+        beside = content.get("solution")  # nobody has to say that this is the worked solution
+        solution = beside if isinstance(beside, str) else ""
     if "id" in reading.columns and reading.name("id") not in content:
         raise UserError(
             f"{where}: no column {reading.name('id')!r} for the id (the row has:"

@@ -7,6 +7,7 @@ from onecard.data.gym import Gym
 from onecard.data.rows import Reading
 from onecard.data.section import Data
 from onecard.data.stored import OneFile, Stored
+from onecard.data.svamp import FILE, HUB_ID, Svamp
 from onecard.data.synthetic import SYNTHETIC, Synthetic
 from onecard.types import Problem
 from rewards.answer.section import AnswerKind
@@ -46,6 +47,8 @@ def open_source(data: Data, kind: AnswerKind | None) -> Source:
     reading = Reading(kind, data.columns, data.template, data.solution_template)
     if data.gym:
         return Gym(tuple(data.gym), data.train_problems, reading)
+    if (Path(data.path) / FILE).is_file() or data.hub_id == HUB_ID:
+        return Svamp(data.path, data.hub_id, reading)
     if Path(data.path).is_file():
         return OneFile(data.path, reading)
     return Stored(data.path, reading, hub_id=data.hub_id, hub_config=data.hub_config)

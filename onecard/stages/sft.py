@@ -56,6 +56,12 @@ def train(training: Training, section: Sft) -> None:
     from onecard.stages.trl.build import build_sft_trainer
     from onecard.stages.trl.callback import SftSteps
 
+    bare = sum(not problem.solution for problem in training.problems)
+    if bare:
+        training.display.say(
+            f"SFT: {bare:,} of {len(training.problems):,} problems have no worked solution; of"
+            " those it shows the right answer alone"
+        )
     policy = policy_to_train(training, section)
     keeper = training.keeper(NAME, policy)
     with training.display.phase("SFT", section.max_steps, begun=keeper.kept) as advance:
