@@ -266,7 +266,7 @@ def test_the_saved_adapter_is_the_one_that_was_evaluated(short_run: ShortRun) ->
     # Sorting by length and padding on the left change no answer.
     assert agreement(batch_size=1) >= 0.9
     with policy.model.disable_adapter():  # the base answers otherwise: the adapter was on
-        assert agreement(batch_size=128) <= 0.5
+        assert agreement(batch_size=128) <= 0.7
 
 
 def test_every_setting_survives_in_the_stock_config(tmp_path: Path) -> None:
