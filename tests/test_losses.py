@@ -1,5 +1,6 @@
 """Every loss of TRL trains, and none is another one under its name."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -9,6 +10,7 @@ from conftest import ROOT, ShortRun, another_process, begin_offline, no_sft
 
 from onecard.files.formats import read_jsonl
 from onecard.stages.losses import LOSSES, Loss
+from onecard.stages.trl.fields import package_folder
 
 pytestmark = pytest.mark.e2e
 
@@ -60,6 +62,9 @@ def trained(
 
 def test_every_loss_of_trl_is_here() -> None:
     assert set(LOSSES) == set(get_args(Loss))
+    source = (package_folder("trl") / "trainer/grpo_trainer.py").read_text(encoding="utf-8")
+    choices = re.findall(r'self\.loss_type (?:==|in) (\[[^]]*\]|"[^"]*")', source)
+    assert set(LOSSES) == set(re.findall(r'"(\w+)"', " ".join(choices)))
 
 
 @pytest.mark.parametrize("name", WAYS)

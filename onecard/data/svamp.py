@@ -1,7 +1,9 @@
 """SVAMP (Patel et al. 2021): 1,000 word problems of another kind than GSM8K's."""
 
 import json
+import operator
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -18,6 +20,12 @@ HUB_ID = "ChilleD/SVAMP"
 # The numbers of the rows of each split: SVAMP itself has one file. Neighbours are variations of one
 # problem, so that a split is a run of numbers, and nothing is learned of the test split's.
 SPLITS = {"all": (1, 1000), "train": (1, 600), "dev": (601, 700), "test": (701, 1000)}
+OPERATORS: dict[str, Callable[[Fraction, Fraction], Fraction]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
 NUMBER = r"-?\d+(?:\.\d+)?"
 PART = re.compile(rf"\( ({NUMBER}) ([-+*/]) ({NUMBER}) \)")  # of an equation
 
@@ -98,17 +106,10 @@ def worked(equation: str, answer: str) -> str:
     rest, steps = equation.strip(), []
     while part := PART.search(rest):
         one, sign, other = part.groups()
-        result = plain(compute(one, sign, other))
+        result = plain(OPERATORS[sign](Fraction(one), Fraction(other)))
         steps.append(f"{plain(one)} {sign} {plain(other)} = {result}")
         rest = rest[: part.start()] + result + rest[part.end() :]
     return "\n".join(steps) if rest == answer else ""
-
-
-def compute(one: str, sign: str, other: str) -> Fraction:
-    first, second = Fraction(one), Fraction(other)
-    if sign == "/":
-        return first / second
-    return {"+": first + second, "-": first - second, "*": first * second}[sign]
 
 
 def plain(number: Any) -> str:

@@ -1,4 +1,4 @@
-"""TRL's losses: the paper of each, and what else it needs. docs/losses.md explains them.
+"""TRL's losses, and what else each needs. docs/losses.md explains them and names their papers.
 
 Without its companions a loss trains something else, and nothing says so.
 """
@@ -15,25 +15,24 @@ EITHER: tuple[Level, ...] = ("token", "sequence")
 
 @dataclass(frozen=True)
 class LossFacts:
-    """`paper`: its number at arXiv. `levels`: the importance_sampling_level that it is made for.
+    """`levels`: the importance_sampling_level that it is made for.
 
     `clips`: whether it clips the ratio at 1 - epsilon and 1 + epsilon_high.
     """
 
-    paper: str
     levels: tuple[Level, ...] = EITHER
     clips: bool = True
 
 
 LOSSES: dict[Loss, LossFacts] = {
-    "grpo": LossFacts("2402.03300"),  # with sequence level it is GSPO, 2507.18071
-    "bnpo": LossFacts("2402.03300"),  # GRPO's, a mean over the tokens of a micro-batch
-    "dr_grpo": LossFacts("2503.20783"),
-    "dapo": LossFacts("2503.14476"),
-    "cispo": LossFacts("2506.13585", BY_TOKEN, clips=False),
-    "sapo": LossFacts("2511.20347", BY_TOKEN, clips=False),
-    "luspo": LossFacts("2602.05261", ("sequence",)),
-    "vespo": LossFacts("2602.10693", BY_TOKEN, clips=False),
+    "grpo": LossFacts(),  # with sequence level it is GSPO
+    "bnpo": LossFacts(),
+    "dr_grpo": LossFacts(),
+    "dapo": LossFacts(),
+    "cispo": LossFacts(BY_TOKEN, clips=False),
+    "sapo": LossFacts(BY_TOKEN, clips=False),
+    "luspo": LossFacts(("sequence",)),
+    "vespo": LossFacts(BY_TOKEN, clips=False),
 }
 
 

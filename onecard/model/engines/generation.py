@@ -119,7 +119,8 @@ def read_prompts(decoder: Any, tokens: torch.Tensor, mask: torch.Tensor) -> Any:
     if tokens.shape[1] == 1:
         return None
     first: dict[tuple[int, ...], int] = {}  # a prompt -> the first row that has it
-    firsts = [first.setdefault(tuple(row), n) for n, row in enumerate((tokens * mask).tolist())]
+    told_apart = tokens.masked_fill(mask == 0, -1).tolist()  # from a prompt that begins with 0
+    firsts = [first.setdefault(tuple(row), n) for n, row in enumerate(told_apart)]
     different = list(first.values())
     seen = mask[different, :-1]
     cache = decoder(

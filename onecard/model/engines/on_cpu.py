@@ -61,7 +61,7 @@ def grouped_attention(
     all of them.
     """
     rows, heads, new, size = query.shape
-    if new != 1:
+    if new != 1 or options.get("position_bias") is not None:
         found = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
         return found  # type: ignore[no-any-return]
     folded = query.reshape(rows, key.shape[1], heads // key.shape[1], size)

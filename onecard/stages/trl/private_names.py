@@ -36,13 +36,13 @@ NAMES = (
         "_step", "GRPOTrainer", "micro-steps, by which it tells when to generate anew", TRL
     ),
     PrivateName("_buffered_inputs", "GRPOTrainer", "the micro-batches of a step, shuffled", TRL),
-    # Wrapped in build.py.
+    # Wrapped in build.py; the last of them is overridden in trainers.py too.
     PrivateName("_generate", "GRPOTrainer", "prompts to completions: timed", TRL),
     PrivateName("_calculate_rewards", "GRPOTrainer", "completions to rewards: timed", TRL),
     PrivateName(
         "_get_per_token_logps_and_entropies",
         "GRPOTrainer",
-        "Unsloth's own takes more memory than a step; cut into parts",
+        "on a card cut into parts, to take no more memory than a step; on a CPU our own",
         TRL,
     ),
     # Overridden in trainers.py.

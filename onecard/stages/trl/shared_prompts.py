@@ -55,7 +55,7 @@ def score(
     """
     length = input_ids.shape[1] - completion_length  # P
     cache = read_prompts(decoder, input_ids[:, :length], attention_mask[:, :length])
-    kept = slice(length - 1 if cache is not None else 0, None)
+    kept = slice(length - 1, None)  # the cache has all before the prompt's last token
     labels = input_ids.masked_fill(attention_mask == 0, -100)
     labels[:, :length] = -100
     outputs = model(
