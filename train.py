@@ -30,6 +30,7 @@ from onecard.recipe.file import load_recipe
 from onecard.recipe.schema import Recipe
 from onecard.run.folder import check_name, open_run
 from onecard.run.journal import Journal
+from onecard.run.library_output import redirect_libraries
 from onecard.run.process import is_first
 from onecard.run.resume import Resumed, origin_of, resume_run
 from onecard.stages.table import STAGES
@@ -124,7 +125,7 @@ def prepare(
     )
     for line in (*problems.told, "importing Unsloth, TRL and torch, about 10 seconds"):
         display.say(line)
-    with run.phase("import"):
+    with run.phase("import"), redirect_libraries(run.folder):
         from onecard.model.load import load_tokenizer  # isort: skip  (unsloth, before all others)
         from onecard.model.random_model import build_random_model
 
@@ -154,10 +155,8 @@ def prepare(
             f"{too_long:,} prompts longer than {recipe.data.max_prompt_length} tokens are left out"
             " of training"
         )
-    display.say(
-        f"loading {training.weights}; what Unsloth and vLLM print meanwhile goes to"
-        f" {run.folder}/loading.log"
-    )
+    log = f"{run.folder}/loading.log"
+    display.say(f"loading {training.weights}; what the libraries print goes to {log}")
     return training
 
 

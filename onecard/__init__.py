@@ -1,5 +1,6 @@
 """Onecard: GRPO on one consumer GPU. Every process of ours imports this before it imports torch."""
 
+import logging
 import os
 
 # While OpenMP's threads wait for each other they spin: in libgomp 300,000 turns, which is 8 to 16
@@ -9,3 +10,6 @@ import os
 # (docs/beside.md). The user's own values win.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+
+# It asks for kernels of its own where there is no card: nothing that a user could do about.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

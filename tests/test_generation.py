@@ -1,5 +1,6 @@
 """Our own generation and scoring on a CPU: transformers' tokens with their chances, TRL's loss."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -66,7 +67,7 @@ class Letters:
         found = {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
         return BatchEncoding(found)
 
-    def decode(self, ids: list[int]) -> str:
+    def decode(self, ids: list[int], **_: bool) -> str:
         return "".join(chr(ord("a") + token) for token in ids)
 
 
@@ -245,3 +246,94 @@ def test_the_completions_of_a_prompt_come_into_one_micro_batch(torch_process: Ca
     assert [batch["advantages"] for batch in batches] == [[0, 4], [2, 5], [1, 3]]
     assert batches[2]["texts"] == ["row 1", "row 3"]  # what belongs to a row goes with it
     assert [batch["num_items_in_batch"] for batch in batches] == [60] * 3
+
+
+def attention_and_gradients(new: int, seen: int, masked: bool) -> tuple[Any, Any]:
+    """Our attention and torch's own: the answers, then what flows back to queries and keys."""
+    import torch
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    from onecard.model.engines.on_cpu import grouped_attention
+
+    torch.manual_seed(0)
+    module = torch.nn.Module()
+    module.num_key_value_groups, module.is_causal = 3, True  # type: ignore[assignment]
+    mask = torch.ones(2, 1, new, seen, dtype=torch.bool).tril(seen - new)
+    mask[1, :, :, :2] = False  # padding; its own rows see nothing at all
+    found = []
+    for attention in (grouped_attention, sdpa_attention_forward):
+        generator = torch.Generator().manual_seed(1)
+        query = torch.randn(2, 6, new, 8, generator=generator, requires_grad=True)
+        key = torch.randn(2, 2, seen, 8, generator=generator, requires_grad=True)
+        value = torch.randn(2, 2, seen, 8, generator=generator, requires_grad=True)
+        answer, _ = attention(
+            module, query, key, value, mask if masked else None, dropout=0.0, scaling=0.3
+        )
+        answer = answer[:, 2:] if masked and new == seen else answer  # padding answers nothing
+        answer.square().sum().backward()
+        found.append([answer.tolist(), query.grad.tolist(), key.grad.tolist()])
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize(
+    ("new", "seen", "masked"), [(7, 7, False), (7, 7, True), (3, 9, True), (1, 9, True)]
+)
+def test_grouped_attention_is_torchs_own(
+    torch_process: Call, new: int, seen: int, masked: bool
+) -> None:
+    ours, torchs = torch_process(attention_and_gradients, new, seen, masked)
+    for one, other in zip(ours, torchs, strict=True):
+        assert flat(one) == pytest.approx(flat(other), abs=1e-5)
+
+
+def flat(nested: Any) -> list[float]:
+    return [x for part in nested for x in flat(part)] if isinstance(nested, list) else [nested]
+
+
+def kept_and_gradients(quick: bool, base: str) -> tuple[int, list[float], str]:
+    """A model with an adapter in 32 bit: the bytes that a forward pass keeps, the adapter's
+    gradients, and their precision."""
+    from contextlib import nullcontext
+
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from onecard.model.engines.on_cpu import quick_training
+
+    model = get_peft_model(
+        small_model().to(torch.bfloat16).to(getattr(torch, base)),
+        LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False),
+    ).train()
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data *= 0.05  # an adapter's share of a layer is small
+    ids = torch.arange(64).reshape(4, 16) % WORDS
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Any) -> Any:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with (
+        quick_training(model) if quick else nullcontext(),
+        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+    ):
+        loss = model(input_ids=ids, labels=ids).loss
+        total = sum(kept.values())
+    loss.backward()
+    grads = [p.grad for p in model.parameters() if p.requires_grad]
+    assert model.get_base_model().config._attn_implementation == "sdpa"
+    return total, torch.cat([grad.flatten() for grad in grads]).tolist(), str(grads[0].dtype)
+
+
+def test_training_on_a_cpu_keeps_less_and_learns_the_same(torch_process: Call) -> None:
+    less, quick, precision = torch_process(kept_and_gradients, True, "bfloat16")
+    more, slow, _ = torch_process(kept_and_gradients, False, "bfloat16")
+    _, exact, _ = torch_process(kept_and_gradients, False, "float32")
+    assert precision == "torch.float32"  # small updates are not lost
+    assert less < 0.75 * more
+    # Both round to 16 bit, each in its own places.
+    assert math.dist(quick, exact) < 1.5 * math.dist(slow, exact)

@@ -51,6 +51,13 @@ def test_plain_lines_tell_each_phase(short_run: ShortRun) -> None:
     assert any("report.html" in line for line in lines)
 
 
+def test_what_the_libraries_say_is_in_a_file(short_run: ShortRun) -> None:
+    folder, printed = short_run
+    said = [line for line in printed.splitlines() if "nsloth" in line or "transformers" in line]
+    assert said == ["importing Unsloth, TRL and torch, about 10 seconds"]
+    assert "Unsloth" in (folder / "loading.log").read_text(encoding="utf-8")
+
+
 def test_results_keep_the_contract(short_run: ShortRun) -> None:
     results = json.loads((short_run[0] / "results.json").read_text())
     assert set(results["benchmarks"]) == {"tiny", "tiny-shifted"}

@@ -51,7 +51,7 @@ class Words:
     def __init__(self) -> None:
         self.texts: list[str] = ["x"] * (END + 1)
 
-    def decode(self, ids: list[int]) -> str:
+    def decode(self, ids: list[int], **_: bool) -> str:
         return "".join(self.texts[number] for number in ids)
 
     def encode(self, text: str) -> list[int]:

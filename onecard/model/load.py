@@ -3,10 +3,9 @@
 Import it before anything that imports torch's other users: Unsloth patches them.
 """
 
-import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,7 +34,6 @@ ENVIRONMENT = {
 for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
 set_environment()
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # asks for CUDA kernels, on a CPU too
 
 import unsloth  # isort: skip
 import torch
@@ -48,7 +46,7 @@ from onecard.model.policy import Policy
 from onecard.model.section import Lora, Model
 from onecard.model.targets import check_adapted, target_names
 from onecard.model.unsloth_private_names import mark_forward
-from onecard.run.process import is_first
+from onecard.run.library_output import redirect_output
 from onecard.types import UserError
 
 transformers.utils.logging.disable_progress_bar()  # one progress display is enough: ours
@@ -129,16 +127,17 @@ def load_policy(
     return policy
 
 
-def load_full_model(model: Model, weights: str) -> Policy:
+def load_full_model(model: Model, weights: str, folder: Path) -> Policy:
     """The same model in 32 bit with every weight trainable: for SFT of one that knows nothing."""
-    loaded, tokenizer = load_model(
-        model,
-        weights,
-        dtype=torch.float32,
-        load_in_4bit=False,
-        full_finetuning=True,
-        use_gradient_checkpointing=False,
-    )
+    with redirect_output(folder):
+        loaded, tokenizer = load_model(
+            model,
+            weights,
+            dtype=torch.float32,
+            load_in_4bit=False,
+            full_finetuning=True,
+            use_gradient_checkpointing=False,
+        )
     return Policy(loaded, tokenizer, weights, longest(loaded, model))
 
 
@@ -162,18 +161,6 @@ def longest(loaded: Any, model: Model) -> int:
     """The longest sequence that the loaded model takes: in tokens."""
     most = int(loaded.config.get_text_config().max_position_embeddings)
     return min(model.max_seq_length, most)
-
-
-@contextmanager
-def redirect_output(folder: Path) -> Iterator[None]:
-    """Send what is printed to loading.log.
-
-    Unsloth and vLLM print a hundred lines and bars while they load a model, and some in the first
-    step. What they print in further processes of a run goes nowhere.
-    """
-    file = folder / "loading.log" if is_first() else Path(os.devnull)
-    with file.open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
-        yield
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from eval.benchmarks import BENCHMARKS
 from onecard.machine.gpu import GIB
 from onecard.machine.model_shapes import ModelShape, load_shape
 from onecard.plan.fit import changed, cheapest_knob, fit
+from onecard.plan.laptop_memory import plan_laptop
 from onecard.plan.memory import CARDS, plan_memory, vllm_share
 from onecard.plan.pace import SPEEDS, estimate_seconds
 from onecard.recipe.schema import Recipe
@@ -23,6 +24,8 @@ def plan_text(recipe: Recipe) -> str:
     lines += evaluation_lines(recipe)
     if recipe.model.name != "tiny":  # which takes less than any card has
         shape = load_shape(recipe.model.name)
+        if shape and not recipe.model.fast_inference:
+            lines.append(laptop_line(recipe, shape))
         lines += card_lines(recipe, shape) if shape else [f"memory     no plan: {no_shape(recipe)}"]
     lines.append(
         f"kept       a checkpoint every {recipe.save.every_steps} steps, the adapter, report.md,"
@@ -47,6 +50,16 @@ def evaluation_lines(recipe: Recipe) -> list[str]:
             f" {recipe.eval.dev_problems} problems"
         )
     return lines
+
+
+def laptop_line(recipe: Recipe, shape: ModelShape) -> str:
+    """The memory of a run on a CPU: the peak of each phase, and what it is without bf16."""
+    phases, wide = (plan_laptop(recipe, shape, precision) for precision in ("bf16", "fp32"))
+    listed = ", ".join(f"{name} {size / GIB:.1f}" for name, size in phases.items())
+    return (
+        f"on a CPU   {max(phases.values()) / GIB:.1f} GiB ({listed});"
+        f" {max(wide.values()) / GIB:.1f} on a processor without bf16"
+    )
 
 
 def card_lines(recipe: Recipe, shape: ModelShape) -> list[str]:

@@ -79,7 +79,7 @@ def policy_to_train(training: Training, section: Sft) -> "Policy":
     from onecard.model.load import load_full_model
 
     if section.trains == "all_weights":
-        return load_full_model(training.model, training.weights)
+        return load_full_model(training.model, training.weights, training.run.folder)
     return training.load_policy()
 
 

@@ -156,9 +156,8 @@ class Ending(StoppingCriteria):
         # token tells.
         self.ended = torch.isin(input_ids[:, -1], self.ends.to(input_ids.device))
         if self.stop:
-            tails = self.tokenizer.batch_decode(
-                input_ids[:, max(self.start, input_ids.shape[1] - self.tail) :]
-            )
+            last = input_ids[:, max(self.start, input_ids.shape[1] - self.tail) :]
+            tails = self.tokenizer.batch_decode(last, clean_up_tokenization_spaces=False)
             stopped = [any(string in tail for string in self.stop) for tail in tails]
             self.ended = self.ended | torch.tensor(stopped, device=input_ids.device)
         return torch.full_like(self.ended, True) if self.ended.sum() >= self.enough else self.ended

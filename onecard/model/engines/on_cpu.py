@@ -1,6 +1,6 @@
-"""What makes generation on a CPU quick: what torch and transformers do there as they do on a card.
+"""What makes a CPU quick: what torch, transformers and PEFT do there as they do on a card.
 
-bench/generation.py measures each. None of it changes which token comes next, but for rounding.
+bench/generation.py measures it. None of it changes which token comes next, but for rounding.
 """
 
 from collections.abc import Iterator
@@ -10,20 +10,46 @@ from typing import Any
 
 import torch
 import transformers
+from peft.helpers import disable_input_dtype_casting
 from transformers import LogitsProcessor
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 GROUPED = "onecard_grouped"  # the name of grouped_attention among transformers' own
+MOST_TOKENS = 512  # of a row, for attention by matrix products
 
 
 @contextmanager
 def quick(model: Any) -> Iterator[None]:
-    """Grouped attention and unpacked weights inside, where the model is on a CPU."""
+    """For generation on a CPU: what training has there, and unpacked weights."""
     if model.device.type != "cpu":
         yield
         return
-    with grouped(model), unpacked(model):
+    with quick_training(model), unpacked(model):
+        yield
+
+
+@contextmanager
+def quick_training(model: Any) -> Iterator[None]:
+    """For a forward pass on a CPU: grouped attention, and one precision."""
+    if model.device.type != "cpu":
+        yield
+        return
+    with grouped(model), one_precision(model):
+        yield
+
+
+@contextmanager
+def one_precision(model: Any) -> Iterator[None]:
+    """A 16-bit model's adapter computes in 16 bit inside, on a CPU, as autocast has it on a card.
+
+    Its weights stay in 32 bit, so that small updates are not lost. PEFT would copy the input of
+    each layer to 32 bit for them: more than half of what training keeps until its backward pass.
+    """
+    if model.dtype != torch.bfloat16:
+        yield
+        return
+    with torch.autocast("cpu", torch.bfloat16), disable_input_dtype_casting(model):
         yield
 
 
@@ -39,12 +65,15 @@ class Draw(LogitsProcessor):
         self.temperature = temperature
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        chances = (scores.double() / self.temperature).softmax(-1)  # (B, vocabulary)
-        sums = chances.cumsum(-1)
+        if self.temperature != 1:
+            scores = scores / self.temperature
+        # (B, vocabulary), in 32 bit: 64 took a third of the time of a token, and the scores
+        # themselves have 16.
+        sums = scores.softmax(-1).cumsum(-1)
         drawn = torch.rand(len(sums), 1, dtype=sums.dtype) * sums[:, -1:]
         token = torch.searchsorted(sums, drawn, right=True)
         token = token.clamp(max=sums.shape[1] - 1)
-        return torch.full_like(scores, -torch.inf).scatter(1, token, 0.0)
+        return torch.full_like(scores, -torch.inf).scatter_(1, token, 0.0)
 
 
 def grouped_attention(
@@ -52,23 +81,39 @@ def grouped_attention(
     query: torch.Tensor,  # (B, heads, T, size of a head)
     key: torch.Tensor,  # (B, key heads, all tokens, size of a head)
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,  # (B, 1, T, all tokens)
+    attention_mask: torch.Tensor | None,  # (B, 1, T, all tokens), True where one is seen
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention; for one new token, without a copy of the keys for each head.
+    """transformers' attention, without a copy of the keys for each head.
 
-    The heads that share a key head stand where several tokens would: the keys are read once for
-    all of them.
+    The heads that share a key head stand where further tokens would: the keys are read once for all
+    of them. Short rows are computed by matrix products, because the backward pass of torch's own
+    attention is ten times slower for them. Those keep a number for each pair of tokens, so that
+    long rows are left to torch.
     """
     rows, heads, new, size = query.shape
-    if new != 1 or options.get("position_bias") is not None:
+    groups, seen = heads // key.shape[1], key.shape[2]
+    plain = (
+        options.get("position_bias") is None
+        and not (module.training and options.get("dropout"))
+        and (attention_mask is None or attention_mask.dtype == torch.bool)
+    )
+    if not plain or (new > 1 and seen > MOST_TOKENS):
         found = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
         return found  # type: ignore[no-any-return]
-    folded = query.reshape(rows, key.shape[1], heads // key.shape[1], size)
-    answer = torch.nn.functional.scaled_dot_product_attention(
-        folded, key, value, attn_mask=attention_mask, scale=options.get("scaling")
-    )
-    return answer.reshape(rows, heads, 1, size).transpose(1, 2).contiguous(), None
+    folded = query.reshape(rows, key.shape[1], groups * new, size)
+    if new == 1:
+        answer = torch.nn.functional.scaled_dot_product_attention(
+            folded, key, value, attn_mask=attention_mask, scale=options.get("scaling")
+        )
+    else:
+        if attention_mask is None:
+            attention_mask = torch.ones(1, 1, new, seen, dtype=torch.bool).tril(seen - new)
+        unseen = ~attention_mask.repeat(1, 1, groups, 1)  # (B, 1, groups x T, all tokens)
+        scores = torch.matmul(folded, key.transpose(2, 3)) * (options.get("scaling") or size**-0.5)
+        scores = scores.masked_fill(unseen, torch.finfo(scores.dtype).min)
+        answer = torch.matmul(scores.softmax(-1), value)
+    return answer.reshape(rows, heads, new, size).transpose(1, 2).contiguous(), None
 
 
 transformers.AttentionInterface.register(GROUPED, grouped_attention)

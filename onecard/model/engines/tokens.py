@@ -15,7 +15,9 @@ def decode(tokenizer: Any, ids: Sequence[int], ends: set[int]) -> str:
 
     Special tokens stay in it: where <think> is one, rewards and evaluation are to see it.
     """
-    text: str = tokenizer.decode([token for token in ids if token not in ends])
+    said = [token for token in ids if token not in ends]
+    # Else transformers says for many tokenizers that it leaves that undone.
+    text: str = tokenizer.decode(said, clean_up_tokenization_spaces=False)
     return text
 
 

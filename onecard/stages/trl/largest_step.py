@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from onecard.data.section import Data
-from onecard.model.load import redirect_output
 from onecard.model.unsloth_private_names import forget_packing_checks
+from onecard.run.library_output import redirect_output
 from onecard.stages.sections import Grpo
 from onecard.stages.training import Training
 from onecard.stages.trl.private_names import copy_metrics, put_metrics

@@ -8,6 +8,7 @@ import torch
 from trl import GRPOTrainer, SFTTrainer
 
 from onecard.model.engines.generation import one_batch
+from onecard.model.engines.on_cpu import quick_training
 from onecard.run.checkpoint import Checkpoint
 from onecard.run.state import put_random_states, read_tree
 from onecard.stages.order import PromptOrder
@@ -67,6 +68,10 @@ class Resumable:
 
 class OnecardSftTrainer(Resumable, SFTTrainer):
     """TRL's SFTTrainer that can be killed."""
+
+    def compute_loss(self, model: Any, *arguments: Any, **named: Any) -> Any:
+        with quick_training(self.accelerator.unwrap_model(model)):
+            return super().compute_loss(model, *arguments, **named)
 
 
 class OnecardGrpoTrainer(Resumable, GRPOTrainer):
@@ -128,20 +133,22 @@ class OnecardGrpoTrainer(Resumable, GRPOTrainer):
         compute_entropy: bool = False,
         **named: Any,
     ) -> Any:
+        own = self.accelerator.unwrap_model(model)
         if not self.shares_prompts:
-            return super()._get_per_token_logps_and_entropies(
-                model,
-                input_ids,
-                attention_mask,
-                logits_to_keep,
-                batch_size,
-                compute_entropy,
-                **named,
-            )
-        decoder = self.accelerator.unwrap_model(model).get_decoder()
-        rows = batch_size or len(input_ids)
+            with quick_training(own):
+                return super()._get_per_token_logps_and_entropies(
+                    model,
+                    input_ids,
+                    attention_mask,
+                    logits_to_keep,
+                    batch_size,
+                    compute_entropy,
+                    **named,
+                )
+        decoder, rows = own.get_decoder(), batch_size or len(input_ids)
         parts = zip(input_ids.split(rows), attention_mask.split(rows), strict=True)
-        scored = [score(model, decoder, ids, mask, logits_to_keep) for ids, mask in parts]
+        with quick_training(own):
+            scored = [score(model, decoder, ids, mask, logits_to_keep) for ids, mask in parts]
         logps = torch.cat([one for one, _ in scored])
         return logps, torch.cat([one for _, one in scored]) if compute_entropy else None, None
 

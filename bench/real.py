@@ -1,0 +1,139 @@
+"""What a real pretrained model learns on a laptop: make real MODEL=FOLDER, hours in all.
+
+For each recipe and seed: the recipe itself (SFT, then GRPO), and SFT alone for as many seconds.
+Each is asked the test split, greedily and with four samples a problem at temperature 1; so is the
+model as it comes. A run that was interrupted goes on, and what is finished is not done again: it
+is in docs/real-model/, one file a run, and docs/real-model.md is made of those files.
+
+    python -m bench.real FOLDER                     all that is missing
+    python -m bench.real FOLDER smollm2-svamp 0     one recipe, one seed
+    python -m bench.real                            the table, from what is there
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.real_table import text
+from eval.record import read_result
+from eval.scores import ACCURACIES, by_problem
+from onecard.files.atomic import write_atomic
+from onecard.files.formats import write_json
+from onecard.machine.precision import choose_precision
+from onecard.recipe.file import load_recipe
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "docs/real-model"
+TABLE = ROOT / "docs/real-model.md"
+RECIPES = ("smollm2-gym", "smollm2-svamp")
+SEEDS = (0, 1, 2)
+SAMPLED = ("--samples", "4", "--temperature", "1")
+
+
+def onecard(*command: str) -> None:
+    subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
+
+
+def train(recipe: str, name: str, *settings: str) -> Path:
+    """A run of a recipe in runs/<name>: begun, gone on with, or finished already."""
+    folder = ROOT / "runs" / name
+    if not (folder / "results.json").is_file():
+        options = [part for setting in settings for part in ("--set", setting)]
+        again = ["--resume"] if folder.is_dir() else []
+        onecard("train.py", f"recipes/{recipe}.yaml", "--name", name, *options, *again)
+    return folder
+
+
+def ask(target: str, recipe: str, out: Path, *options: str) -> Path:
+    """The folder of an evaluation of a recipe's test split."""
+    if not list(out.glob("*/result.json")):
+        asked = ("-m", "eval", target, "--recipe", f"recipes/{recipe}.yaml", "--out", str(out))
+        onecard(*asked, *options)
+    (result,) = out.glob("*/result.json")
+    return result.parent
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """The share of right completions of each problem, and their mean length in tokens."""
+    facts, result = read_result(folder)
+    right = by_problem(result, ACCURACIES["accuracy"])
+    flexible = by_problem(result, ACCURACIES["flexible"])
+    tokens = round(facts["scores"]["mean_tokens"], 1)
+    return {"right": right, "flexible": sum(flexible) / len(flexible), "tokens": tokens}
+
+
+def as_it_comes(recipe: str, model: str) -> dict[str, Any]:
+    """The model before anything is trained."""
+    out = ROOT / "runs" / f"real-{recipe}-untrained"
+    return {
+        "greedy": outcome(ask(model, recipe, out / "greedy")),
+        "sampled": outcome(ask(model, recipe, out / "sampled", *SAMPLED)),
+    }
+
+
+def one_seed(recipe: str, model: str, seed: int) -> dict[str, Any]:
+    """SFT, then GRPO, and SFT alone for as long."""
+    settings = (f"model.name={model}", f"seed={seed}")
+    run = train(recipe, f"real-{recipe}-{seed}", *settings)
+    found = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    seconds = found["seconds"]
+    steps = load_recipe(str(ROOT / f"recipes/{recipe}.yaml"), [], say=print).max_steps()["sft"]
+    longer = round(steps * (seconds["SFT"] + seconds["GRPO"]) / seconds["SFT"])
+    # A run ends with GRPO; of this one, what is asked before it counts.
+    alone = train(
+        recipe,
+        f"real-{recipe}-{seed}-sft",
+        *settings,
+        f"sft.max_steps={longer}",
+        "grpo.max_steps=1",
+        "pilot=0",
+    )
+
+    def sampled(folder: Path, adapter: str) -> dict[str, Any]:
+        out = folder / f"sampled-{adapter}"
+        return outcome(ask(model, recipe, out, "--adapter", str(folder / adapter), *SAMPLED))
+
+    (benchmark,) = found["benchmarks"]
+    return {
+        "seconds": seconds,
+        "peak_memory_gib": found["peak_memory_gib"],
+        "precision": choose_precision([]),
+        "sft_steps": steps,
+        "sft_alone_steps": longer,
+        "after SFT": {
+            "greedy": outcome(run / f"eval/{benchmark}-before"),
+            "sampled": sampled(run, "sft-adapter"),
+        },
+        "after GRPO": {
+            "greedy": outcome(run / f"eval/{benchmark}-after"),
+            "sampled": sampled(run, "adapter"),
+        },
+        "SFT alone, as long": {
+            "greedy": outcome(alone / f"eval/{benchmark}-before"),
+            "sampled": sampled(alone, "sft-adapter"),
+        },
+    }
+
+
+def main() -> None:
+    model, *only = sys.argv[1:] or [""]
+    for recipe in RECIPES if model else ():
+        if only and recipe != only[0]:
+            continue
+        file = RESULTS / f"{recipe}-untrained.json"
+        if not file.is_file():
+            write_json(file, as_it_comes(recipe, model))
+        for seed in SEEDS:
+            file = RESULTS / f"{recipe}-{seed}.json"
+            if file.is_file() or (only[1:] and str(seed) != only[1]):
+                continue
+            write_json(file, one_seed(recipe, model, seed))
+            write_atomic(TABLE, text(RESULTS))
+    write_atomic(TABLE, text(RESULTS))
+    print(TABLE.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()

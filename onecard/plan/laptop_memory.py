@@ -1,0 +1,92 @@
+"""How much memory a recipe takes on a CPU, phase by phase, by arithmetic.
+
+bench/laptop_memory.py holds it against what runs take: docs/laptop-memory.md.
+"""
+
+from onecard.machine.gpu import GIB
+from onecard.machine.model_shapes import ModelShape
+from onecard.machine.precision import Precision
+from onecard.model.section import ALL_LINEAR
+from onecard.plan.memory import NF4_BYTES
+from onecard.recipe.schema import Recipe
+
+PROCESS = 0.6 * GIB  # Python with Unsloth, TRL and torch
+# Of one block, what its forward pass keeps for the backward pass: numbers a token, by what they are
+# as wide as, in the precision of the run. Beside them what the norms compute in 32 bit.
+KEPT = {"hidden": 3, "mlp": 4, "queries": 2, "keys": 2}
+NORMS = 2  # numbers a token of the hidden size, in 32 bit
+CHECKPOINT = 1  # of that, where gradient checkpointing computes a block again: its input
+HEAD_ROWS = 341  # tokens that TRL's loss takes through the last layer at once
+HEAD_COPIES = 3  # of their scores for the whole vocabulary
+DRAWN_COPIES = 5  # of a batch's scores, in 32 bit, while the next tokens are drawn
+UNUSED = 1.15  # what the allocator keeps, of what is used
+
+
+def plan_laptop(recipe: Recipe, shape: ModelShape, precision: Precision) -> dict[str, float]:
+    """Bytes at the peak of each phase of a run."""
+    width = 4 if precision == "fp32" else 2
+    grpo, data = recipe.grpo, recipe.data
+    longest = data.max_prompt_length + grpo.max_completion_length
+    held = PROCESS + weights(recipe, shape, width) + adapter(recipe, shape)
+    group, rows = grpo.num_generations, grpo.per_device_train_batch_size
+    # A prompt is read once for a group, but for gradient checkpointing.
+    prompts = rows if grpo.gradient_checkpointing else max(1, rows // group)
+    tokens = prompts * data.max_prompt_length + rows * grpo.max_completion_length
+    training = backward(tokens, recipe, shape, width)
+    drawing = generation(
+        grpo.completions_per_step,
+        grpo.completions_per_step // group * data.max_prompt_length,
+        longest,
+        recipe,
+        shape,
+        width,
+    )
+    asked = recipe.eval.batch_size
+    asking = generation(
+        asked,
+        asked * data.max_prompt_length,
+        data.max_prompt_length + recipe.eval.max_completion_length,
+        recipe,
+        shape,
+        width,
+    )
+    phases = {"GRPO": max(training, drawing), "evaluation": asking}
+    if recipe.sft:
+        solutions = recipe.sft.batch_size * longest
+        phases["SFT"] = backward(solutions, recipe, shape, width)
+    return {name: held + UNUSED * size for name, size in phases.items()}
+
+
+def weights(recipe: Recipe, shape: ModelShape, width: int) -> float:
+    linear = NF4_BYTES if recipe.model.load_in_4bit else width
+    return shape.linear_parameters * linear + shape.other_parameters * width
+
+
+def adapter(recipe: Recipe, shape: ModelShape) -> float:
+    """Its weights, gradients and the optimizer's two moments, in 32 bit."""
+    targets = recipe.lora.target_modules
+    names = shape.linears if targets == ALL_LINEAR else targets
+    return shape.lora_parameters(recipe.lora.rank, names) * 16.0
+
+
+def backward(tokens: int, recipe: Recipe, shape: ModelShape, width: int) -> float:
+    """What a forward pass over so many tokens keeps, and the last layer's piece beside it."""
+    hidden = shape.widths["hidden"]
+    block = sum(count * shape.widths[kind] * width for kind, count in KEPT.items())
+    block += NORMS * hidden * 4
+    blocks: float = block * shape.num_hidden_layers
+    if recipe.grpo.gradient_checkpointing:
+        blocks = block + CHECKPOINT * hidden * width * shape.num_hidden_layers
+    head = min(tokens, HEAD_ROWS) * shape.vocab_size * 4 * HEAD_COPIES
+    return tokens * blocks + head
+
+
+def generation(
+    rows: int, prompt_tokens: int, longest: int, recipe: Recipe, shape: ModelShape, width: int
+) -> float:
+    """Keys and values, the scores of the next tokens, and 4-bit weights that are unpacked."""
+    cache = rows * longest * shape.cache_per_token * width
+    reading = prompt_tokens * sum(shape.widths.values()) * width * 3
+    drawing = rows * shape.vocab_size * 4 * DRAWN_COPIES
+    unpacked = shape.linear_parameters * width if recipe.model.load_in_4bit else 0
+    return cache + max(reading, drawing) + unpacked
