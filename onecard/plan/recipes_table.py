@@ -1,6 +1,6 @@
-"""The table of recipes in recipes/README.md, from the recipes themselves.
+"""The tables of recipes in recipes/README.md, from the recipes themselves.
 
-`make recipes-table` writes it; a test compares.
+`make recipes-table` writes them; a test compares.
 """
 
 from pathlib import Path
@@ -16,6 +16,8 @@ BEGIN, END = (
     "<!-- made by `make recipes-table` -->",
     "<!-- end of what `make recipes-table` makes -->",
 )
+BEGIN_DOSES = "<!-- made by `make recipes-table`, too -->"
+DOSE_CARDS = (12, 24)  # GB
 
 
 def table() -> str:
@@ -55,11 +57,40 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def dose_table() -> str:
+    """How much the recipes for a card train, and how long that is planned to take."""
+    hours = "".join(f" {card} GB card |" for card in DOSE_CARDS)
+    lines = [
+        f"| recipe | learning rate | prompts x completions a step | completions in all |{hours}",
+        "|" + "---|" * (4 + len(DOSE_CARDS)),
+    ]
+    for file in sorted(FOLDER.glob("*.yaml")):
+        recipe = load_recipe(file)
+        shape = load_shape(recipe.model.name) if recipe.card_gb else None
+        if shape is None or recipe.model.made_here:
+            continue
+        grpo, memory = recipe.grpo, plan_memory(recipe, shape)
+        cells = [
+            recipe.name,
+            f"{grpo.learning_rate:.0e}".replace("e-0", "e-"),
+            f"{grpo.prompts_per_step} x {grpo.num_generations}",
+            f"{grpo.max_steps * grpo.completions_per_step:,}",
+        ]
+        for card in DOSE_CARDS:
+            seconds = sum(estimate_seconds(recipe, shape, card).values())
+            verdict = memory.verdict(card)
+            cells.append(f"{seconds / 3600:.1f} h" if verdict == "fits" else verdict)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def with_table(text: str) -> str:
-    """The README's text with the table as the recipes are now."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    """The README's text with the tables as the recipes are now."""
+    for begin, made in ((BEGIN, table()), (BEGIN_DOSES, dose_table())):
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(END)
+        text = f"{before}{begin}\n{made}\n{END}{after}"
+    return text
 
 
 def main() -> None:
