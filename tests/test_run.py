@@ -388,6 +388,26 @@ def test_too_long_prompts_are_counted_aloud_and_too_few_refused(tmp_path: Path) 
     assert list((tmp_path / "runs").iterdir()) == []
 
 
+def test_gradient_checkpointing_gives_the_same_gradients(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    found = []
+    for checkpointing in ("false", "true"):
+        settings = (
+            *no_sft(short_run),
+            "grpo.max_steps=1",
+            "rewards=[{name: random}]",
+            f"grpo.gradient_checkpointing={checkpointing}",
+        )
+        done = run_train(tmp_path, "tiny", *settings, name=checkpointing)
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = (tmp_path / "runs" / checkpointing / "metrics.jsonl").read_text().splitlines()
+        (step,) = [row for row in map(json.loads, lines) if "grad_norm" in row]
+        found.append(step)
+    assert found[0]["reward"] == found[1]["reward"]  # of the same completions
+    assert found[0]["grad_norm"] == pytest.approx(found[1]["grad_norm"], rel=0.05)
+
+
 def test_a_recipe_of_many_rewards_trains_and_logs_each(short_run: ShortRun, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "def pay(rollout):\n    return 0.0 if rollout.text else 5.0\n"

@@ -33,6 +33,8 @@ def plan_laptop(recipe: Recipe, shape: ModelShape, precision: Precision) -> dict
     prompts = rows if grpo.gradient_checkpointing else max(1, rows // group)
     tokens = prompts * data.max_prompt_length + rows * grpo.max_completion_length
     training = backward(tokens, recipe, shape, width)
+    if not grpo.gradient_checkpointing:
+        training += attention(rows, recipe, shape, width)
     drawing = generation(
         grpo.completions_per_step,
         grpo.completions_per_step // group * data.max_prompt_length,
@@ -79,6 +81,15 @@ def backward(tokens: int, recipe: Recipe, shape: ModelShape, width: int) -> floa
         blocks = block + CHECKPOINT * hidden * width * shape.num_hidden_layers
     head = min(tokens, HEAD_ROWS) * shape.vocab_size * 4 * HEAD_COPIES
     return tokens * blocks + head
+
+
+def attention(rows: int, recipe: Recipe, shape: ModelShape, width: int) -> float:
+    """What completions keep of their prompts: keys and values, twice, and a number for each pair
+    of tokens and head."""
+    prompt, completion = recipe.data.max_prompt_length, recipe.grpo.max_completion_length
+    keys = prompt * 2 * 2 * shape.widths["keys"]
+    pairs = shape.num_attention_heads * completion * (prompt + completion)
+    return rows * (keys + pairs) * width * shape.num_hidden_layers
 
 
 def generation(

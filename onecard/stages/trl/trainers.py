@@ -1,5 +1,6 @@
 """TRL's trainers, as they train here: they can be killed and resumed to the bit."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,15 @@ class Resumable:
         self.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
         return int(self.state.global_step)
 
+    def quick(self: Any, model: Any) -> AbstractContextManager[None]:
+        """For a forward pass: what makes a CPU quick, but not where it is computed once more later.
+
+        Gradient checkpointing does that in the backward pass, and both must be computed alike.
+        """
+        if self.args.gradient_checkpointing:
+            return nullcontext()
+        return quick_training(self.accelerator.unwrap_model(model))
+
     def own_state(self) -> dict[str, Any]:
         """What this kind of trainer adds to a checkpoint."""
         return {}
@@ -70,7 +80,7 @@ class OnecardSftTrainer(Resumable, SFTTrainer):
     """TRL's SFTTrainer that can be killed."""
 
     def compute_loss(self, model: Any, *arguments: Any, **named: Any) -> Any:
-        with quick_training(self.accelerator.unwrap_model(model)):
+        with self.quick(model):
             return super().compute_loss(model, *arguments, **named)
 
 
@@ -133,9 +143,8 @@ class OnecardGrpoTrainer(Resumable, GRPOTrainer):
         compute_entropy: bool = False,
         **named: Any,
     ) -> Any:
-        own = self.accelerator.unwrap_model(model)
         if not self.shares_prompts:
-            with quick_training(own):
+            with self.quick(model):
                 return super()._get_per_token_logps_and_entropies(
                     model,
                     input_ids,
@@ -145,9 +154,10 @@ class OnecardGrpoTrainer(Resumable, GRPOTrainer):
                     compute_entropy,
                     **named,
                 )
-        decoder, rows = own.get_decoder(), batch_size or len(input_ids)
+        decoder = self.accelerator.unwrap_model(model).get_decoder()
+        rows = batch_size or len(input_ids)
         parts = zip(input_ids.split(rows), attention_mask.split(rows), strict=True)
-        with quick_training(own):
+        with self.quick(model):
             scored = [score(model, decoder, ids, mask, logits_to_keep) for ids, mask in parts]
         logps = torch.cat([one for one, _ in scored])
         return logps, torch.cat([one for _, one in scored]) if compute_entropy else None, None
