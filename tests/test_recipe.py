@@ -423,7 +423,7 @@ def test_what_health_has_as_constants_is_dropped_or_refused() -> None:
 def test_stages_are_the_sections_that_are_there() -> None:
     assert load_recipe(TINY).stages == ["sft", "grpo"]
     assert load_recipe("recipes/gsm8k-qwen2.5-0.5b.yaml").stages == ["grpo"]
-    assert load_recipe("recipes/gsm8k-qwen2.5-0.5b.yaml").max_steps() == {"grpo": 250}
+    assert load_recipe("recipes/gsm8k-qwen2.5-0.5b.yaml").max_steps() == {"grpo": 100}
     assert load_recipe(TINY, ["stages=[sft, grpo]"]).stages == ["sft", "grpo"]
 
 
