@@ -4,7 +4,7 @@ python -m bench.laptop_memory FOLDER
 
 FOLDER is a model's, as ../shared/tools/real_model makes one. Each case is two steps of SFT and of
 GRPO of a real-model recipe; the peak of each phase is what the system says the process held
-(VmHWM). The table goes to docs/laptop-memory.md. About 15 minutes.
+(VmHWM). The table goes to docs/laptop-memory.md. About 7 minutes.
 """
 
 import json
@@ -36,11 +36,6 @@ CASES: dict[str, tuple[str, ...]] = {
         "grpo.gradient_accumulation_steps=1",
     ),
     "smollm2-svamp, checkpointing": ("grpo.gradient_checkpointing=true",),
-    "smollm2-svamp, completions of 256": (
-        "grpo.max_completion_length=256",
-        "eval.max_completion_length=256",
-        "model.max_seq_length=512",
-    ),
 }
 PHASES = {"SFT": "SFT", "GRPO": "GRPO", "evaluation": "evaluation after"}  # the plan's, a run's
 

@@ -342,3 +342,20 @@ def test_a_card_s_use_is_told_by_phase_without_what_others_hold() -> None:
         use.phase = phase
         time.sleep(5 * SECONDS_BETWEEN_LOOKS)
     assert use.peaks == {"generation": 5 * GIB, "training": 2 * GIB}
+
+
+def test_the_plan_for_a_cpu_is_the_one_that_was_measured() -> None:
+    text = (ROOT / "docs/laptop-memory.md").read_text(encoding="utf-8")
+    rows = [line.strip("|").split("|") for line in text.splitlines() if "smollm2" in line]
+    assert len(rows) >= 5
+    planned = {}
+    for name, *_, peak, ratio in rows:
+        assert 0.8 <= float(ratio) <= 1.2, name
+        planned[name.strip()] = peak.split("/")[0].strip()
+    for recipe in ("smollm2-gym", "smollm2-svamp"):
+        (line,) = [
+            line
+            for line in plan_text(load_recipe(ROOT / f"recipes/{recipe}.yaml")).splitlines()
+            if line.startswith("on a CPU")
+        ]
+        assert line.split()[3] == planned[recipe]

@@ -15,7 +15,6 @@ PROCESS = 0.6 * GIB  # Python with Unsloth, TRL and torch
 # as wide as, in the precision of the run. Beside them what the norms compute in 32 bit.
 KEPT = {"hidden": 3, "mlp": 4, "queries": 2, "keys": 2}
 NORMS = 2  # numbers a token of the hidden size, in 32 bit
-CHECKPOINT = 1  # of that, where gradient checkpointing computes a block again: its input
 HEAD_ROWS = 341  # tokens that TRL's loss takes through the last layer at once
 HEAD_COPIES = 3  # of their scores for the whole vocabulary
 DRAWN_COPIES = 5  # of a batch's scores, in 32 bit, while the next tokens are drawn
@@ -29,10 +28,10 @@ def plan_laptop(recipe: Recipe, shape: ModelShape, precision: Precision) -> dict
     longest = data.max_prompt_length + grpo.max_completion_length
     held = PROCESS + weights(recipe, shape, width) + adapter(recipe, shape)
     group, rows = grpo.num_generations, grpo.per_device_train_batch_size
-    # A prompt is read once for a group, but for gradient checkpointing.
+    # A prompt is read once for a group, but for gradient checkpointing, which saves nothing here.
     prompts = rows if grpo.gradient_checkpointing else max(1, rows // group)
     tokens = prompts * data.max_prompt_length + rows * grpo.max_completion_length
-    training = backward(tokens, recipe, shape, width)
+    training = backward(tokens, shape, width)
     if not grpo.gradient_checkpointing:
         training += attention(rows, recipe, shape, width)
     drawing = generation(
@@ -55,7 +54,7 @@ def plan_laptop(recipe: Recipe, shape: ModelShape, precision: Precision) -> dict
     phases = {"GRPO": max(training, drawing), "evaluation": asking}
     if recipe.sft:
         solutions = recipe.sft.batch_size * longest
-        phases["SFT"] = backward(solutions, recipe, shape, width)
+        phases["SFT"] = backward(solutions, shape, width)
     return {name: held + UNUSED * size for name, size in phases.items()}
 
 
@@ -71,16 +70,13 @@ def adapter(recipe: Recipe, shape: ModelShape) -> float:
     return shape.lora_parameters(recipe.lora.rank, names) * 16.0
 
 
-def backward(tokens: int, recipe: Recipe, shape: ModelShape, width: int) -> float:
+def backward(tokens: int, shape: ModelShape, width: int) -> float:
     """What a forward pass over so many tokens keeps, and the last layer's piece beside it."""
     hidden = shape.widths["hidden"]
     block = sum(count * shape.widths[kind] * width for kind, count in KEPT.items())
     block += NORMS * hidden * 4
-    blocks: float = block * shape.num_hidden_layers
-    if recipe.grpo.gradient_checkpointing:
-        blocks = block + CHECKPOINT * hidden * width * shape.num_hidden_layers
     head = min(tokens, HEAD_ROWS) * shape.vocab_size * 4 * HEAD_COPIES
-    return tokens * blocks + head
+    return float(tokens * block * shape.num_hidden_layers + head)
 
 
 def attention(rows: int, recipe: Recipe, shape: ModelShape, width: int) -> float:
