@@ -50,8 +50,11 @@ def train(recipe: str, name: str, *settings: str) -> Path:
 def ask(model: str, run: Path, out: Path, *options: str) -> Path:
     """The folder of an evaluation of a model, asked as a run asks its test split."""
     if not list(out.glob("*/result.json")):
-        asked = ("-m", "eval", model, "--recipe", f"{run}/recipe.resolved.yaml", "--out", str(out))
-        onecard(*asked, *options)
+        recipe = run / "recipe.resolved.yaml"
+        limit = load_recipe(recipe).eval.limit
+        as_many = ("--limit", str(limit)) if limit else ()
+        asked = ("-m", "eval", model, "--recipe", str(recipe), "--out", str(out))
+        onecard(*asked, *as_many, *options)
     (result,) = out.glob("*/result.json")
     return result.parent
 
@@ -81,7 +84,7 @@ def one_seed(recipe: str, model: str, seed: int) -> dict[str, Any]:
     run = train(recipe, f"real-{recipe}-{seed}", *settings)
     found = json.loads((run / "results.json").read_text(encoding="utf-8"))
     seconds = found["seconds"]
-    steps = load_recipe(str(ROOT / f"recipes/{recipe}.yaml"), [], say=print).max_steps()["sft"]
+    steps = load_recipe(ROOT / f"recipes/{recipe}.yaml").max_steps()["sft"]
     longer = round(steps * (seconds["SFT"] + seconds["GRPO"]) / seconds["SFT"])
     # A run ends with GRPO; of this one, what is asked before it counts.
     alone = train(
@@ -121,6 +124,7 @@ def one_seed(recipe: str, model: str, seed: int) -> dict[str, Any]:
 
 def main() -> None:
     model, *only = sys.argv[1:] or [""]
+    RESULTS.mkdir(exist_ok=True)
     for recipe in RECIPES if model else ():
         if only and recipe != only[0]:
             continue

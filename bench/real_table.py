@@ -109,7 +109,7 @@ def text(folder: Path) -> str:
     parts = [INTRODUCTION]
     for recipe in ("smollm2-gym", "smollm2-svamp"):
         untrained, seeds = load(folder, recipe)
-        claim = load_recipe(str(RECIPES / f"{recipe}.yaml"), [], say=print).claim
+        claim = load_recipe(RECIPES / f"{recipe}.yaml").claim
         parts.append(f"## {recipe}\n\n[The recipe](../recipes/{recipe}.yaml): {claim}\n")
         if not seeds:
             parts.append("Not measured yet.\n")
