@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.real import settings_of
 from onecard.files.atomic import write_atomic
 from onecard.machine.gpu import GIB
 from onecard.machine.model_shapes import load_shape
@@ -25,7 +26,6 @@ from onecard.recipe.file import load_recipe
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "docs/laptop-memory.md"
-SVAMP = ROOT.parent / "shared/data/svamp"  # else data/svamp, or the hub
 FEW = ("sft.max_steps=2", "grpo.max_steps=2", "eval.limit=128", "pilot=0", "health.stop_on=[]")
 CASES: dict[str, tuple[str, ...]] = {
     "smollm2-gym": (),
@@ -85,9 +85,7 @@ def main() -> None:
     lines = []
     for name, changes in CASES.items():
         file = name.split(",")[0]
-        settings = [f"model.name={model}", *FEW, *changes]
-        if SVAMP.is_dir() and file.endswith("svamp"):
-            settings.append(f"data.path={SVAMP}")
+        settings = [*settings_of(file, model), *FEW, *changes]
         recipe = load_recipe(f"{ROOT}/recipes/{file}.yaml", settings, say=print)
         planned = plan_laptop(recipe, shape, precision)
         with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.real_table import text
+from bench.real_table import RECIPES, ROOT, text
 from eval.record import read_result
 from eval.scores import ACCURACIES, by_problem
 from onecard.files.atomic import write_atomic
@@ -24,10 +24,8 @@ from onecard.files.formats import write_json
 from onecard.machine.precision import choose_precision
 from onecard.recipe.file import load_recipe
 
-ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs/real-model"
 TABLE = ROOT / "docs/real-model.md"
-RECIPES = ("smollm2-gym", "smollm2-svamp")
 SVAMP = ROOT.parent / "shared/data/svamp"  # else data/svamp, or the hub
 SEEDS = (0, 1, 2)
 SAMPLED = ("--samples", "4", "--temperature", "1")
@@ -35,6 +33,12 @@ SAMPLED = ("--samples", "4", "--temperature", "1")
 
 def onecard(*command: str) -> None:
     subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
+
+
+def settings_of(recipe: str, model: str) -> list[str]:
+    """What a recipe takes here, as --set takes it: the model's folder, and SVAMP's."""
+    here = SVAMP.is_dir() and recipe.endswith("svamp")
+    return [f"model.name={model}", *([f"data.path={SVAMP}"] if here else [])]
 
 
 def train(recipe: str, name: str, *settings: str) -> Path:
@@ -78,9 +82,7 @@ def untrained(run: Path, model: str) -> dict[str, Any]:
 
 def one_seed(recipe: str, model: str, seed: int) -> dict[str, Any]:
     """SFT, then GRPO, and SFT alone for as long."""
-    settings = [f"model.name={model}", f"seed={seed}"]
-    if SVAMP.is_dir() and recipe.endswith("svamp"):
-        settings.append(f"data.path={SVAMP}")
+    settings = [*settings_of(recipe, model), f"seed={seed}"]
     run = train(recipe, f"real-{recipe}-{seed}", *settings)
     found = json.loads((run / "results.json").read_text(encoding="utf-8"))
     seconds = found["seconds"]

@@ -9,7 +9,8 @@ from eval.scores import p_text
 from eval.statistics import mean_interval, paired_difference
 from onecard.recipe.file import load_recipe
 
-RECIPES = Path(__file__).parent.parent / "recipes"
+ROOT = Path(__file__).parent.parent
+RECIPES = ("smollm2-gym", "smollm2-svamp")
 UNTRAINED, SFT, GRPO, ALONE = "untrained", "after SFT", "after GRPO", "SFT alone, as long"
 INTRODUCTION = """# A real pretrained model, on a laptop
 
@@ -107,9 +108,9 @@ def cost(seeds: dict[int, dict[str, Any]]) -> str:
 def text(folder: Path) -> str:
     """The whole page. A recipe without a finished run is named as not measured yet."""
     parts = [INTRODUCTION]
-    for recipe in ("smollm2-gym", "smollm2-svamp"):
+    for recipe in RECIPES:
         untrained, seeds = load(folder, recipe)
-        claim = load_recipe(RECIPES / f"{recipe}.yaml").claim
+        claim = load_recipe(ROOT / f"recipes/{recipe}.yaml").claim
         parts.append(f"## {recipe}\n\n[The recipe](../recipes/{recipe}.yaml): {claim}\n")
         if not seeds:
             parts.append("Not measured yet.\n")

@@ -290,7 +290,7 @@ def flat(nested: Any) -> list[float]:
     return [x for part in nested for x in flat(part)] if isinstance(nested, list) else [nested]
 
 
-def kept_and_gradients(quick: bool, base: str) -> tuple[int, list[float], str]:
+def kept_and_gradients(hurried: bool, base: str) -> tuple[int, list[float], str]:
     """A model with an adapter in 32 bit: the bytes that a forward pass keeps, the adapter's
     gradients, and their precision."""
     from contextlib import nullcontext
@@ -298,7 +298,7 @@ def kept_and_gradients(quick: bool, base: str) -> tuple[int, list[float], str]:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from onecard.model.engines.on_cpu import quick_training
+    from onecard.model.engines.on_cpu import quick
 
     model = get_peft_model(
         small_model().to(torch.bfloat16).to(getattr(torch, base)),
@@ -318,7 +318,7 @@ def kept_and_gradients(quick: bool, base: str) -> tuple[int, list[float], str]:
         return tensor
 
     with (
-        quick_training(model) if quick else nullcontext(),
+        quick(model, training=True) if hurried else nullcontext(),
         torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
     ):
         loss = model(input_ids=ids, labels=ids).loss

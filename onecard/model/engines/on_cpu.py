@@ -4,7 +4,7 @@ bench/generation.py measures it. None of it changes which token comes next, but 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -21,22 +21,13 @@ MOST_TOKENS = 512  # of a row, for attention by matrix products
 
 
 @contextmanager
-def quick(model: Any) -> Iterator[None]:
-    """For generation on a CPU: what training has there, and unpacked weights."""
-    if model.device.type != "cpu":
-        yield
-        return
-    with quick_training(model), unpacked(model):
-        yield
-
-
-@contextmanager
-def quick_training(model: Any) -> Iterator[None]:
-    """For a forward pass on a CPU: grouped attention, and one precision."""
-    if model.device.type != "cpu":
-        yield
-        return
-    with grouped(model), one_precision(model):
+def quick(model: Any, training: bool = False) -> Iterator[None]:
+    """On a CPU: grouped attention and one precision inside, and to generate, unpacked weights."""
+    parts = (grouped, one_precision) if training else (grouped, one_precision, unpacked)
+    with ExitStack() as inside:
+        if model.device.type == "cpu":
+            for part in parts:
+                inside.enter_context(part(model))
         yield
 
 

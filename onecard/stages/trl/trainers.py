@@ -9,7 +9,7 @@ import torch
 from trl import GRPOTrainer, SFTTrainer
 
 from onecard.model.engines.generation import one_batch
-from onecard.model.engines.on_cpu import quick_training
+from onecard.model.engines.on_cpu import quick
 from onecard.run.checkpoint import Checkpoint
 from onecard.run.state import put_random_states, read_tree
 from onecard.stages.order import PromptOrder
@@ -42,14 +42,14 @@ class Resumable:
         self.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
         return int(self.state.global_step)
 
-    def quick(self: Any, model: Any) -> AbstractContextManager[None]:
+    def forward_pass(self: Any, model: Any) -> AbstractContextManager[None]:
         """For a forward pass: what makes a CPU quick, but not where it is computed once more later.
 
         Gradient checkpointing does that in the backward pass, and both must be computed alike.
         """
         if self.args.gradient_checkpointing:
             return nullcontext()
-        return quick_training(self.accelerator.unwrap_model(model))
+        return quick(self.accelerator.unwrap_model(model), training=True)
 
     def own_state(self) -> dict[str, Any]:
         """What this kind of trainer adds to a checkpoint."""
@@ -80,7 +80,7 @@ class OnecardSftTrainer(Resumable, SFTTrainer):
     """TRL's SFTTrainer that can be killed."""
 
     def compute_loss(self, model: Any, *arguments: Any, **named: Any) -> Any:
-        with self.quick(model):
+        with self.forward_pass(model):
             return super().compute_loss(model, *arguments, **named)
 
 
@@ -144,7 +144,7 @@ class OnecardGrpoTrainer(Resumable, GRPOTrainer):
         **named: Any,
     ) -> Any:
         if not self.shares_prompts:
-            with self.quick(model):
+            with self.forward_pass(model):
                 return super()._get_per_token_logps_and_entropies(
                     model,
                     input_ids,
@@ -157,7 +157,7 @@ class OnecardGrpoTrainer(Resumable, GRPOTrainer):
         decoder = self.accelerator.unwrap_model(model).get_decoder()
         rows = batch_size or len(input_ids)
         parts = zip(input_ids.split(rows), attention_mask.split(rows), strict=True)
-        with self.quick(model):
+        with self.forward_pass(model):
             scored = [score(model, decoder, ids, mask, logits_to_keep) for ids, mask in parts]
         logps = torch.cat([one for one, _ in scored])
         return logps, torch.cat([one for _, one in scored]) if compute_entropy else None, None
