@@ -4,6 +4,7 @@ The same code for a run's before and after, and for `python -m eval`.
 """
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from onecard.data.prompts import prompt_for, tokenize
 from onecard.model.engines.protocol import Engine
 from onecard.types import Completion, EvalItem, EvalResult, Problem, Rollout, UserError
 from rewards.answer import AnswerFormat, grade
+from rewards.deadline import THREADS
 from rewards.scoring import BatchScorer
 
 
@@ -173,12 +175,14 @@ def rollouts_of(engine: Engine, task: Task, record: Record) -> list[Rollout]:
 def graded(task: Task, prompts: Prompts, completions: dict[int, Completion]) -> dict[int, EvalItem]:
     """Completions by their place in the whole, as items."""
     samples = task.sampling.samples
-    items = {}
-    for place, completion in completions.items():
-        problem, sample = task.problems[place // samples], place % samples
-        prompt = prompts.texts[place]
-        items[place] = grade_item(problem, sample, prompt, completion, task.answer_format)
-    return items
+
+    def item_at(place: int) -> EvalItem:
+        problem, prompt = task.problems[place // samples], prompts.texts[place]
+        sample, completion = place % samples, completions[place]
+        return grade_item(problem, sample, prompt, completion, task.answer_format)
+
+    with ThreadPoolExecutor(THREADS) as threads:  # programs are waited for
+        return dict(zip(completions, threads.map(item_at, completions), strict=True))
 
 
 def grade_item(

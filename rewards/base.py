@@ -163,5 +163,5 @@ def checked(outcome: Outcome) -> Outcome:
         return Fault(ValueError(f"returned {outcome!r}, wanted a finite number or None"))
     if outcome.verdict == Verdict.GRADER_ERROR:
         read = outcome.extracted
-        return Fault(GraderError(f"math-verify gave no verdict on {read!r} in time"))
+        return Fault(GraderError(f"the grader came to no verdict on {read!r} in time"))
     return outcome

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-THREADS = 4
+THREADS = max(4, os.cpu_count() or 1)
 # Not SIGALRM, which everybody takes: math-verify sets it, and clears whatever was set before.
 SIGNALS = (signal.SIGUSR2, signal.SIGVTALRM)
 EVERY_SECONDS = 1.0  # the signal comes again, for a function that swallows what it raises

@@ -6,10 +6,10 @@ from functools import partial
 from typing import Any
 
 from onecard.types import Rollout, RunFailed, Score, Verdict
-from rewards.answer.grader import graded
+from rewards.answer.grader import graded, seconds_of
 from rewards.answer.section import Answer
 from rewards.base import Context, Fault, Moment, Outcome, Reward, at_step_0, checked
-from rewards.deadline import in_parallel
+from rewards.deadline import THREADS, in_parallel
 from rewards.section import Scoring
 
 NOT_GRADED = Score(0.0, Verdict.GRADER_ERROR)
@@ -86,7 +86,10 @@ class BatchScorer:
     def grade(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
         """The rollouts with the verdict of the one grader, which all rewards and measures read."""
         jobs = [partial(graded, rollout, self.answer.format) for rollout in rollouts]
-        found = in_parallel(jobs, self.scoring.deadline_seconds)
+        # Programs have their own time limits: one that hangs costs its own, and no other's.
+        own = [seconds_of(rollout.problem) for rollout in rollouts]
+        at_most = sum(own) / THREADS + max(own, default=0.0)
+        found = in_parallel(jobs, self.scoring.deadline_seconds + at_most)
         return [
             replace(rollout, graded=NOT_GRADED) if isinstance(value, Exception) else value
             for rollout, value in zip(rollouts, found, strict=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from onecard.types import Messages, Problem, Rollout, UserError
 from rewards.answer.kinds.table import KINDS
-from rewards.answer.markers import marked
 from rewards.base import Fault, Outcome
 from rewards.rules.random_control import RandomReward
 from rewards.scoring import BatchScorer, weighted_sum
@@ -61,22 +60,23 @@ class Findings:
 
 def texts_of(problem: Problem, scorer: BatchScorer) -> dict[str, str]:
     """Completions of a problem, by what they are."""
-    if problem.kind == "none":
+    kind = KINDS.get(problem.kind)
+    right = kind.answer_of(problem) if kind else None
+    if kind is None or right is None:  # nobody knows what is right
         return {
             "empty": "",
             "garbage": noise_without(""),
             "truncated": f"<think>{WORKING[:60]}",
             "only working": f"<think>{WORKING}</think>",
         }
-    answer_format, kind = scorer.answer.format, KINDS[problem.kind]
-    gold, wrong = kind.written(problem.gold), kind.another(problem.gold)
+    answer_format, wrong = scorer.answer.format, kind.another(problem.gold)
     return {
-        "perfect": f"<think>{WORKING}</think>{marked(gold, answer_format)}",
+        "perfect": f"<think>{WORKING}</think>{kind.marked(right, answer_format)}",
         "empty": "",
-        "garbage": noise_without(gold),
+        "garbage": noise_without(right),
         "truncated": f"<think>{WORKING[:60]}",
-        "right, unformatted": f"{WORKING} The answer is {gold}.",
-        "formatted, wrong": f"<think>{WORKING}</think>{marked(wrong, answer_format)}",
+        "right, unformatted": f"{WORKING} The answer is {right}.",
+        "formatted, wrong": f"<think>{WORKING}</think>{kind.marked(wrong, answer_format)}",
     }
 
 

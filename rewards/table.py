@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from rewards.base import Reward
 from rewards.custom import Custom
+from rewards.judges.code_tests import CodeTests
 from rewards.presets import DeepseekR1, Robust
 from rewards.rules.correct import AnswerIsNumber, CorrectAnswer
 from rewards.rules.format import TagCount, ThinkFormat, ThinkFormatSoft
@@ -37,6 +38,7 @@ REWARDS: dict[str, type[Reward]] = {
     "too_short": TooShort,
     "deepseek_r1": DeepseekR1,
     "robust": Robust,
+    "code_tests": CodeTests,
     "custom": Custom,
     "random": RandomReward,
 }

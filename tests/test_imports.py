@@ -20,6 +20,7 @@ ROOMS = (
     "onecard.console",
     "onecard.machine",
     "onecard.run",
+    "rewards.sandbox",
     "rewards.answer",
     "rewards",
     "onecard.data",

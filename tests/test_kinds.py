@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.hostile import HOSTILE
-from onecard.types import Verdict
+from onecard.types import Problem, Verdict
 from rewards.answer import grade
 from rewards.answer.kinds.table import KINDS, kind_of
-from rewards.answer.markers import marked
 
 pytestmark = pytest.mark.unit
 CASES = [
@@ -33,7 +32,9 @@ GOLDS: dict[str, Any] = {
     "date": "2024-05-01T14:30",
     "gym": "right, right, down",
     "unanswerable": None,
+    "code": ["assert add(1, 2) == 3"],
 }
+SOLUTIONS = {"code": "def add(a, b):\n    return a + b"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['kind']}: {case['reason']}")
@@ -54,9 +55,11 @@ def gold_of(kind: str) -> str:
 def test_a_gold_as_a_model_would_write_it_is_right_and_another_one_wrong(
     kind: str, answer_format: Any
 ) -> None:
-    gold = gold_of(kind)
-    right = marked(KINDS[kind].written(gold), answer_format)
-    wrong = marked(KINDS[kind].another(gold), answer_format)
+    gold, its_kind = gold_of(kind), KINDS[kind]
+    answer = its_kind.answer_of(Problem("1", "?", gold, SOLUTIONS.get(kind, ""), kind))
+    assert answer is not None
+    right = its_kind.marked(answer, answer_format)
+    wrong = its_kind.marked(its_kind.another(gold), answer_format)
     assert grade(right, gold, answer_format, kind=kind).verdict == Verdict.CORRECT
     assert grade(wrong, gold, answer_format, kind=kind).verdict == Verdict.WRONG
 
@@ -87,6 +90,9 @@ def test_no_text_breaks_a_kind(kind: str, text: str) -> None:
         ([[1, 2], [3]], "list"),
         ([{"a": 1}, {"b": 2}], "json"),
         (["\\frac{1}{2}", "18", "x^2"], "expression"),
+        ([["assert f(1) == 2"], ["assert g(2) == 3", "assert g(0) == 1"]], "code"),
+        ([{"inputs": ["1"], "outputs": ["2"]}], "code"),
+        ([["assert", "claim"]], "list"),
         (["Paris", "London", "1984"], "text"),
         ([True, False], "text"),
         (["18", "seven"], "number"),  # so that the odd row is named

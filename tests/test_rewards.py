@@ -35,6 +35,9 @@ KNOBS: dict[str, dict[str, Any]] = {
     "cosine_length": {"max_tokens": 100},
 }
 
+# Presets, and what asks a function or a process.
+NOT_PURE = {"custom", "deepseek_r1", "robust", "code_tests"}
+
 
 def build(name: str, **knobs: Any) -> Rule:
     reward = REWARDS[name].model_validate({"name": name} | knobs)
@@ -272,7 +275,7 @@ def test_presets_expand_into_weighted_parts() -> None:
     }
 
 
-@pytest.mark.parametrize("name", sorted(set(REWARDS) - {"custom", "deepseek_r1", "robust"}))
+@pytest.mark.parametrize("name", sorted(set(REWARDS) - NOT_PURE))
 @given(text=st.text(max_size=300))
 def test_no_text_breaks_a_reward_and_noise_earns_nothing(name: str, text: str) -> None:
     reward = build(name, **KNOBS.get(name, {}))
@@ -283,9 +286,7 @@ def test_no_text_breaks_a_reward_and_noise_earns_nothing(name: str, text: str) -
         assert score.value <= 0.0
 
 
-@pytest.mark.parametrize(
-    "name", sorted(set(REWARDS) - {"custom", "deepseek_r1", "robust", "random"})
-)
+@pytest.mark.parametrize("name", sorted(set(REWARDS) - NOT_PURE - {"random"}))
 def test_no_long_text_makes_a_reward_slow(name: str) -> None:
     """100,000 characters each; a quadratic pattern would need many seconds for one of them."""
     knobs = KNOBS.get(name, {}) | (

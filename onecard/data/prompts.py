@@ -11,7 +11,6 @@ from jinja2 import TemplateError
 from onecard.data.section import Data
 from onecard.types import Problem, UserError
 from rewards.answer.kinds.table import KINDS
-from rewards.answer.markers import marked
 from rewards.answer.section import AnswerFormat
 
 Prompt = str | list[dict[str, str]]  # plain text, or chat messages
@@ -38,8 +37,10 @@ def target_for(problem: Problem, answer_format: AnswerFormat) -> Prompt:
     """
     text = problem.solution
     if problem.kind != "none":
-        gold = KINDS[problem.kind].written(problem.gold)
-        text = f"<think>{problem.solution}</think>{marked(gold, answer_format)}"
+        kind = KINDS[problem.kind]
+        answer = kind.marked(kind.answer_of(problem) or "", answer_format)
+        working = "" if kind.solution_is_answer else f"<think>{problem.solution}</think>"
+        text = f"{working}{answer}"
     if isinstance(problem.prompt, str):
         return text
     return [{"role": "assistant", "content": text}]

@@ -46,7 +46,7 @@ class Row:
         """The gold, as one of that kind. Raises UserError where it is none."""
         if kind == "none":
             return ""
-        gold = KINDS[kind].read_gold(self.answer)
+        gold = KINDS[kind].read_row(self.answer, self.problem.columns)
         if gold is None:
             raise UserError(
                 f"{self.where}: the answer must be {KINDS[kind].wanted}, got {self.shown!r}; the"
@@ -76,6 +76,8 @@ def read_rows(rows: Iterable[Any], source: str, reading: Reading = PLAIN) -> lis
     if not found:
         raise UserError(f"{source}: no rows; at least one {{question, answer}} row is needed")
     kind = reading.kind or kind_of([row.answer for row in found])
+    if kind != "none":
+        KINDS[kind].ready()
     problems = [replace(row.problem, gold=row.gold(kind), kind=kind) for row in found]
     check_prompts(found)
     if kind != "none":

@@ -5,9 +5,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from onecard.types import Rollout, Score, Verdict
+from onecard.types import Problem, Rollout, Score, Verdict
 from rewards.answer.kinds.table import KINDS
-from rewards.answer.markers import declared
 from rewards.answer.number import PLAIN_NUMBER, read_number
 from rewards.answer.section import AnswerFormat
 
@@ -43,10 +42,13 @@ def grade(
     text = str.__getitem__(completion, slice(None))  # a subclass of str may override anything
     kind = kind or ("number" if PLAIN_NUMBER.fullmatch(gold) else "expression")
     comparing = KINDS.get(kind)
-    longest = max(comparing.longest, 2 * len(gold)) if comparing else 0
-    spans = declared(text, answer_format, longest, has_words=kind not in ("number", "expression"))
-    if comparing is None or not spans:
-        return Score(0.0, Verdict.TRUNCATED if truncated else Verdict.NO_ANSWER)
+    nothing = Score(0.0, Verdict.TRUNCATED if truncated else Verdict.NO_ANSWER)
+    if comparing is None:
+        return nothing
+    longest = max(comparing.longest, 2 * len(gold))
+    spans = comparing.declared(text, answer_format, longest)
+    if not spans:
+        return nothing
     extracted = " | ".join(spans)[:longest]
     if contradictory(spans) or len(spans[0]) > longest:
         return Score(0.0, Verdict.WRONG, extracted)
@@ -76,9 +78,15 @@ def graded(rollout: Rollout, answer_format: AnswerFormat) -> Rollout:
     return replace(rollout, graded=score)
 
 
+def seconds_of(problem: Problem) -> float:
+    """The time of its own that grading an answer to a problem may take."""
+    kind = KINDS.get(problem.kind or "")
+    return kind.seconds(problem.gold) if kind else 0.0
+
+
 def is_right(rollout: Rollout) -> bool:
     """Whether a graded rollout is right. Raises GraderError where that is not known."""
     if rollout.verdict == Verdict.GRADER_ERROR:
         read = rollout.graded.extracted if rollout.graded else None
-        raise GraderError(f"math-verify gave no verdict on {read!r} in time")
+        raise GraderError(f"the grader came to no verdict on {read!r} in time")
     return rollout.verdict == Verdict.CORRECT

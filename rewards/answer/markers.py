@@ -32,9 +32,7 @@ def declared(
     may hold `longest` characters. Answers that have words look like headings after ####: the last
     such line counts.
     """
-    text = without_end_mark(text)
-    for end_of_thinking in ("</think>", "</reasoning>"):
-        text = text.rpartition(end_of_thinking)[2]
+    text = after_thinking(text)
     for name, marker, read in (
         ("answer", "<answer>", tagged),
         ("hash", "####", last_hashed if has_words else hashed),
@@ -47,6 +45,14 @@ def declared(
             if spans or name != "hash":  # a #### line may be a mere heading
                 return spans
     return []
+
+
+def after_thinking(text: str) -> str:
+    """The text after the last </think> or </reasoning>, without an end token."""
+    text = without_end_mark(text)
+    for end_of_thinking in ("</think>", "</reasoning>"):
+        text = text.rpartition(end_of_thinking)[2]
+    return text
 
 
 def marked(answer: str, answer_format: AnswerFormat) -> str:

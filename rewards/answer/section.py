@@ -16,6 +16,7 @@ AnswerKind = Literal[
     "json",
     "date",
     "gym",
+    "code",
     "unanswerable",
     "none",
 ]
@@ -31,7 +32,8 @@ class Answer(Section):
     exactly. `expression` is any mathematics that LaTeX writes, compared by math-verify. `choice` is
     a letter. `text` is words, compared without case, punctuation and articles; `exact` is compared
     as it stands. `list` and `set` have items, in order or not. `json` is compared after parsing.
-    `date` is a date, a time, or both. `gym` is what a task of reasoning-gym says of it.
+    `date` is a date, a time, or both. `gym` is what a task of reasoning-gym says of it. `code` is
+    Python that passes the tests which the rows have for golds.
     `unanswerable`: the problem lacks a fact, and the answer has to say so. `none`: the rows have no
     right answer. Left out, the kind is seen from the golds, and told; with data.gym it
     is `gym`.

@@ -6,16 +6,30 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
+from onecard.types import Problem
+from rewards.answer.markers import declared, marked
+from rewards.answer.section import AnswerFormat
+
 
 class Kind:
     """One kind of gold answers. A gold is text; a structured one is JSON text.
 
     `wanted` ends the sentence "the answer must be ...". `longest`: characters of a declared answer;
-    what is longer is wrong.
+    what is longer is wrong. `has_words`: an answer may look like a heading. `solution_is_answer`:
+    the worked solution of a row is what a model has to write, and not the way to it.
     """
 
     wanted = "text"
     longest = 300
+    has_words = True
+    solution_is_answer = False
+
+    def ready(self) -> None:
+        """Raise UserError, before anything is written, where this machine cannot compare these."""
+
+    def read_row(self, value: Any, columns: Mapping[str, Any]) -> str | None:
+        """As `read_gold`, for a kind that needs more of the row."""
+        return self.read_gold(value)
 
     def read_gold(self, value: Any) -> str | None:
         """A row's value as a gold; None where it is none of this kind."""
@@ -32,9 +46,25 @@ class Kind:
         """As `equal`, for a kind that needs more of the row than its gold. Never raises."""
         return self.equal(answer, gold)
 
+    def declared(self, text: str, answer_format: AnswerFormat, longest: int) -> list[str]:
+        """The different answers that a completion declares; see rewards/answer/markers.py."""
+        return declared(text, answer_format, longest, self.has_words)
+
+    def seconds(self, gold: str) -> float:
+        """The time of its own that a comparison may take, beyond what none does."""
+        return 0.0
+
     def written(self, gold: str) -> str:
         """A gold as a model would write it."""
         return gold
+
+    def answer_of(self, problem: Problem) -> str | None:
+        """A right answer to a problem; None where its row has none to show."""
+        return self.written(problem.gold)
+
+    def marked(self, answer: str, answer_format: AnswerFormat) -> str:
+        """An answer in the marker that a recipe asks for."""
+        return marked(answer, answer_format)
 
     def another(self, gold: str) -> str:
         """An answer of this kind that is not the gold, for the self-test of rewards."""

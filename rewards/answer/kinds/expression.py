@@ -18,6 +18,7 @@ class Expression(Kind):
     """Golds that are plain numbers are compared exactly; all others to six decimals."""
 
     wanted = "mathematics, as LaTeX writes it"
+    has_words = False
 
     def read_gold(self, value: Any) -> str | None:
         return (None if isinstance(value, bool) else as_text(value)) or None

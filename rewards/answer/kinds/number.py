@@ -11,6 +11,7 @@ GOLD_NUMBER = re.compile(r"-?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]+)?")
 
 
 class Number(Kind):
+    has_words = False
     wanted = "a number or end in '#### NUMBER'"
 
     def read_gold(self, value: Any) -> str | None:

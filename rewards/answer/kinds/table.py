@@ -5,6 +5,7 @@ from typing import Any
 
 from rewards.answer.kinds.base import Kind, as_text
 from rewards.answer.kinds.choice import Choice
+from rewards.answer.kinds.code import Code, looks_like_tests
 from rewards.answer.kinds.date import Date
 from rewards.answer.kinds.expression import Expression, looks_like_mathematics
 from rewards.answer.kinds.gym import Gym
@@ -26,6 +27,7 @@ KINDS: dict[str, Kind] = {  # `none` has no gold, and nothing to compare
     "json": Json(),
     "date": Date(),
     "gym": Gym(),
+    "code": Code(),
     "unanswerable": Unanswerable(),
 }
 # In this order: what fits an earlier one fits no later one better.
@@ -40,6 +42,8 @@ def kind_of(golds: Sequence[Any]) -> AnswerKind:
     for kind in SEEN_AT_ONCE:
         if 2 * sum(KINDS[kind].read_gold(gold) is not None for gold in golds) >= len(golds):
             return kind
+    if all(looks_like_tests(gold) for gold in golds):
+        return "code"
     if all(isinstance(gold, list) for gold in golds):
         return "list"
     if any(isinstance(gold, list | dict) for gold in golds):

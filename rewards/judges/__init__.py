@@ -1,0 +1,1 @@
+"""Rewards that have a process, a socket or weights."""

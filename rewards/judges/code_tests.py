@@ -1,0 +1,39 @@
+"""Does the code pass its row's tests?"""
+
+from typing import Literal
+
+from onecard.types import Rollout, Score, UserError
+from rewards.answer.grader import GraderError
+from rewards.answer.kinds.code import trial_of
+from rewards.base import Rule
+from rewards.sandbox.client import SandboxError
+
+
+class CodeTests(Rule):
+    """Pays 1 where the completion's code passes all tests of its row; with `pays: share`, the share
+    that it passes.
+
+    The code runs in the sandbox (docs/sandbox.md), once, for this reward and for the grader alike.
+    Gamed by code that answers what the tests ask and nothing else, where they are few; and, when
+    shares are paid, by code that is right in the easy case alone.
+    """
+
+    name: Literal["code_tests"]
+    pays: Literal["all", "share"] = "all"
+
+    def score(self, rollout: Rollout) -> Score:
+        assert rollout.graded is not None
+        if rollout.problem.kind != "code":
+            raise UserError(
+                "reward code_tests: the rows' answers are no tests (answer.kind:"
+                f" {rollout.problem.kind}); `data.columns: {{answer: NAME}}` says which column has"
+                " them"
+            )
+        code = rollout.graded.extracted
+        if code is None:
+            return Score(0.0)
+        try:
+            share = trial_of(code, rollout.problem.gold).share
+        except SandboxError as error:
+            raise GraderError(str(error)) from None
+        return Score(share if self.pays == "share" else float(share == 1.0), extracted=code)

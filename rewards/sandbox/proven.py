@@ -1,0 +1,21 @@
+"""The one sandbox of a process, which has attacked itself before its first program."""
+
+import atexit
+import threading
+
+from rewards.sandbox.attacks.every import check_sandbox
+from rewards.sandbox.client import Sandbox
+
+LOCK = threading.Lock()
+OPENED: list[Sandbox] = []
+
+
+def proven_sandbox() -> Sandbox:
+    """Raises UserError where this machine cannot build the walls, or where they leak."""
+    with LOCK:
+        if not OPENED:
+            sandbox = Sandbox()
+            atexit.register(sandbox.close)
+            check_sandbox(sandbox)
+            OPENED.append(sandbox)
+        return OPENED[0]

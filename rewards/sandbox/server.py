@@ -1,0 +1,147 @@
+"""The fork server: a small process that makes confined ones, in milliseconds.
+
+It is started with the standard library alone and an empty environment. So what it forks has never
+held torch, a token, a data set or a test: a forked process can read all that its parent had in
+memory. For the same reason the server reads no code. It is given the ends of sockets, and the new
+process reads its work from them.
+
+On its control socket: {"fork": ROLE, "id": N, "seconds": S, "memory_mib": M} with the sockets
+beside it, and {"kill": N}. Processes end with the server, and the server with its control socket.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import random
+import select
+import signal
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+
+from rewards.sandbox.channel import Channel
+from rewards.sandbox.inside import ROLES
+from rewards.sandbox.walls.confine import Limits, confine, unused_user
+
+LONGEST_REQUEST = 4096
+MOST_SOCKETS = 2
+GRACE_SECONDS = 1.0  # beyond its own time, for a process that the client forgot
+WAKES_SECONDS = 1.0
+# Nothing can be read from a disk inside, so all of the library is imported before.
+NOT_IMPORTED = {"antigravity", "this", "idlelib", "tkinter", "turtle", "turtledemo", "lib2to3"}
+NOT_IMPORTED |= {"ensurepip", "venv", "distutils", "test", "pydoc_data", "cgitb", "crypt"}
+WITH_PARTS = ["asyncio", "collections", "concurrent", "ctypes", "email", "encodings", "html"]
+WITH_PARTS += ["http", "importlib", "json", "logging", "multiprocessing", "unittest", "urllib"]
+WITH_PARTS += ["xml"]
+
+
+def import_library() -> None:
+    """Every module of the standard library that a program may ask for."""
+    names = sorted(sys.stdlib_module_names - NOT_IMPORTED)
+    public = [name for name in names if not name.startswith("_")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of those that are to go in later versions
+        for name in [*public, *parts_of(WITH_PARTS)]:
+            with contextlib.suppress(Exception):  # Windows' own
+                importlib.import_module(name)
+
+
+def parts_of(packages: list[str]) -> Iterator[str]:
+    """The modules inside some packages; a package inside is gone into."""
+    for name in packages:
+        package = importlib.import_module(name)
+        for part in pkgutil.iter_modules(package.__path__, f"{name}."):
+            if part.name.endswith("__main__"):
+                continue
+            yield part.name
+            if part.ispkg:
+                yield from parts_of([part.name])
+
+
+class Server:
+    """The processes that are running, by the number that the client gave them."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+        self.user = unused_user()
+        self.running: dict[int, tuple[int, float]] = {}  # number: (process, deadline)
+
+    def serve(self) -> None:
+        """Until the client is gone."""
+        while True:
+            readable, _, _ = select.select([self.control], [], [], WAKES_SECONDS)
+            self.reap()
+            if readable and not self.answer():
+                break
+        for number in list(self.running):
+            self.kill(number)
+
+    def answer(self) -> bool:
+        """Do what the client asks next; False when it is gone."""
+        asked, sockets, _, _ = socket.recv_fds(self.control, LONGEST_REQUEST, MOST_SOCKETS)
+        if not asked:
+            return False
+        request = json.loads(asked)
+        if "kill" in request:
+            self.kill(request["kill"])
+            return True
+        limits = Limits(request["seconds"], request["memory_mib"])
+        try:
+            process = self.fork(request["fork"], limits, sockets)
+        finally:
+            for end in sockets:
+                os.close(end)
+        self.running[request["id"]] = process, time.monotonic() + limits.seconds + GRACE_SECONDS
+        return True
+
+    def fork(self, role: str, limits: Limits, sockets: list[int]) -> int:
+        """A new process in its role; its number. It never returns here."""
+        parent = os.getpid()
+        process = os.fork()
+        if process:
+            return process
+        try:
+            self.control.close()
+            work = ROLES[role](*sockets)
+            try:
+                confine(limits, self.user, parent)
+            except BaseException as error:
+                why = f"{type(error).__name__}: {error}"
+                Channel(sockets[0]).send({"not confined": why})
+                raise
+            work()
+        finally:
+            os._exit(0)
+
+    def reap(self) -> None:
+        """Forget the processes that have ended, and end those that are overdue."""
+        now = time.monotonic()
+        for number, (process, deadline) in list(self.running.items()):
+            if os.waitpid(process, os.WNOHANG)[0]:
+                del self.running[number]
+            elif now > deadline:
+                self.kill(number)
+
+    def kill(self, number: int) -> None:
+        """End a process, if it runs still. It has no children: none can be made in there."""
+        if number in self.running:
+            process, _ = self.running.pop(number)
+            os.kill(process, signal.SIGKILL)  # not reaped yet, so the number is its own
+            os.waitpid(process, 0)
+
+
+def main() -> None:
+    """Serve the socket whose number is the last argument."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's
+    control = socket.socket(fileno=int(sys.argv[-1]))
+    import_library()
+    random.seed(0)  # a program with chance in it is paid alike, whenever it runs
+    gc.collect()
+    gc.freeze()
+    control.send(b"ready")
+    Server(control).serve()

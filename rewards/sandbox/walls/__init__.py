@@ -1,0 +1,1 @@
+"""What is around a process that nobody trusts."""
