@@ -22,6 +22,9 @@ from onecard.files.formats import read_jsonl
 from onecard.types import Problem, Score, Verdict
 from rewards.answer import grade, symbolic
 from rewards.answer.number import read_number
+from rewards.answer.symbolic import same_expression
+from rewards.sandbox.client import ForkServer
+from rewards.sandbox.worker import Workers
 
 pytestmark = pytest.mark.unit
 CASES = [
@@ -223,6 +226,36 @@ def test_symbolic_golds(completion: str, gold: str, value: float) -> None:
     assert grade(completion, gold).value == value
 
 
+# Of every kind that MATH's golds have.
+EXPRESSIONS = [
+    r"\frac{3}{4}",
+    r"2\sqrt{3}",
+    r"\frac{1+\sqrt{5}}{2}",
+    r"(3, \frac{\pi}{2})",
+    r"\{1, 2, 3\}",
+    r"[2, 5)",
+    r"(-\infty, 2) \cup (3, \infty)",
+    r"x^2 + 2x + 1",
+    r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}",
+    r"\sin(\frac{\pi}{3}) + \cos^2 x",
+    r"\log_2 8x",
+    r"\binom{10}{3}x",
+    r"3 + 4i",
+    r"y = 3x - 5",
+    r"e^{2x} \ln x",
+    r"\sum_{k=1}^{n} k^2",
+    r"\int_0^x t^2 dt",
+    r"x \le 5",
+    r"|x - 3|",
+    r"10\%",
+    r"120^\circ",
+    r"\text{Tuesday}",
+    r"7!x",
+    r"\sqrt[3]{x}",
+    r"\overline{AB}",
+]
+
+
 def test_a_power_tower_is_stopped_at_the_deadline_and_the_next_question_answered() -> None:
     grade(r"\boxed{2}", r"\sqrt{4}")  # the worker is up
     started = time.monotonic()
@@ -236,5 +269,12 @@ def test_a_worker_that_cannot_start_is_a_grader_error_and_no_exception(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    monkeypatch.setattr(symbolic, "WORKER", symbolic.Worker())
+    broken = Workers(ForkServer([symbolic.MODULE], confined=False), f"{symbolic.MODULE}:serve")
+    monkeypatch.setattr(symbolic, "workers", lambda: broken)
     assert grade(r"\boxed{2}", r"\sqrt{4}").verdict == Verdict.GRADER_ERROR
+
+
+def test_mathematics_of_every_kind_equals_itself_and_no_other() -> None:
+    for text in EXPRESSIONS:
+        assert same_expression(text, text), text
+        assert not same_expression(text, "7919"), text

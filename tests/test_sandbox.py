@@ -26,7 +26,7 @@ from rewards.rules.correct import CorrectAnswer
 from rewards.sandbox.attacks.escapes import BEGIN, ESCAPES, Escape
 from rewards.sandbox.attacks.every import check_sandbox
 from rewards.sandbox.attacks.forgeries import FORGERIES, Forgery
-from rewards.sandbox.client import Sandbox, SandboxError, check_kernel
+from rewards.sandbox.client import ForkServer, ForkServerError, check_kernel
 from rewards.sandbox.trial import try_functions, try_program
 from rewards.sandbox.walls import kernel
 from rewards.sandbox.walls.confine import Limits
@@ -51,8 +51,8 @@ needs_walls = pytest.mark.skipif(bool(why_not()), reason=why_not() or "it can be
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    sandbox = Sandbox()
+def sandbox() -> Iterator[ForkServer]:
+    sandbox = ForkServer()
     yield sandbox
     sandbox.close()
 
@@ -60,7 +60,7 @@ def sandbox() -> Iterator[Sandbox]:
 @needs_walls
 @pytest.mark.fault("a program tries to get out of the sandbox", "it is held")
 @pytest.mark.parametrize("attack", [*ESCAPES, *FORGERIES], ids=lambda attack: attack.name)
-def test_an_attack_is_held(attack: Escape | Forgery, sandbox: Sandbox) -> None:
+def test_an_attack_is_held(attack: Escape | Forgery, sandbox: ForkServer) -> None:
     held, what = attack.run(sandbox)
     assert held, what
 
@@ -115,7 +115,7 @@ def test_without_walls_the_attack_gets_through(attack: Escape) -> None:
 
 
 def test_training_is_refused_where_an_attack_gets_through(
-    sandbox: Sandbox, monkeypatch: Any
+    sandbox: ForkServer, monkeypatch: Any
 ) -> None:
     leak = Escape("a hole", "print('LEAK')")
     monkeypatch.setattr("rewards.sandbox.attacks.every.ESCAPES", (leak,))
@@ -177,14 +177,14 @@ def total(node):
     ],
 )
 def test_a_test_is_put_to_the_code_as_if_it_stood_beside_it(
-    test: str, passes: bool, sandbox: Sandbox
+    test: str, passes: bool, sandbox: ForkServer
 ) -> None:
     trial = try_functions(sandbox, CODE, "", [test], QUICK)
     assert trial.passed == [passes], trial.why
 
 
 @needs_walls
-def test_a_program_is_judged_by_what_it_prints(sandbox: Sandbox) -> None:
+def test_a_program_is_judged_by_what_it_prints(sandbox: ForkServer) -> None:
     code = "n = int(input())\nprint(n)\nprint(n + int(input()))"
     pairs = [("1\n2\n", "1\n3"), ("1\n2", "1  \n3\n\n"), ("1\n2\n", "1\n4"), ("x\n", "")]
     trial = try_program(sandbox, code, pairs, QUICK)
@@ -195,7 +195,7 @@ def test_a_program_is_judged_by_what_it_prints(sandbox: Sandbox) -> None:
 
 
 @needs_walls
-def test_code_that_hangs_costs_its_own_time_alone(sandbox: Sandbox) -> None:
+def test_code_that_hangs_costs_its_own_time_alone(sandbox: ForkServer) -> None:
     hanging = "def add(a, b):\n    while True: pass"
     right = "def add(a, b): return a + b"
     test, limits = ["assert add(1, 2) == 3"], Limits(seconds=2.0)
@@ -214,7 +214,7 @@ def test_code_that_hangs_costs_its_own_time_alone(sandbox: Sandbox) -> None:
 
 
 @needs_walls
-def test_what_passed_before_it_hung_still_counts(sandbox: Sandbox) -> None:
+def test_what_passed_before_it_hung_still_counts(sandbox: ForkServer) -> None:
     code = "def add(a, b):\n    while a > 5: pass\n    return a + b"
     tests = ["assert add(1, 2) == 3", "assert add(6, 1) == 7", "assert add(2, 2) == 4"]
     trial = try_functions(sandbox, code, "", tests, QUICK)
@@ -225,7 +225,7 @@ def test_what_passed_before_it_hung_still_counts(sandbox: Sandbox) -> None:
 @needs_walls
 @pytest.mark.fault("the fork server of the sandbox is killed", "another is started")
 def test_a_killed_server_is_started_again() -> None:
-    sandbox = Sandbox()
+    sandbox = ForkServer()
     try:
         assert try_program(sandbox, "print(1)", [("", "1")], QUICK).passed == [True]
         assert sandbox.server is not None
@@ -240,7 +240,7 @@ def test_a_killed_server_is_started_again() -> None:
 @pytest.mark.fault("the sandbox is gone in the middle of a batch", "a fault, and never a zero")
 def test_a_sandbox_that_cannot_run_code_is_no_zero(monkeypatch: Any) -> None:
     def broken(*_: Any) -> None:
-        raise SandboxError("the fork server cannot be asked")
+        raise ForkServerError("the fork server cannot be asked")
 
     monkeypatch.setattr("rewards.answer.kinds.code.trial_of", broken)
     gold = json.dumps(read_tests(["assert add(1, 2) == 3"], {}))
@@ -255,10 +255,10 @@ def test_nothing_outlives_the_trainer() -> None:
         [
             sys.executable,
             "-c",
-            "from rewards.sandbox.client import Sandbox\n"
+            "from rewards.sandbox.client import ForkServer\n"
             "from rewards.sandbox.walls.confine import Limits\n"
             "from rewards.sandbox.trial import try_program\n"
-            "try_program(Sandbox(), 'import time; time.sleep(60)', [('', '')], Limits(60.0))\n",
+            "try_program(ForkServer(), 'import time; time.sleep(60)', [('', '')], Limits(60.0))\n",
         ],
         cwd=ROOT,
     )
@@ -274,7 +274,7 @@ def test_nothing_outlives_the_trainer() -> None:
     assert not alive
 
 
-def test_the_server_sees_no_secret_and_no_package(sandbox: Sandbox) -> None:
+def test_the_server_sees_no_secret_and_no_package(sandbox: ForkServer) -> None:
     code = "import sys\nprint([name for name in ('torch', 'numpy') if name in sys.modules])"
     trial = try_program(sandbox, code, [("", "[]")], QUICK)
     assert trial.passed == [True], trial.printed
@@ -296,7 +296,7 @@ def test_a_kernel_without_landlock_is_told_with_what_to_do(
 
     monkeypatch.setattr(kernel, "landlock_version", refused)
     with pytest.raises(UserError, match=told) as error:
-        Sandbox()
+        ForkServer()
     assert "the reward `http`" in str(error.value)
 
 

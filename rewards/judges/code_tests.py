@@ -6,7 +6,7 @@ from onecard.types import Rollout, Score, UserError
 from rewards.answer.grader import GraderError
 from rewards.answer.kinds.code import trial_of
 from rewards.base import Rule
-from rewards.sandbox.client import SandboxError
+from rewards.sandbox.client import ForkServerError
 
 
 class CodeTests(Rule):
@@ -34,6 +34,6 @@ class CodeTests(Rule):
             return Score(0.0)
         try:
             share = trial_of(code, rollout.problem.gold).share
-        except SandboxError as error:
+        except ForkServerError as error:
             raise GraderError(str(error)) from None
         return Score(share if self.pays == "share" else float(share == 1.0), extracted=code)

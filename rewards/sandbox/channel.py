@@ -6,7 +6,10 @@ import select
 import time
 from typing import Any
 
-LONGEST_MESSAGE = 8 << 20  # bytes
+LONGEST_MESSAGE = 64 << 20  # bytes
+# The first message of a process, or why it is not confined. It is sent before any code is there,
+# so that no code can say so.
+READY = {"ready": True}
 READ_AT_ONCE = 1 << 16
 
 

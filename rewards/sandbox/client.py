@@ -9,84 +9,101 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from onecard.types import UserError
-from rewards.sandbox.channel import Channel
-from rewards.sandbox.inside import CONFINED
+from rewards.sandbox.channel import READY, Channel
 from rewards.sandbox.walls import kernel
 from rewards.sandbox.walls.confine import Limits
 from rewards.sandbox.walls.seccomp import allowed_calls
 
 ROOT = Path(__file__).parent.parent.parent
-START_SECONDS = 30.0
-# The standard library and this project's own files: no package that is installed beside them.
+START_SECONDS = 120.0  # a user's own file may import torch
+# -P and -s: no folder of the caller's is looked into. -S: nor any package that is installed.
+FLAGS = ("-P", "-s")
 SERVER = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from rewards.sandbox.server import main; main()"
+    "import sys; sys.path.insert(0, sys.argv[1]);"
+    " from rewards.sandbox.server import main; main(sys.argv[2])"
 )
 # Sets of texts have one order, whenever a program runs.
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}
 
 
-class SandboxError(Exception):
+class ForkServerError(Exception):
     """A process was not made, or not confined. Nothing was run in it."""
 
 
-class Sandbox:
-    """The fork server. Its methods may be called from several threads."""
+class ForkServer:
+    """Makes processes in milliseconds. Its methods may be called from several threads.
 
-    def __init__(self) -> None:
+    Confined ones compute, and can do nothing else. Without `modules` they have the standard library
+    alone, and these are imported before the first is made. Those that are not confined have our
+    environment, our folder and our sys.path: they run what the user trusts, and can be killed.
+    """
+
+    def __init__(self, modules: Sequence[str] = (), confined: bool = True) -> None:
         """Raises UserError, with what to do, where the walls cannot be built here."""
-        check_kernel()
+        if confined:
+            check_kernel()
+        self.modules, self.confined = tuple(modules), confined
         self.lock = threading.Lock()
         self.numbers = itertools.count()
         self.server: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Raises SandboxError where the server does not start."""
+        """Raises ForkServerError where the server does not start."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-P", "-s", "-S", "-c", SERVER]
+        options = {
+            "control": theirs.fileno(),
+            "modules": self.modules,
+            "confined": self.confined,
+            "path": [] if self.confined else sys.path,
+        }
+        command = [sys.executable, *FLAGS, *(() if self.modules else ("-S",)), "-c", SERVER]
+        output = subprocess.DEVNULL if self.confined else None
         with theirs:
             self.server = subprocess.Popen(
-                [*command, str(ROOT), str(theirs.fileno())],
-                cwd="/",
-                env=ENVIRONMENT,
+                [*command, str(ROOT), json.dumps(options)],
+                cwd="/" if self.confined else None,
+                env=ENVIRONMENT if self.confined else None,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
                 pass_fds=[theirs.fileno()],
             )
         ours.settimeout(START_SECONDS)
         self.control = ours
         if ours.recv(16) != b"ready":
             self.close()
-            raise SandboxError("the fork server ends as it starts")
+            raise ForkServerError("the fork server ends as it starts")
 
     @contextmanager
     def process(self, role: str, limits: Limits, *ends: int) -> Iterator[None]:
         """A confined process that has these sockets, ended with the block.
 
-        Raises SandboxError where the server cannot be asked.
+        Raises ForkServerError where the server cannot be asked.
         """
         number = next(self.numbers)
-        wanted = {"fork": role, "id": number}
         limited = {"seconds": limits.seconds, "memory_mib": limits.memory_mib}
-        self.ask(wanted | limited, ends)
-        try:
-            yield
-        finally:
-            with suppress(SandboxError):
-                self.ask({"kill": number})
-
-    def ask(self, request: dict[str, object], ends: Sequence[int] = ()) -> None:
+        wanted = json.dumps({"fork": role, "id": number} | limited).encode()
         with self.lock:
             try:
                 if self.server is None or self.server.poll() is not None:
                     self.start()
-                socket.send_fds(self.control, [json.dumps(request).encode()], list(ends))
+                socket.send_fds(self.control, [wanted], ends)
             except OSError as error:
-                raise SandboxError(f"the fork server cannot be asked: {error}") from None
+                raise ForkServerError(f"the fork server cannot be asked: {error}") from None
+        try:
+            yield
+        finally:
+            self.kill(number)
+
+    def kill(self, number: int) -> None:
+        """End a process; where the server is gone, it has ended."""
+        with self.lock, suppress(OSError):
+            if self.server is not None:
+                self.control.send(json.dumps({"kill": number}).encode())
 
     def close(self) -> None:
         """End the server, and with it all processes of its own."""
@@ -117,11 +134,17 @@ def check_kernel() -> None:
         raise UserError(f"the sandbox for programs: {error.strerror}{elsewhere}") from None
 
 
-def wait_confined(channel: Channel) -> None:
-    """Until the other process is behind its walls. Raises SandboxError where it is not."""
+def wait_ready(channel: Channel) -> None:
+    """Until the other process is behind its walls. Raises ForkServerError where it is not."""
     try:
         said = channel.receive(time.monotonic() + START_SECONDS)
     except (EOFError, TimeoutError, OSError) as error:
-        raise SandboxError(f"a process was not made: {error}") from None
-    if said != CONFINED:
-        raise SandboxError(f"a process was not confined: {said['not confined']}")
+        raise ForkServerError(f"a process was not made: {error}") from None
+    if said != READY:
+        raise ForkServerError(f"a process was not confined: {said['not confined']}")
+
+
+def socket_pair(stack: ExitStack) -> tuple[socket.socket, socket.socket]:
+    """Two ends, which are closed with the stack."""
+    one, other = socket.socketpair()
+    return stack.enter_context(one), stack.enter_context(other)

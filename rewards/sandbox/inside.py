@@ -4,8 +4,7 @@ The candidate holds the code and has never seen a test. The checker holds the te
 candidate over a socket, so that nothing of the candidate's is in the process that judges it.
 
 Each role is a function of its sockets that prepares a process before it is confined, and gives the
-work that is done behind the walls. The first message of a process is CONFINED or why it is not;
-it is sent before any code is there, so that no code can say so.
+work that is done behind the walls.
 """
 
 import builtins
@@ -17,10 +16,9 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from rewards.sandbox.channel import Channel
+from rewards.sandbox.channel import READY, Channel
 from rewards.sandbox.values import packed, unpacked
 
-CONFINED = {"confined": True}
 # What a test may expect of a candidate. A StopIteration would end a loop of the test's own.
 ERRORS_PASSED_ON = {
     error.__name__: error
@@ -51,7 +49,7 @@ def candidate(number: int) -> Callable[[], None]:
 
     def work() -> None:
         checker = Channel(number)
-        checker.send(CONFINED)
+        checker.send(READY)
         objects: list[Any] = []
         module = types.ModuleType("solution")
         sys.modules["solution"] = module  # dataclasses look their module up
@@ -140,12 +138,12 @@ def checker(client_number: int, candidate_number: int) -> Callable[[], None]:
 
     def work() -> None:
         client, other = Channel(client_number), Channel(candidate_number)
-        client.send(CONFINED)
+        client.send(READY)
         job = client.receive()
-        if (first := other.receive()) != CONFINED:
+        if (first := other.receive()) != READY:
             client.send(first)
             return
-        client.send(CONFINED)
+        client.send(READY)
 
         def ask(what: str, given: Any) -> dict[str, Any]:
             other.send({what: given})
@@ -224,7 +222,7 @@ def program(number: int, stdin: int) -> Callable[[], None]:
 
     def work() -> None:
         client = Channel(number)
-        client.send(CONFINED)
+        client.send(READY)
         code = client.receive()["code"]
         os.dup2(number, sys.stdout.fileno())
         module = types.ModuleType("__main__")
@@ -235,10 +233,3 @@ def program(number: int, stdin: int) -> Callable[[], None]:
             sys.stdout.flush()
 
     return work
-
-
-ROLES: dict[str, Callable[..., Callable[[], None]]] = {
-    "candidate": candidate,
-    "checker": checker,
-    "program": program,
-}

@@ -4,17 +4,17 @@ import atexit
 import threading
 
 from rewards.sandbox.attacks.every import check_sandbox
-from rewards.sandbox.client import Sandbox
+from rewards.sandbox.client import ForkServer
 
 LOCK = threading.Lock()
-OPENED: list[Sandbox] = []
+OPENED: list[ForkServer] = []
 
 
-def proven_sandbox() -> Sandbox:
+def proven_sandbox() -> ForkServer:
     """Raises UserError where this machine cannot build the walls, or where they leak."""
     with LOCK:
         if not OPENED:
-            sandbox = Sandbox()
+            sandbox = ForkServer()
             atexit.register(sandbox.close)
             check_sandbox(sandbox)
             OPENED.append(sandbox)

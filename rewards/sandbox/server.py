@@ -1,12 +1,14 @@
-"""The fork server: a small process that makes confined ones, in milliseconds.
+"""The fork server: a small process that makes others, in milliseconds.
 
-It is started with the standard library alone and an empty environment. So what it forks has never
-held torch, a token, a data set or a test: a forked process can read all that its parent had in
-memory. For the same reason the server reads no code. It is given the ends of sockets, and the new
-process reads its work from them.
+For programs that nobody trusts it is started with the standard library alone and an empty
+environment. So what it forks has never held torch, a token, a data set or a test: a forked process
+can read all that its parent had in memory. For the same reason the server reads no code. It is
+given the ends of sockets, and the new process reads its work from them.
 
-On its control socket: {"fork": ROLE, "id": N, "seconds": S, "memory_mib": M} with the sockets
-beside it, and {"kill": N}. Processes end with the server, and the server with its control socket.
+On its control socket: {"fork": "module:function", "id": N, "seconds": S, "memory_mib": M} with the
+sockets beside it, and {"kill": N}. The function gets the numbers of the sockets before the process
+is confined, and returns the work that is done behind the walls. Processes end with the server, and
+the server with its control socket.
 """
 
 import contextlib
@@ -25,8 +27,7 @@ import warnings
 from collections.abc import Iterator
 
 from rewards.sandbox.channel import Channel
-from rewards.sandbox.inside import ROLES
-from rewards.sandbox.walls.confine import Limits, confine, unused_user
+from rewards.sandbox.walls.confine import Limits, confine, end_with, unused_user
 
 LONGEST_REQUEST = 4096
 MOST_SOCKETS = 2
@@ -66,8 +67,8 @@ def parts_of(packages: list[str]) -> Iterator[str]:
 class Server:
     """The processes that are running, by the number that the client gave them."""
 
-    def __init__(self, control: socket.socket) -> None:
-        self.control = control
+    def __init__(self, control: socket.socket, confined: bool) -> None:
+        self.control, self.confined = control, confined
         self.user = unused_user()
         self.running: dict[int, tuple[int, float]] = {}  # number: (process, deadline)
 
@@ -107,9 +108,13 @@ class Server:
             return process
         try:
             self.control.close()
-            work = ROLES[role](*sockets)
+            module, _, function = role.partition(":")
+            work = getattr(importlib.import_module(module), function)(*sockets)
             try:
-                confine(limits, self.user, parent)
+                if self.confined:
+                    confine(limits, self.user, parent)
+                else:
+                    end_with(parent)
             except BaseException as error:
                 why = f"{type(error).__name__}: {error}"
                 Channel(sockets[0]).send({"not confined": why})
@@ -135,13 +140,18 @@ class Server:
             os.waitpid(process, 0)
 
 
-def main() -> None:
-    """Serve the socket whose number is the last argument."""
+def main(options: str) -> None:
+    """Serve the control socket that the options name, as JSON; see ForkServer.start."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's
-    control = socket.socket(fileno=int(sys.argv[-1]))
-    import_library()
-    random.seed(0)  # a program with chance in it is paid alike, whenever it runs
+    wanted = json.loads(options)
+    control = socket.socket(fileno=wanted["control"])
+    sys.path += wanted["path"]
+    for module in wanted["modules"]:
+        importlib.import_module(module)
+    if not wanted["modules"]:
+        import_library()
+        random.seed(0)  # a program with chance in it is paid alike, whenever it runs
     gc.collect()
     gc.freeze()
     control.send(b"ready")
-    Server(control).serve()
+    Server(control, wanted["confined"]).serve()

@@ -1,7 +1,6 @@
 """Code on trial: what of its tests it passes."""
 
 import os
-import socket
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -9,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from rewards.sandbox.channel import Channel
-from rewards.sandbox.client import Sandbox, wait_confined
+from rewards.sandbox.client import ForkServer, socket_pair, wait_ready
 from rewards.sandbox.walls.confine import Limits
 
+CANDIDATE, CHECKER, PROGRAM = (
+    f"rewards.sandbox.inside:{role}" for role in ("candidate", "checker", "program")
+)
 MOST_OUTPUT = 1 << 20  # bytes
 IN_TIME = "not finished in {:g} s"
 
@@ -45,25 +47,25 @@ class Trial:
 
 
 def try_functions(
-    sandbox: Sandbox, code: str, setup: str, tests: Sequence[str], limits: Limits
+    sandbox: ForkServer, code: str, setup: str, tests: Sequence[str], limits: Limits
 ) -> Trial:
     """Code that defines functions, and tests that are Python statements. All share one time limit.
 
-    Raises SandboxError where the code was not run.
+    Raises ForkServerError where the code was not run.
     """
     trial = Trial(len(tests))
     with ExitStack() as stack:
-        ours, checkers = sockets(stack)
-        one, other = sockets(stack)
-        stack.enter_context(sandbox.process("candidate", limits, other.fileno()))
+        ours, checkers = socket_pair(stack)
+        one, other = socket_pair(stack)
+        stack.enter_context(sandbox.process(CANDIDATE, limits, other.fileno()))
         ends = checkers.fileno(), one.fileno()
-        stack.enter_context(sandbox.process("checker", limits, *ends))
+        stack.enter_context(sandbox.process(CHECKER, limits, *ends))
         for given_away in (checkers, one, other):
             given_away.close()
         channel = Channel(ours.fileno())
-        wait_confined(channel)
+        wait_ready(channel)
         channel.send({"code": code, "setup": setup, "tests": list(tests)})
-        wait_confined(channel)
+        wait_ready(channel)
         deadline = time.monotonic() + limits.seconds
         try:
             while len(trial.passed) < trial.tests:
@@ -79,23 +81,23 @@ def try_functions(
 
 
 def try_program(
-    sandbox: Sandbox, code: str, pairs: Sequence[tuple[str, str]], limits: Limits
+    sandbox: ForkServer, code: str, pairs: Sequence[tuple[str, str]], limits: Limits
 ) -> Trial:
     """A whole program, and pairs of what it reads and must print. All share one time limit.
 
-    Raises SandboxError where the program was not run.
+    Raises ForkServerError where the program was not run.
     """
     trial = Trial(len(pairs))
     deadline = None
     for stdin, wanted in pairs:
         with ExitStack() as stack:
-            ours, theirs = sockets(stack)
+            ours, theirs = socket_pair(stack)
             file = stack.enter_context(text_file(stdin))
-            process = sandbox.process("program", limits, theirs.fileno(), file.fileno())
+            process = sandbox.process(PROGRAM, limits, theirs.fileno(), file.fileno())
             stack.enter_context(process)
             theirs.close()
             channel = Channel(ours.fileno())
-            wait_confined(channel)
+            wait_ready(channel)
             deadline = deadline or time.monotonic() + limits.seconds
             try:
                 channel.send({"code": code})
@@ -109,12 +111,6 @@ def try_program(
         shown = f"printed {trial.printed[:100]!r}, wanted {wanted[:100]!r}"
         trial.add(right, "" if right else shown)
     return trial
-
-
-def sockets(stack: ExitStack) -> tuple[socket.socket, socket.socket]:
-    """Two ends, which are closed with the stack."""
-    one, other = socket.socketpair()
-    return stack.enter_context(one), stack.enter_context(other)
 
 
 def text_file(text: str) -> BinaryIO:

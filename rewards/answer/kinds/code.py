@@ -10,7 +10,7 @@ from onecard.types import Problem, UserError
 from rewards.answer.kinds.base import Kind
 from rewards.answer.markers import after_thinking, marked, tagged
 from rewards.answer.section import AnswerFormat
-from rewards.sandbox.client import SandboxError
+from rewards.sandbox.client import ForkServerError
 from rewards.sandbox.proven import proven_sandbox
 from rewards.sandbox.trial import Trial, try_functions, try_program
 from rewards.sandbox.walls.confine import Limits
@@ -61,7 +61,7 @@ class Code(Kind):
     def equal(self, answer: str, gold: str) -> bool | None:
         try:
             return all(trial_of(answer, gold).passed)
-        except (SandboxError, UserError):
+        except (ForkServerError, UserError):
             return None
 
     def seconds(self, gold: str) -> float:
@@ -81,7 +81,10 @@ class Code(Kind):
 
 @lru_cache(maxsize=TRIALS_KEPT)
 def trial_of(code: str, gold: str) -> Trial:
-    """What code passes of the tests of a gold; the same code is run once. Raises SandboxError."""
+    """What code passes of the tests of a gold; the same code is run once.
+
+    Raises ForkServerError where it could not be run.
+    """
     tests = json.loads(gold)
     limits, sandbox = limits_of(tests), proven_sandbox()
     if "pairs" in tests:

@@ -4,12 +4,12 @@ import sys
 
 from onecard.types import UserError
 from rewards.sandbox.attacks.every import attack
-from rewards.sandbox.client import Sandbox
+from rewards.sandbox.client import ForkServer
 
 
 def main() -> int:
     try:
-        sandbox = Sandbox()
+        sandbox = ForkServer()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -8,7 +8,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from rewards.sandbox.client import Sandbox
+from rewards.sandbox.client import ForkServer
 from rewards.sandbox.trial import Trial, try_program
 from rewards.sandbox.walls.confine import Limits
 
@@ -43,7 +43,7 @@ class Escape:
     name: str
     code: str
 
-    def run(self, sandbox: Sandbox) -> tuple[bool, str]:
+    def run(self, sandbox: ForkServer) -> tuple[bool, str]:
         """Whether it was held, and by what."""
         code = BEGIN.format(trainer=os.getpid()) + self.code
         begun = time.monotonic()

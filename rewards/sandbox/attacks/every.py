@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from onecard.types import UserError
 from rewards.sandbox.attacks.escapes import ESCAPES, Escape
 from rewards.sandbox.attacks.forgeries import FORGERIES, Forgery
-from rewards.sandbox.client import Sandbox, SandboxError
+from rewards.sandbox.client import ForkServer, ForkServerError
 from rewards.sandbox.trial import try_program
 from rewards.sandbox.walls.confine import Limits
 
@@ -30,20 +30,20 @@ print(int(input()) + seen[0], math.isqrt(17), re.sub("a", "b", "aa"))
 """
 
 
-def attack(sandbox: Sandbox) -> Iterator[tuple[str, bool, str]]:
+def attack(sandbox: ForkServer) -> Iterator[tuple[str, bool, str]]:
     """Each attack's name, whether it was held, and by what. Four at a time."""
     attacks: Sequence[Escape | Forgery] = (*ESCAPES, *FORGERIES)
-    runs: list[Callable[[Sandbox], tuple[bool, str]]] = [one.run for one in attacks]
+    runs: list[Callable[[ForkServer], tuple[bool, str]]] = [one.run for one in attacks]
     with ThreadPoolExecutor(AT_ONCE) as threads:
         for one, outcome in zip(attacks, threads.map(lambda run: run(sandbox), runs), strict=True):
             yield one.name, *outcome
 
 
-def check_sandbox(sandbox: Sandbox) -> None:
+def check_sandbox(sandbox: ForkServer) -> None:
     """Raise UserError where an attack gets through, or where an honest program does not."""
     try:
         honest = try_program(sandbox, WORKS, [("4", "7 4 bb")], Limits())
-    except SandboxError as error:
+    except ForkServerError as error:
         raise UserError(f"the sandbox for programs: {error}") from None
     if not all(honest.passed):
         raise UserError(f"the sandbox for programs: an honest one does not run: {honest.why}")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rewards.sandbox.client import Sandbox
+from rewards.sandbox.client import ForkServer
 from rewards.sandbox.trial import try_functions
 from rewards.sandbox.walls.confine import Limits
 
@@ -17,7 +17,7 @@ class Forgery:
     code: str
     test: str = "assert add(2, 3) == 5"
 
-    def run(self, sandbox: Sandbox) -> tuple[bool, str]:
+    def run(self, sandbox: ForkServer) -> tuple[bool, str]:
         trial = try_functions(sandbox, self.code, "", [self.test], LIMITS)
         return not any(trial.passed), trial.why
 

@@ -52,13 +52,17 @@ def confine(limits: Limits, user: int | None, parent: int) -> None:
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
     kernel.drop_capabilities()
-    # Not before: a change of user forgets it.
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        raise ProcessLookupError("the fork server is gone")
+    end_with(parent)  # not before: a change of user forgets it
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     kernel.forbid_all_files()
     kernel.filter_system_calls(allowed_calls(os.getpid()))
+
+
+def end_with(parent: int) -> None:
+    """Let this process be killed when its parent ends. Raises OSError where that has happened."""
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise ProcessLookupError("the fork server is gone")
 
 
 def set_limits(limits: Limits) -> None:
