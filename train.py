@@ -184,7 +184,12 @@ def new_training(
         weights=recipe.model.name,
         how_to_save=how_to_save(recipe),
         scorer=BatchScorer(
-            recipe.rewards, recipe.answer, recipe.scoring, columns, recipe.grpo.max_steps
+            recipe.rewards,
+            recipe.answer,
+            recipe.scoring,
+            columns,
+            recipe.grpo.max_steps,
+            apart=recipe.grpo.normalizes_each,
         ),
         origin=opened.origin,
         resumed_stage=opened.stage,

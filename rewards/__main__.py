@@ -23,7 +23,7 @@ from rewards.answer.kinds.table import KINDS, kind_of
 from rewards.base import Fault
 from rewards.cases import check_own_cases, read_cases
 from rewards.custom import Custom, check_functions
-from rewards.scoring import BatchScorer, weighted_sum
+from rewards.scoring import BatchScorer, total_of
 from rewards.selftest import PROBLEM, Asked, check_cases, outcomes_of, run_cases
 
 
@@ -121,7 +121,7 @@ def show(scorer: BatchScorer, rollouts: list[Rollout]) -> None:
     for rollout, row in zip(rollouts, outcomes_of(scorer, rollouts), strict=True):
         scores = [None if isinstance(outcome, Fault) else outcome for outcome in row]
         cells = ["-" if score is None else f"{score.value:g}" for score in scores]
-        total = weighted_sum(scorer.weights, scores)
+        total = total_of(scorer.rewards, scores)
         read = rollout.graded.extracted if rollout.graded else None
         extracted = ascii(read)[1:-1] if read else ""
         table.add_row(rollout.problem.id, *cells, f"{total:g}", str(rollout.verdict), extracted)

@@ -109,10 +109,15 @@ class Scorer:
 
 
 class Reward(Section):
-    """A name, a weight, and the keys of its own. What is paid is weight x Score.value."""
+    """A name, a weight, and the keys of its own. What is paid is weight x Score.value.
+
+    `gate`: a completion to which this reward gives nothing is paid nothing by all others either.
+    What they take away, they take still.
+    """
 
     name: str
     weight: float = 1.0
+    gate: bool = False
 
     @property
     def label(self) -> str:

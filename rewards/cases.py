@@ -9,7 +9,7 @@ from onecard.files.formats import read_jsonl
 from onecard.section import Section
 from onecard.types import Problem, Rollout, UserError
 from rewards.base import Fault
-from rewards.scoring import BatchScorer, weighted_sum
+from rewards.scoring import BatchScorer, total_of
 from rewards.selftest import outcomes_of
 
 
@@ -60,7 +60,7 @@ def check_own_cases(
         rollout = Rollout(problem, case.completion, len(case.completion.split()))
         (row,) = outcomes_of(scorer, scorer.grade([rollout]))
         scores = [None if isinstance(outcome, Fault) else outcome for outcome in row]
-        total = weighted_sum(scorer.weights, scores)
+        total = total_of(scorer.rewards, scores)
         if case.least is not None and total < case.least:
             wrong.append(f"row {number} earns {total:g}, less than {case.least:g}")
         if case.most is not None and total > case.most:

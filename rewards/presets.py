@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import model_validator
+
 from rewards.base import Reward
 from rewards.rules.correct import CorrectAnswer
 from rewards.rules.format import ThinkFormat
@@ -15,6 +17,12 @@ class Preset(Reward):
 
     That happens when a recipe is read, so that nothing after it sees a preset.
     """
+
+    @model_validator(mode="after")
+    def check_gate(self) -> "Preset":
+        if self.gate:
+            raise ValueError("gate: a preset is several rewards; list them, and make one the gate")
+        return self
 
 
 class DeepseekR1(Preset):

@@ -22,11 +22,13 @@ class Scored:
 
     `rollout` is graded. `scores` has one entry for each reward, None where it does not apply or
     where the group was left out. `total` is the weighted sum: what the completion is paid.
+    `compared` is what training compares within a group: the total, or what each reward pays.
     """
 
     rollout: Rollout
     scores: tuple[Score | None, ...]
     total: float
+    compared: tuple[float, ...]
 
     def values(self) -> list[float | None]:
         """What each reward says, before its weight."""
@@ -34,7 +36,10 @@ class Scored:
 
 
 class BatchScorer:
-    """The opened rewards of a recipe. To be closed when the run is over."""
+    """The opened rewards of a recipe. To be closed when the run is over.
+
+    `apart`: training compares what each reward pays, and not their sum (normalize_then_sum).
+    """
 
     def __init__(
         self,
@@ -43,8 +48,9 @@ class BatchScorer:
         scoring: Scoring,
         columns: frozenset[str] | None = None,
         max_steps: int = 1,
+        apart: bool = False,
     ) -> None:
-        self.rewards = tuple(rewards)
+        self.rewards, self.apart = tuple(rewards), apart
         self.answer, self.scoring = answer, scoring
         self.faults = 0  # since the start of the run
         self.moment = Moment(at_step_0(max_steps))
@@ -76,11 +82,16 @@ class BatchScorer:
                 skipped.add(rollouts[place].group)
         scored = []
         for rollout, row in zip(rollouts, rows, strict=True):
-            scores = tuple(
-                None if rollout.group in skipped or isinstance(cell, Fault) else cell
-                for cell in row
+            scores = gated(
+                self.rewards,
+                [
+                    None if rollout.group in skipped or isinstance(cell, Fault) else cell
+                    for cell in row
+                ],
             )
-            scored.append(Scored(rollout, scores, weighted_sum(self.weights, scores)))
+            paid = tuple(weighted(self.rewards, scores))
+            total = sum(paid, start=0.0)
+            scored.append(Scored(rollout, scores, total, paid if self.apart else (total,)))
         return scored
 
     def grade(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
@@ -145,13 +156,32 @@ class BatchScorer:
             scorer.load_state(state["rewards"][label])
 
 
-def weighted_sum(weights: Sequence[float], scores: Sequence[Score | None]) -> float:
-    """What a completion is paid in all. A reward that does not apply counts as nothing."""
-    total = 0.0
-    for weight, score in zip(weights, scores, strict=True):
-        if score is not None:
-            total += weight * score.value
-    return total
+def gated(rewards: Sequence[Reward], scores: Sequence[Score | None]) -> tuple[Score | None, ...]:
+    """The scores, where a gate gives nothing without what others would pay."""
+    shut = any(
+        reward.gate and score is not None and score.value <= 0
+        for reward, score in zip(rewards, scores, strict=True)
+    )
+    if not shut:
+        return tuple(scores)
+    left = []
+    for reward, score in zip(rewards, scores, strict=True):
+        pays = score is not None and not reward.gate and reward.weight * score.value > 0
+        left.append(replace(score, value=0.0) if score is not None and pays else score)
+    return tuple(left)
+
+
+def weighted(rewards: Sequence[Reward], scores: Sequence[Score | None]) -> list[float]:
+    """What each reward pays, of gated scores. One that does not apply pays nothing."""
+    return [
+        0.0 if score is None else reward.weight * score.value
+        for reward, score in zip(rewards, scores, strict=True)
+    ]
+
+
+def total_of(rewards: Sequence[Reward], scores: Sequence[Score | None]) -> float:
+    """What a completion is paid in all."""
+    return sum(weighted(rewards, gated(rewards, scores)), start=0.0)
 
 
 def fault_text(reward: Reward, place: int, rollout: Rollout, fault: Fault) -> str:

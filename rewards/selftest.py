@@ -11,7 +11,7 @@ from onecard.types import Messages, Problem, Rollout, UserError
 from rewards.answer.kinds.table import KINDS
 from rewards.base import Fault, Outcome
 from rewards.rules.random_control import RandomReward
-from rewards.scoring import BatchScorer, weighted_sum
+from rewards.scoring import BatchScorer, total_of
 
 # Where no row is at hand.
 PROBLEM = Problem("self-test", "Ann has 7 apples, buys 6 and eats 1. How many has she now?", "12")
@@ -129,15 +129,15 @@ def run_cases(
 
 def case_of(scorer: BatchScorer, name: str, row: list[Outcome]) -> Case:
     """One completion's case; a control, which pays at random on purpose, is left out."""
-    weights, scores, values = [], [], {}
+    judged, scores, values = [], [], {}
     for reward, outcome in zip(scorer.rewards, row, strict=True):
         if isinstance(reward, RandomReward):
             continue
         assert not isinstance(outcome, Fault)
-        weights.append(reward.weight)
+        judged.append(reward)
         scores.append(outcome)
         values[reward.label] = None if outcome is None else outcome.value
-    return Case(name, values, weighted_sum(weights, scores))
+    return Case(name, values, total_of(judged, scores))
 
 
 def outcomes_of(scorer: BatchScorer, rollouts: list[Rollout]) -> list[list[Outcome]]:

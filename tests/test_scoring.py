@@ -10,11 +10,14 @@ import pytest
 
 from onecard.stages.trl.rewards import RewardColumns
 from onecard.types import Problem, Rollout, RunFailed, Score, Verdict
+from onecard.watch.batch import signal_share
 from rewards.answer.section import Answer
 from rewards.base import Context, Outcome, Reward, Scorer
 from rewards.custom import Custom
 from rewards.rules.correct import CorrectAnswer
-from rewards.scoring import BatchScorer
+from rewards.rules.format import ThinkFormat
+from rewards.rules.length import Overlong
+from rewards.scoring import BatchScorer, Scored
 from rewards.section import Scoring
 
 pytestmark = pytest.mark.unit
@@ -132,6 +135,45 @@ def test_the_verdict_of_the_one_grader_is_beside_every_score(tmp_path: Path) -> 
         Verdict.TRUNCATED,
     ]
     assert [one.total for one in scored] == [1.0] * 4
+
+
+def scored(texts: Sequence[str], apart: bool = False, **gate: bool) -> list[Scored]:
+    """One group's completions, under a format reward, a right answer and a punishment."""
+    rewards = [
+        ThinkFormat(name="think_format", weight=0.5, **gate),
+        CorrectAnswer(name="correct_answer", weight=1.0),
+        Overlong(name="overlong", weight=1.0, max_tokens=10, buffer_tokens=5),
+    ]
+    scorer = BatchScorer(rewards, Answer(), Scoring(), apart=apart)
+    return scorer.score([Rollout(PROBLEMS[0], text, len(text) // 10) for text in texts])
+
+
+LONG = "x" * 100
+WITH_FORMAT, WITHOUT = f"<think>{LONG}</think>{RIGHT}", f"{LONG}{RIGHT}"
+
+
+def test_a_gate_keeps_back_what_others_pay_and_not_what_they_take() -> None:
+    (open_, shut, wrong) = scored([WITH_FORMAT, WITHOUT, "<think>a</think>"], gate=True)
+    assert open_.values() == [1.0, 1.0, -1.0]
+    assert shut.values() == [0.0, 0.0, -1.0]
+    assert shut.rollout.verdict == Verdict.CORRECT  # what is right stays right
+    assert (open_.total, shut.total) == (0.5, -1.0)
+    assert wrong.total == 0.0
+    assert scored([WITHOUT])[0].values() == [0.0, 1.0, -1.0]
+
+
+def test_a_group_has_a_signal_where_training_sees_a_difference() -> None:
+    """Two rewards that make up for each other are nothing summed, and something apart."""
+    rollouts = [Rollout(PROBLEMS[0], text, 1) for text in (RIGHT, "<answer>17</answer>")]
+    pays = CorrectAnswer(name="correct_answer")
+    takes = CorrectAnswer(name="correct_answer", weight=-1.0)
+
+    def share(*rewards: Reward, apart: bool = False) -> float:
+        return signal_share(BatchScorer(rewards, Answer(), Scoring(), apart=apart).score(rollouts))
+
+    assert share(pays) == 1.0
+    assert share(pays, takes) == 0.0
+    assert share(pays, takes, apart=True) == 1.0
 
 
 @pytest.mark.fault(

@@ -55,6 +55,9 @@ class Grpo(Section):
     vllm_importance_sampling_clip_max: Positive | None = 3.0
     vllm_importance_sampling_clip_min: Positive | None = None
     scale_rewards: Literal["group", "batch", "none"] = "group"
+    multi_objective_aggregation: Literal["sum_then_normalize", "normalize_then_sum"] = (
+        "sum_then_normalize"
+    )
     num_iterations: Count = 1
     mask_truncated_completions: bool = False
     gradient_checkpointing: bool = False
@@ -67,6 +70,11 @@ class Grpo(Section):
     @property
     def prompts_per_step(self) -> int:
         return self.completions_per_step // self.num_generations
+
+    @property
+    def normalizes_each(self) -> bool:
+        """Whether each reward is normalised in its group before they are summed."""
+        return self.multi_objective_aggregation == "normalize_then_sum"
 
     @model_validator(mode="after")
     def check(self) -> "Grpo":
@@ -88,6 +96,11 @@ class Grpo(Section):
             scale_rewards=self.scale_rewards,
             delta=self.extra.get("delta") is not None,
         )
+        if self.normalizes_each and self.scale_rewards != "group":
+            raise ValueError(
+                f"scale_rewards {self.scale_rewards} does nothing with multi_objective_aggregation"
+                " normalize_then_sum, which divides each reward by its own deviation; leave it out"
+            )
         for name in self.extra:
             check_extra(name)
         return self

@@ -38,13 +38,14 @@ def share_of(scored: Sequence[Scored], verdict: Verdict) -> float:
 def signal_share(scored: Sequence[Scored]) -> float:
     """The share of groups whose completions were not all paid alike: the others teach nothing.
 
-    TRL's frac_reward_zero_std misses groups whose rewards are not exact in binary, and knows none
+    Where rewards are normalised before they are summed, one that differs is enough. TRL's
+    frac_reward_zero_std misses groups whose rewards are not exact in binary, and knows none
     where scale_rewards is batch.
     """
     apart = []
     for group in groups(scored):
-        paid = [completion.total for completion in group]
-        apart.append(max(paid) - min(paid) > ALIKE)
+        each = zip(*(completion.compared for completion in group), strict=True)
+        apart.append(any(max(paid) - min(paid) > ALIKE for paid in each))
     return sum(apart) / len(apart)
 
 
