@@ -27,6 +27,7 @@ from onecard.machine.packages import check_vllm
 from onecard.plan.fit import how_to_save
 from onecard.plan.text import fit_text, plan_text
 from onecard.recipe.file import load_recipe
+from onecard.recipe.rewards import open_rewards
 from onecard.recipe.schema import Recipe
 from onecard.run.folder import check_name, open_run
 from onecard.run.journal import Journal
@@ -38,7 +39,6 @@ from onecard.stages.training import Training
 from onecard.types import EvalResult, RunFailed
 from onecard.watch.first_look import try_rewards
 from rewards.custom import check_functions
-from rewards.scoring import BatchScorer
 
 
 def main() -> int:
@@ -183,14 +183,7 @@ def new_training(
         stopping=stopping,
         weights=recipe.model.name,
         how_to_save=how_to_save(recipe),
-        scorer=BatchScorer(
-            recipe.rewards,
-            recipe.answer,
-            recipe.scoring,
-            columns,
-            recipe.grpo.max_steps,
-            apart=recipe.grpo.normalizes_each,
-        ),
+        scorer=open_rewards(recipe, columns, stopping.display.say),
         origin=opened.origin,
         resumed_stage=opened.stage,
         checkpoint=opened.checkpoint,

@@ -22,10 +22,10 @@ from onecard.console.command import positive, run_command
 from onecard.console.display import Display
 from onecard.files.disk_errors import FULL
 from onecard.recipe.file import load_recipe
+from onecard.recipe.rewards import open_rewards
 from onecard.recipe.schema import Recipe
 from onecard.target import Target, find_target
 from onecard.types import Sampling, UserError
-from rewards.scoring import BatchScorer
 
 
 def main(arguments: list[str]) -> int:
@@ -178,9 +178,7 @@ def evaluate_target(args: argparse.Namespace, display: Display) -> None:
         load_in_4bit = args.load_in_4bit
     scorer = None
     if recipe and recipe.eval.score:
-        scorer = BatchScorer(
-            recipe.rewards, recipe.answer, recipe.scoring, max_steps=recipe.grpo.max_steps
-        )
+        scorer = open_rewards(recipe)
     engine = load_engine(args.engine, target.weights, load_in_4bit, context)
     for name, task in tasks.items():
         evaluate(engine, task, folders[name], display, name, args.again, scorer)

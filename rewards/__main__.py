@@ -17,6 +17,7 @@ from rich.table import Column, Table
 from onecard.console.command import run_command
 from onecard.data.rows import columns_of
 from onecard.recipe.file import load_recipe
+from onecard.recipe.rewards import open_rewards
 from onecard.recipe.schema import Recipe
 from onecard.types import Problem, Rollout, UserError
 from rewards.answer.kinds.table import KINDS, kind_of
@@ -49,7 +50,7 @@ def act(args: argparse.Namespace) -> int:
     check_functions(recipe.rewards)
     problems = rows_of(recipe) if args.self_test else []
     columns = columns_of(problems) if problems else None
-    scorer = BatchScorer(recipe.rewards, recipe.answer, recipe.scoring, columns)
+    scorer = open_rewards(recipe, columns)
     if args.self_test:
         if recipe.scoring.cases and problems:
             check_own_cases(read_cases(Path(recipe.scoring.cases)), scorer, problems)

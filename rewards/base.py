@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
 
 from onecard.section import Section
-from onecard.types import Rollout, Score, Verdict
+from onecard.types import Problem, Rollout, Score, Verdict
 from rewards.answer.grader import GraderError
 from rewards.answer.section import Answer
 from rewards.deadline import in_parallel
@@ -73,13 +74,14 @@ class Context:
 
     `deadline_seconds` is for one batch. A scorer keeps it itself: what has no value by then is a
     Fault. `columns` are the names of the rows' columns, None where they are not known. `moment`
-    changes as training goes on.
+    changes as training goes on. `say` tells a person something.
     """
 
     answer: Answer
     deadline_seconds: float
     columns: frozenset[str] | None = None
     moment: Moment = field(default_factory=Moment)
+    say: Callable[[str], None] = print
 
 
 class Scorer:
@@ -88,6 +90,10 @@ class Scorer:
     def score(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
         """One outcome for each rollout, in order. The rollouts are graded; groups are whole."""
         raise NotImplementedError
+
+    def look_at(self, problems: Sequence[Problem]) -> list[str]:
+        """Before training, on a few rows of it: what a person should know, a sentence each."""
+        return []
 
     def start(self, rollouts: Sequence[Rollout]) -> Callable[[], list[Outcome]]:
         """Begin to score, and return what gives the outcomes.
@@ -170,3 +176,8 @@ def checked(outcome: Outcome) -> Outcome:
         read = outcome.extracted
         return Fault(GraderError(f"the grader came to no verdict on {read!r} in time"))
     return outcome
+
+
+def whole_groups(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
+    """The rollouts of each prompt; they stand together."""
+    return [list(group) for _, group in groupby(rollouts, key=lambda rollout: rollout.group)]

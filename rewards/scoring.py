@@ -1,6 +1,6 @@
 """A batch of completions under all rewards of a recipe. A reward that fails is never a zero."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -49,12 +49,13 @@ class BatchScorer:
         columns: frozenset[str] | None = None,
         max_steps: int = 1,
         apart: bool = False,
+        say: Callable[[str], None] = print,
     ) -> None:
         self.rewards, self.apart = tuple(rewards), apart
         self.answer, self.scoring = answer, scoring
         self.faults = 0  # since the start of the run
         self.moment = Moment(at_step_0(max_steps))
-        context = Context(answer, scoring.deadline_seconds, columns, self.moment)
+        context = Context(answer, scoring.deadline_seconds, columns, self.moment, say)
         self.scorers = [reward.open(context) for reward in self.rewards]
 
     @property

@@ -9,6 +9,8 @@ from pydantic import AfterValidator, Field
 from rewards.base import Reward
 from rewards.custom import Custom
 from rewards.judges.code_tests import CodeTests
+from rewards.judges.http import Http
+from rewards.judges.judge import Judge
 from rewards.presets import DeepseekR1, Robust
 from rewards.rules.correct import AnswerIsNumber, CorrectAnswer
 from rewards.rules.format import TagCount, ThinkFormat, ThinkFormatSoft
@@ -39,6 +41,8 @@ REWARDS: dict[str, type[Reward]] = {
     "deepseek_r1": DeepseekR1,
     "robust": Robust,
     "code_tests": CodeTests,
+    "http": Http,
+    "judge": Judge,
     "custom": Custom,
     "random": RandomReward,
 }

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from bench.hostile import HOSTILE
 from onecard.recipe.file import load_recipe
+from onecard.recipe.rewards import open_rewards
 from onecard.types import Problem, Rollout, UserError
 from rewards.answer import graded
 from rewards.answer.section import Answer
 from rewards.base import Context, Fault, Reward, Rule, Scorer
 from rewards.custom import Custom, check_functions
 from rewards.custom.functions import load_function
-from rewards.scoring import BatchScorer
 from rewards.selftest import Asked, Case, check_cases, run_cases
 from rewards.table import REWARDS
 
@@ -35,8 +35,8 @@ KNOBS: dict[str, dict[str, Any]] = {
     "cosine_length": {"max_tokens": 100},
 }
 
-# Presets, and what asks a function or a process.
-NOT_PURE = {"custom", "deepseek_r1", "robust", "code_tests"}
+# Presets, and what asks a function, a process or a service.
+NOT_PURE = {"custom", "deepseek_r1", "robust", "code_tests", "http", "judge"}
 
 
 def build(name: str, **knobs: Any) -> Rule:
@@ -72,7 +72,7 @@ def rollout(
 def cases_of(*settings: str, file: Path = TINY, think_opened: bool = False) -> list[Case]:
     """The self-test of a recipe's rewards."""
     recipe = load_recipe(file, list(settings))
-    scorer = BatchScorer(recipe.rewards, recipe.answer, recipe.scoring)
+    scorer = open_rewards(recipe)
     (cases,) = run_cases(scorer, [Asked(think_opened=think_opened)])
     return cases
 
@@ -374,7 +374,7 @@ def test_a_users_file_is_run_once_and_first_called_by_one_thread(
     )
     reward = f"rewards=[{{name: custom, function: '{file}:pay'}}]"
     recipe = load_recipe("recipes/tiny.yaml", [reward])
-    scorer = BatchScorer(recipe.rewards, recipe.answer, recipe.scoring)
+    scorer = open_rewards(recipe)
     assert len(run_cases(scorer)[0]) == 6
     assert capsys.readouterr().out == "file is run\n"
 

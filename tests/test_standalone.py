@@ -18,10 +18,10 @@ from conftest import ROOT, Call, run_eval, stock, variables
 
 from onecard.model.weights import Weights
 from onecard.recipe.file import load_recipe
+from onecard.recipe.rewards import open_rewards
 from onecard.recipe.schema import Recipe
 from onecard.run.folder import Run
 from onecard.types import Completion, Sampling, UserError
-from rewards.scoring import BatchScorer
 
 pytestmark = pytest.mark.e2e
 ShortRun = tuple[Path, str]
@@ -532,7 +532,7 @@ def check_scoring(folder: Path) -> None:
         model=recipe.model,
         seed=recipe.seed,
         run=Run(folder, None),
-        scorer=BatchScorer(recipe.rewards, recipe.answer, recipe.scoring),
+        scorer=open_rewards(recipe),
     )
     config: Any = build_grpo_config(training)
     assert config.unsloth_grpo_mini_batch == 1

@@ -29,6 +29,8 @@ def try_rewards(
         for problem in some_of(problems)
     ]
     told = check_rewards(scorer, asked, num_generations)
+    for one in scorer.scorers:
+        told += one.look_at(problems)
     if scorer.scoring.cases:
         check_own_cases(read_cases(Path(scorer.scoring.cases)), scorer, problems)
     return told

@@ -5,11 +5,10 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from functools import cache, partial
-from itertools import groupby
 from typing import Any
 
 from onecard.types import Rollout
-from rewards.base import Fault, Outcome, Scorer
+from rewards.base import Fault, Outcome, Scorer, whole_groups
 from rewards.custom.call import Call
 from rewards.custom.returned import as_exception, outcome_of, outcome_or_fault, outcomes
 from rewards.deadline import in_parallel, time_limit
@@ -145,11 +144,6 @@ def async_loop() -> asyncio.AbstractEventLoop:
 
 def run_on_loop(coroutine: Coroutine[Any, Any, list[Outcome]]) -> "Future[list[Outcome]]":
     return asyncio.run_coroutine_threadsafe(coroutine, async_loop())
-
-
-def whole_groups(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
-    """The rollouts of each prompt; they stand together."""
-    return [list(group) for _, group in groupby(rollouts, key=lambda rollout: rollout.group)]
 
 
 def score_group(call: Call, group: Sequence[Rollout]) -> list[Outcome]:

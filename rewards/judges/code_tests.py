@@ -1,12 +1,15 @@
 """Does the code pass its row's tests?"""
 
+from collections.abc import Sequence
 from typing import Literal
 
-from onecard.types import Rollout, Score, UserError
+from onecard.types import Problem, Rollout, Score, UserError
 from rewards.answer.grader import GraderError
 from rewards.answer.kinds.code import trial_of
-from rewards.base import Rule
+from rewards.base import Context, Rule, RuleScorer
 from rewards.sandbox.client import ForkServerError
+
+ROWS_LOOKED_AT = 20
 
 
 class CodeTests(Rule):
@@ -20,6 +23,9 @@ class CodeTests(Rule):
 
     name: Literal["code_tests"]
     pays: Literal["all", "share"] = "all"
+
+    def open(self, context: Context) -> "CodeScorer":
+        return CodeScorer(self, context.deadline_seconds)
 
     def score(self, rollout: Rollout) -> Score:
         assert rollout.graded is not None
@@ -37,3 +43,22 @@ class CodeTests(Rule):
         except ForkServerError as error:
             raise GraderError(str(error)) from None
         return Score(share if self.pays == "share" else float(share == 1.0), extracted=code)
+
+
+class CodeScorer(RuleScorer):
+    """Looks at the rows' own solutions first: tests that they fail pay nothing for right code."""
+
+    def look_at(self, problems: Sequence[Problem]) -> list[str]:
+        with_solution = [one for one in problems if one.kind == "code" and one.solution]
+        asked = with_solution[:ROWS_LOOKED_AT]
+        failing = []
+        for problem in asked:
+            trial = trial_of(problem.solution, problem.gold)
+            if trial.share < 1:
+                failing.append(f"{problem.id} ({trial.why})")
+        if not failing:
+            return []
+        return [
+            f"code_tests: of {len(asked)} rows, the solutions of {len(failing)} fail their own"
+            f" tests: {', '.join(failing)[:300]}"
+        ]

@@ -13,6 +13,7 @@ from rewards.sandbox.trial import Trial, try_program
 from rewards.sandbox.walls.confine import Limits
 
 LIMITS = Limits(seconds=1.0, memory_mib=512)
+ENDED_WITHIN_SECONDS = 10.0  # after its limit, on a machine with other work
 
 # What every attack begins with. `tried` runs one and prints how it ended.
 BEGIN = """
@@ -48,7 +49,7 @@ class Escape:
         code = BEGIN.format(trainer=os.getpid()) + self.code
         begun = time.monotonic()
         trial = try_program(sandbox, code, [("", "")], LIMITS)
-        in_time = time.monotonic() - begun < LIMITS.seconds + 1
+        in_time = time.monotonic() - begun < LIMITS.seconds + ENDED_WITHIN_SECONDS
         return "LEAK" not in trial.printed and in_time, first_words(trial)
 
 

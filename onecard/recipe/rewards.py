@@ -1,0 +1,24 @@
+"""The rewards of a recipe, opened."""
+
+from collections.abc import Callable
+
+from onecard.recipe.schema import Recipe
+from rewards.scoring import BatchScorer
+
+
+def open_rewards(
+    recipe: Recipe, columns: frozenset[str] | None = None, say: Callable[[str], None] = print
+) -> BatchScorer:
+    """What scores a batch as the recipe says. `columns`: those of the rows, where they are known.
+
+    Raises UserError where a reward cannot be opened. To be closed.
+    """
+    return BatchScorer(
+        recipe.rewards,
+        recipe.answer,
+        recipe.scoring,
+        columns,
+        recipe.grpo.max_steps,
+        apart=recipe.grpo.normalizes_each,
+        say=say,
+    )
