@@ -5,7 +5,7 @@ SET ?=
 BIN := .venv/bin
 
 .PHONY: demo test faults unit lint types seeds controls alarms lock test-vllm bench-eval extractions
-.PHONY: recipes-table gpu-check bench-gpu rehearse memory real
+.PHONY: recipes-table gpu-check bench-gpu rehearse memory real sandbox
 
 demo: .venv/installed
 	$(BIN)/python train.py recipes/tiny.yaml $(SET)
@@ -79,6 +79,10 @@ memory: .venv-rehearsal/installed
 REAL_MODEL ?= HuggingFaceTB/SmolLM2-135M-Instruct
 real: .venv/installed
 	$(BIN)/python -m bench.real $(REAL_MODEL)
+
+# What the sandbox for programs holds here, and how fast it is, in docs/sandbox.md. As root: as two users.
+sandbox: .venv/installed
+	$(BIN)/python -m bench.sandbox
 
 recipes-table: .venv/installed
 	$(BIN)/python -m onecard.plan.recipes_table

@@ -30,10 +30,11 @@ class GymTask(Section):
 
 
 class Data(Section):
-    """`path`: a folder with train.jsonl and test.jsonl, one file of rows, or `tiny`, the synthetic
-    set. Rows may also be CSV or Parquet. Where there is no such folder, the data set `hub_id` is
-    fetched instead. With `gym` the rows are made by tasks of reasoning-gym, and there is no path.
-    One task is short for a list of one: {gym: chain_sum, params: {max_terms: 3}}.
+    """`path`: a folder with train.jsonl and test.jsonl, one file of rows, or a synthetic set:
+    `tiny`, word problems, or `tiny-code`, small functions with tests. Rows may also be CSV or
+    Parquet. Where there is no such folder, the data set `hub_id` is fetched instead. With `gym` the
+    rows are made by tasks of reasoning-gym, and there is no path. One task is short for a list of
+    one: {gym: chain_sum, params: {max_terms: 3}}.
 
     `columns` says what a column of ours is called in the rows: {question: problem}. `template` is a
     Jinja template over a row's columns, for the text of the question, and `solution_template` one

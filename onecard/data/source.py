@@ -9,6 +9,7 @@ from onecard.data.section import Data
 from onecard.data.stored import OneFile, Stored
 from onecard.data.svamp import FILE, HUB_ID, Svamp
 from onecard.data.synthetic import SYNTHETIC, Synthetic
+from onecard.data.synthetic_code import SYNTHETIC_CODE, SyntheticCode
 from onecard.types import Problem
 from rewards.answer.section import AnswerKind
 
@@ -44,6 +45,8 @@ def open_source(data: Data, kind: AnswerKind | None) -> Source:
     """The data set of a recipe; `kind` says what its golds are, None: seen from them."""
     if data.path == SYNTHETIC:
         return Synthetic(data.train_problems)
+    if data.path == SYNTHETIC_CODE:
+        return SyntheticCode(data.train_problems)
     reading = Reading(kind, data.columns, data.template, data.solution_template)
     if data.gym:
         return Gym(tuple(data.gym), data.train_problems, reading)

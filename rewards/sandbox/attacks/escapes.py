@@ -26,7 +26,7 @@ def tried(what, attack):
         walls = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOMEM)
         held = isinstance(error, MemoryError | RecursionError)
         held = held or getattr(error, "errno", None) in walls
-        print("held" if held else "LEAK", what, error, sep=": ")
+        print("held" if held else "LEAK", what, repr(error), sep=": ")
     else:
         print("LEAK", what, got, sep=": ")
 def call(number, *arguments):
