@@ -85,7 +85,13 @@ class Context:
 
 
 class Scorer:
-    """An opened reward. `score` is called from one thread at a time."""
+    """An opened reward. `score` is called from one thread at a time.
+
+    `reads_verdicts`: it needs what the grader says of a rollout. One that does not is started
+    before the grading, which may run programs.
+    """
+
+    reads_verdicts = True
 
     def score(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
         """One outcome for each rollout, in order. The rollouts are graded; groups are whole."""

@@ -1,14 +1,15 @@
 """A batch of completions under all rewards of a recipe. A reward that fails is never a zero."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from onecard.types import Rollout, RunFailed, Score, Verdict
 from rewards.answer.grader import graded, seconds_of
 from rewards.answer.section import Answer
-from rewards.base import Context, Fault, Moment, Outcome, Reward, at_step_0, checked
+from rewards.base import Context, Fault, Moment, Outcome, Reward, Scorer, at_step_0, checked
 from rewards.deadline import THREADS, in_parallel
 from rewards.section import Scoring
 
@@ -71,8 +72,11 @@ class BatchScorer:
 
         Raises RunFailed at the first fault, where `scoring.on_error` is stop.
         """
+        begun = {
+            scorer: scorer.start(rollouts) for scorer in self.scorers if not scorer.reads_verdicts
+        }
         rollouts = self.grade(rollouts)
-        rows = self.outcomes(rollouts)
+        rows = self.outcomes(rollouts, begun)
         skipped = set()
         for place, row in enumerate(rows):
             for reward, cell in zip(self.rewards, row, strict=True):
@@ -107,9 +111,16 @@ class BatchScorer:
             for rollout, value in zip(rollouts, found, strict=True)
         ]
 
-    def outcomes(self, rollouts: Sequence[Rollout]) -> list[list[Outcome]]:
-        """What each reward says of each graded rollout: a row for each rollout."""
-        started = [scorer.start(rollouts) for scorer in self.scorers]
+    def outcomes(
+        self,
+        rollouts: Sequence[Rollout],
+        begun: Mapping[Scorer, Callable[[], list[Outcome]]] = MappingProxyType({}),
+    ) -> list[list[Outcome]]:
+        """What each reward says of each graded rollout: a row for each rollout.
+
+        `begun`: those that were started already.
+        """
+        started = [begun.get(scorer) or scorer.start(rollouts) for scorer in self.scorers]
         columns = []
         for finish, reward in zip(started, self.rewards, strict=True):
             column = [checked(outcome) for outcome in finish()]

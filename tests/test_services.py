@@ -172,6 +172,25 @@ def test_two_slow_services_are_waited_for_together(server: Server) -> None:
     assert one.total == 1.5
 
 
+def test_a_service_is_asked_before_the_grader_is_at_work(server: Server, monkeypatch: Any) -> None:
+    """Grading may run programs, for seconds."""
+    asked = threading.Event()
+
+    def arrives(message: dict[str, Any]) -> Any:
+        asked.set()
+        return {"scores": [1.0] * len(message["completions"])}
+
+    def slow_grade(self: BatchScorer, rollouts: Sequence[Rollout]) -> list[Rollout]:
+        assert asked.wait(10)
+        return grade(self, rollouts)
+
+    grade = BatchScorer.grade
+    server.behave = arrives
+    scorer = open_scorer(http(server))
+    monkeypatch.setattr(BatchScorer, "grade", slow_grade)
+    assert paid(scorer, rollouts("a", "b")) == [1.0, 1.0]
+
+
 @pytest.mark.fault(
     "a reward service is slow, drops connections, is overloaded or fails for a while",
     "asked again until it answers: no zero, no fault",

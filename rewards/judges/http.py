@@ -52,7 +52,9 @@ class Http(Reward):
 
 
 class HttpScorer(Scorer):
-    """Sends all groups of a batch at once; the other rewards are at work meanwhile."""
+    """Sends all groups of a batch at once; grader and other rewards are at work meanwhile."""
+
+    reads_verdicts = False
 
     def __init__(self, reward: Http, context: Context) -> None:
         self.reward = reward

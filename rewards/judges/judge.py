@@ -63,7 +63,9 @@ class Judge(Reward):
 
 
 class JudgeScorer(Scorer):
-    """Asks about all groups at once; the other rewards are at work meanwhile."""
+    """Asks about all groups at once; grader and other rewards are at work meanwhile."""
+
+    reads_verdicts = False
 
     def __init__(self, reward: Judge, context: Context) -> None:
         self.reward, self.moment, self.answer_format = reward, context.moment, context.answer.format
