@@ -59,7 +59,7 @@ def test_the_recipe_for_mbpp_reads_its_rows(tmp_path: Path) -> None:
     for split in ("train", "test"):
         (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     recipe = load_recipe(ROOT / "recipes/code-mbpp.yaml", [f"data.path={folder}"])
-    problem = open_source(recipe.data, recipe.answer.kind).load("train")[1]
+    problem = open_source(recipe.data, recipe.answer.kind).load("test")[1]
     assert problem.question.endswith("It must pass this test: assert add(1, 2) == 3")
     assert problem.kind == "code"
     assert trial_of(problem.solution, problem.gold).share == 1.0
