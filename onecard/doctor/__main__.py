@@ -14,6 +14,7 @@ from onecard.doctor.finding import Finding
 from onecard.doctor.gpu import check_cards, check_compiler, check_holders, check_torch_build
 from onecard.doctor.packages import check_packages, check_python
 from onecard.doctor.places import check_places, check_token
+from onecard.doctor.sandbox import check_sandbox_here
 from onecard.machine.gpu import find_cards
 from onecard.recipe.file import load_recipe
 from onecard.recipe.schema import Recipe
@@ -33,6 +34,7 @@ def examine(recipe: Recipe | None) -> Iterator[Finding]:
         yield from check_holders()
     yield from check_places()
     yield check_token()
+    yield check_sandbox_here()
 
 
 def main(arguments: list[str]) -> int:
