@@ -25,7 +25,7 @@ from rewards.base import Fault
 from rewards.cases import check_own_cases, read_cases
 from rewards.custom import Custom, check_functions
 from rewards.scoring import BatchScorer, total_of
-from rewards.selftest import PROBLEM, Asked, check_cases, outcomes_of, run_cases
+from rewards.selftest import Asked, check_cases, made_up, outcomes_of, run_cases
 
 
 def main() -> int:
@@ -54,7 +54,8 @@ def act(args: argparse.Namespace) -> int:
     if args.self_test:
         if recipe.scoring.cases and problems:
             check_own_cases(read_cases(Path(recipe.scoring.cases)), scorer, problems)
-        return self_test(scorer, problems[0] if problems else PROBLEM)
+        kind = recipe.answer.kind or recipe.source.kind
+        return self_test(scorer, problems[0] if problems else made_up(kind))
     if args.completion_file is None:
         raise UserError("give --self-test, or --completion-file FILE (- for standard input)")
     show(scorer, read_rollouts(args.completion_file, args.gold, recipe.answer.kind))

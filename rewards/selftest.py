@@ -15,6 +15,13 @@ from rewards.scoring import BatchScorer, total_of
 
 # Where no row is at hand.
 PROBLEM = Problem("self-test", "Ann has 7 apples, buys 6 and eats 1. How many has she now?", "12")
+CODE_PROBLEM = Problem(
+    "self-test",
+    "Write add(a, b).",
+    '{"setup": "", "tests": ["assert add(1, 2) == 3", "assert add(2, 2) == 4"]}',
+    solution="def add(a, b):\n    return a + b",
+    kind="code",
+)
 # No number in it: a reward may read the last one of a text.
 WORKING = (
     "First, I read the question with care, because every word of it counts. Next, I work out what"
@@ -78,6 +85,11 @@ def texts_of(problem: Problem, scorer: BatchScorer) -> dict[str, str]:
         "right, unformatted": f"{WORKING} The answer is {right}.",
         "formatted, wrong": f"<think>{WORKING}</think>{kind.marked(wrong, answer_format)}",
     }
+
+
+def made_up(kind: str | None) -> Problem:
+    """A problem to ask where no row is at hand, for answers of a kind."""
+    return CODE_PROBLEM if kind == "code" else PROBLEM
 
 
 def noise_without(gold: str) -> str:

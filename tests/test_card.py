@@ -114,6 +114,13 @@ def test_what_takes_more_is_planned_as_more(more: str, phase: str) -> None:
     )
 
 
+def shapes_of(name: str) -> tuple[object, ...]:
+    """All that decides what the largest step of a recipe holds."""
+    of = recipe(name=name)
+    lengths = of.data.max_prompt_length, of.grpo.max_completion_length, of.model.max_seq_length
+    return of.model.name, of.lora.rank, of.grpo.per_device_train_batch_size, *lengths
+
+
 def test_the_plan_is_near_what_was_counted() -> None:
     """docs/memory.md, by `make memory`: the plan in it is today's, and the largest step takes what
     the plan says or little more.
@@ -123,7 +130,10 @@ def test_the_plan_is_near_what_was_counted() -> None:
         for row in (ROOT / "docs/memory.md").read_text().splitlines()
         if " GB | " in row
     ]
-    assert {named.split()[0] for named, *_ in rows} == set(ON_A_CARD)
+    counted = {named.split()[0] for named, *_ in rows}
+    assert counted <= set(ON_A_CARD)
+    # Of several with the same shapes one is enough.
+    assert {shapes_of(name) for name in ON_A_CARD} == {shapes_of(name) for name in counted}
     for named, _, planned, *sizes in rows:
         name, *settings = named.split()
         of = recipe(*settings, name=name)

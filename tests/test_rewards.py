@@ -24,7 +24,7 @@ from rewards.answer.section import Answer
 from rewards.base import Context, Fault, Reward, Rule, Scorer
 from rewards.custom import Custom, check_functions
 from rewards.custom.functions import load_function
-from rewards.selftest import Asked, Case, check_cases, run_cases
+from rewards.selftest import Asked, Case, check_cases, made_up, run_cases
 from rewards.table import REWARDS
 
 pytestmark = pytest.mark.unit
@@ -73,7 +73,8 @@ def cases_of(*settings: str, file: Path = TINY, think_opened: bool = False) -> l
     """The self-test of a recipe's rewards."""
     recipe = load_recipe(file, list(settings))
     scorer = open_rewards(recipe)
-    (cases,) = run_cases(scorer, [Asked(think_opened=think_opened)])
+    problem = made_up(recipe.answer.kind or recipe.source.kind)
+    (cases,) = run_cases(scorer, [Asked(problem, think_opened=think_opened)])
     return cases
 
 
