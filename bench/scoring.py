@@ -20,12 +20,11 @@ import sys, time
 from onecard.data.rows import read_rows
 from onecard.data.synthetic import build_problems
 from onecard.recipe.file import load_recipe
-from onecard.recipe.rewards import open_rewards
 from onecard.types import Rollout
 from rewards.scoring import BatchScorer
 
 recipe = load_recipe(sys.argv[1])
-scorer = open_rewards(recipe)
+scorer = BatchScorer(recipe.rewards, recipe.answer, recipe.scoring)
 problems = read_rows(build_problems("train", 128), "tiny")
 batch = [
     Rollout(
