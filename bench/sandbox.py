@@ -69,7 +69,7 @@ def per_second(server: ForkServer, threads: int) -> tuple[float, float]:
     """Functions with three tests, and whole programs, a second."""
 
     def functions(_: int) -> None:
-        assert try_functions(server, CODE, "", TESTS, LIMITS).share == 1
+        assert try_functions(server, CODE, "", TESTS, ["add"], LIMITS).share == 1
 
     def program(_: int) -> None:
         assert try_program(server, "print(int(input()) + 1)", [("1", "2")], LIMITS).share == 1
@@ -107,23 +107,25 @@ behind walls that the kernel keeps:
 |---|---|
 | a fork server | the process never held torch, a token, a data set or a test: nothing to be read |
 | another user, where Onecard runs as root | signals and files of others |
-| limits | 4 seconds, 512 MiB, no file, 64 open sockets and pipes |
+| limits | 4 seconds, 512 MiB, 64 threads, no file, 64 open sockets and pipes |
 | no new privileges, no capabilities | a program that is root's by its file bits |
 | Landlock | every file and folder: none can be opened, made or changed |
 | seccomp, a list of what is allowed | sockets, processes, signals, ptrace, io_uring, and all else |
 
 The code and its tests are in two processes. The one with the code answers calls with plain values:
-numbers, texts, lists. The one with the tests compares. So nothing of the code's can patch a
-comparison, read a test or end the judge.
+numbers, texts, lists, dates. The one with the tests compares. So nothing of the code's can patch a
+comparison, read a test or end the judge. The code defines the names that the row wants of it, and
+no other. What stays possible is what plain Python allows too: code that changes the list it was
+given, and an object of its own with a method that always says yes, where a test calls that method.
 
 No container, no daemon and no root is needed, and it works inside an unprivileged container. It
 needs Linux on x86-64 with Landlock: Linux 5.13 or later, Docker 23 or later. Before the first
 program of a run the sandbox tries every attack below on itself, and training is refused where one
 gets through. There is no way to run programs without the walls.
 
-Inside there is Python's standard library, and no other package; `asyncio.run` and `zoneinfo` do not
-work, since they want a socket and a file. A program can learn whether a path exists, but not what
-is in it. It can use one core for its time.
+Inside there is Python's standard library, and no other package. `asyncio.run`, `tempfile`,
+`multiprocessing` and `zoneinfo` do not work, since they want a socket, a file or a process. A
+program can learn whether a path exists, but not what is in it. It can use one core for its time.
 
 `python -m rewards.sandbox.attacks` tries the attacks on your machine.
 

@@ -18,7 +18,7 @@ PROBLEM = Problem("self-test", "Ann has 7 apples, buys 6 and eats 1. How many ha
 CODE_PROBLEM = Problem(
     "self-test",
     "Write add(a, b).",
-    '{"setup": "", "tests": ["assert add(1, 2) == 3", "assert add(2, 2) == 4"]}',
+    '{"setup": "", "tests": ["assert add(1, 2) == 3", "assert add(2, 2) == 4"], "names": ["add"]}',
     solution="def add(a, b):\n    return a + b",
     kind="code",
 )

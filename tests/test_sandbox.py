@@ -18,8 +18,9 @@ from conftest import ROOT
 
 from onecard.types import Problem, Rollout, UserError, Verdict
 from rewards.answer import grade
-from rewards.answer.kinds.code import read_tests
+from rewards.answer.kinds.code import last_block
 from rewards.answer.kinds.table import KINDS
+from rewards.answer.row_tests import names_of, read_tests
 from rewards.answer.section import Answer
 from rewards.judges.code_tests import CodeTests
 from rewards.rules.correct import CorrectAnswer
@@ -89,7 +90,7 @@ def test_attacks_are_held_for_another_user_too() -> None:
 
 # They are ended by a limit, and say nothing of a wall.
 ENDED = ["endless loop", "sleep", "output flood", "deep recursion", "signal tampering"]
-ENDED += ["a bomb of threads", "4 GB of memory"]
+ENDED += ["4 GB of memory"]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +126,8 @@ def test_training_is_refused_where_an_attack_gets_through(
 
 CODE = """
 import collections, itertools
+from datetime import datetime as moment
+from fractions import Fraction
 from dataclasses import dataclass
 LIMIT = 7
 def add(a, b): return a + b
@@ -135,6 +138,23 @@ def squares(n): return (i * i for i in range(n))
 def fail(x): raise ValueError("no")
 def nothing(items): return None
 def letters(text): return {letter for letter in text}
+def same(x): return x
+class OwnError(ValueError): pass
+def own_error(): raise OwnError("mine")
+def unique(items):
+    items[:] = sorted(set(items))
+    return len(items)
+def power(n): return 2 ** n
+def forever():
+    a = 0
+    while True:
+        yield a
+        a += 1
+def half(n): return Fraction(n, 2)
+def queue(items): return collections.deque(items)
+def span(n): return range(n)
+def day(text): return moment.strptime(text, "%Y-%m-%d").date()
+def sum(items): return 4
 class Solution:
     calls = 0
     def double(self, number):
@@ -164,13 +184,30 @@ def total(node):
         ("assert count('aab') == {'a': 2, 'b': 1}", True),
         ("assert letters('aab') == {'a', 'b'}", True),
         ("assert list(squares(4)) == [0, 1, 4, 9]", True),
-        ("assert LIMIT == 7", True),
+        ("assert add(0, LIMIT) == 7", True),
         ("s = Solution()\nassert s.double(4) == 8 and s.calls == 1", True),
         ("assert total(Node(1, Node(2))) == 3", True),
+        ("n = Node(1)\nn.next = Node(2)\nassert total(n) == 3", True),
+        ("assert Node(1, None) == Node(1, None) and Node(1) != Node(2)", True),
+        ("n = Node(1)\nassert same(n) is n", True),
+        ("n = Node(1)\nassert same(n) is not n", False),
+        ("assert Node(1) == 1", False),
+        ("try:\n    own_error()\nexcept ValueError as e:\n    assert str(e) == 'mine'", True),
+        ("items = [1, 1, 2]\nassert unique(items) == 2 and items[:2] == [1, 2]", True),
+        ("assert power(20000) == 2 ** 20000", True),
+        ("assert next(forever()) == 0", True),
+        ("from fractions import Fraction\nassert half(3) == Fraction(3, 2)", True),
+        ("assert queue([1, 2]) == collections.deque([1, 2])", True),
+        ("assert count('aab').most_common(1) == [('a', 2)]", True),
+        ("assert span(3) == range(3)", True),
+        ("import datetime\nassert day('2026-02-03') == datetime.date(2026, 2, 3)", True),
+        ("assert sum([1, 2]) == 4", True),  # the code's own, which the row wants
         ("try:\n    fail(1)\nexcept ValueError:\n    pass\nelse:\n    raise AssertionError", True),
         ("import math\nassert math.isclose(add(0.1, 0.2), 0.3)", True),
         ("assert math.isclose(add(0.1, 0.2), 0.3)", True),
+        ("assert isclose(add(0.1, 0.2), 0.3)", True),
         ("assert missing(1) == 1", False),
+        ("assert 1 + 1 == 2", False),  # it asks nothing of the code
         ("assert add(1)", False),
         ("def check(candidate):\n    assert candidate(1, 2) == 3\ncheck(add)", True),
         ("assert add(object(), 1)", False),
@@ -179,7 +216,7 @@ def total(node):
 def test_a_test_is_put_to_the_code_as_if_it_stood_beside_it(
     test: str, passes: bool, sandbox: ForkServer
 ) -> None:
-    trial = try_functions(sandbox, CODE, "", [test], QUICK)
+    trial = try_functions(sandbox, CODE, "", [test], sorted(names_of(test, None, CODE)), QUICK)
     assert trial.passed == [passes], trial.why
 
 
@@ -201,7 +238,7 @@ def test_code_that_hangs_costs_its_own_time_alone(sandbox: ForkServer) -> None:
     test, limits = ["assert add(1, 2) == 3"], Limits(seconds=2.0)
 
     def one(code: str) -> tuple[list[bool], float]:
-        trial = try_functions(sandbox, code, "", test, limits)
+        trial = try_functions(sandbox, code, "", test, ["add"], limits)
         return trial.passed, time.monotonic()
 
     begun = time.monotonic()
@@ -217,7 +254,7 @@ def test_code_that_hangs_costs_its_own_time_alone(sandbox: ForkServer) -> None:
 def test_what_passed_before_it_hung_still_counts(sandbox: ForkServer) -> None:
     code = "def add(a, b):\n    while a > 5: pass\n    return a + b"
     tests = ["assert add(1, 2) == 3", "assert add(6, 1) == 7", "assert add(2, 2) == 4"]
-    trial = try_functions(sandbox, code, "", tests, QUICK)
+    trial = try_functions(sandbox, code, "", tests, ["add"], QUICK)
     assert trial.passed == [True, False, False]
     assert trial.why == "not finished in 1 s"
 
@@ -232,6 +269,34 @@ def test_a_killed_server_is_started_again() -> None:
         sandbox.server.kill()
         sandbox.server.wait()
         assert try_program(sandbox, "print(1)", [("", "1")], QUICK).passed == [True]
+    finally:
+        sandbox.close()
+
+
+@needs_walls
+@pytest.mark.fault("the fork server is killed while code runs", "a fault, and never a zero")
+@pytest.mark.parametrize("whole", [True, False], ids=["a program", "functions"])
+def test_what_ran_when_the_server_died_is_not_judged(whole: bool) -> None:
+    sandbox = ForkServer()
+    slow, limits = "import time\ntime.sleep(5)\ndef add(a, b): return a + b", Limits(8.0)
+
+    def run() -> None:
+        if whole:
+            try_program(sandbox, slow, [("", "x")], limits)
+        else:
+            try_functions(sandbox, slow, "", ["assert add(1, 2) == 3"], ["add"], limits)
+
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            running = thread.submit(run)
+            deadline = time.monotonic() + 10
+            while not sandbox.server and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(1.5)
+            assert sandbox.server is not None
+            sandbox.server.kill()
+            with pytest.raises(ForkServerError):
+                running.result()
     finally:
         sandbox.close()
 
@@ -309,21 +374,21 @@ def test_another_system_is_told(monkeypatch: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "columns", "read"),
     [
-        (["assert f(1) == 2"], {}, {"setup": "", "tests": ["assert f(1) == 2"]}),
+        (["assert f(1) == 2"], {}, {"setup": "", "tests": ["assert f(1) == 2"], "names": ["f"]}),
         (
             ["assert f(1) == 2"],
             {"test_setup_code": "import math"},
-            {"setup": "import math", "tests": ["assert f(1) == 2"]},
+            {"setup": "import math", "tests": ["assert f(1) == 2"], "names": ["f"]},
         ),
         (
             ["assert f(1) == 2"],
             {"test_imports": ["import math", "import re"]},
-            {"setup": "import math\nimport re", "tests": ["assert f(1) == 2"]},
+            {"setup": "import math\nimport re", "tests": ["assert f(1) == 2"], "names": ["f"]},
         ),
         (
             "assert f(1) == 2\nassert f(2) == 3",
             {},
-            {"setup": "", "tests": ["assert f(1) == 2", "assert f(2) == 3"]},
+            {"setup": "", "tests": ["assert f(1) == 2", "assert f(2) == 3"], "names": ["f"]},
         ),
         (
             "def check(candidate):\n    assert candidate(1) == 2",
@@ -331,6 +396,7 @@ def test_another_system_is_told(monkeypatch: Any) -> None:
             {
                 "setup": "",
                 "tests": ["def check(candidate):\n    assert candidate(1) == 2\ncheck(f)"],
+                "names": ["f"],
             },
         ),
         ({"inputs": ["1"], "outputs": [["2", "3"]]}, {}, {"pairs": [["1", "2\n3"]]}),
@@ -339,7 +405,32 @@ def test_another_system_is_told(monkeypatch: Any) -> None:
         (
             {"tests": ["assert f()"], "setup": "import re", "limits": {"seconds": 9}},
             {},
-            {"setup": "import re", "tests": ["assert f()"], "limits": {"seconds": 9}},
+            {
+                "setup": "import re",
+                "tests": ["assert f()"],
+                "names": ["f"],
+                "limits": {"seconds": 9},
+            },
+        ),
+        (
+            "def test_f():\n    assert f(1) == 2",
+            {},
+            {
+                "setup": "",
+                "tests": ["def test_f():\n    assert f(1) == 2\ntest_f()"],
+                "names": ["f"],
+            },
+        ),
+        (
+            "def check(candidate):\n    assert candidate([1]) == 2",
+            {"entry_point": "Solution().f"},
+            {
+                "setup": "",
+                "tests": [
+                    "def check(candidate):\n    assert candidate([1]) == 2\ncheck(Solution().f)"
+                ],
+                "names": ["Solution"],
+            },
         ),
     ],
 )
@@ -358,6 +449,18 @@ def test_how_rows_write_their_tests(value: Any, columns: Any, read: Any) -> None
         {"inputs": [], "outputs": []},
         {"inputs": ["1"], "outputs": []},
         {"tests": ["assert f()"], "limits": {"hours": 9}},
+        {"tests": ["assert f()"], "limits": {"seconds": "4"}},
+        {"tests": ["assert f()"], "limits": {"seconds": float("nan")}},
+        {"tests": ["assert f()"], "limits": {"memory_mib": 0.5}},
+        {"inputs": ["1"], "outputs": [""]},
+        {"fn_name": "f", "inputs": [[1]], "outputs": [2]},
+        ["add(1, 2) == 3"],
+        ["assert (add(1, 2) == 3, 'message')"],
+        ["assert True"],
+        "print(add(1, 2) == 3)",
+        '"""A docstring."""\ndef check(candidate):\n    assert candidate(1) == 2',
+        "import numpy\nassert numpy.allclose(f(1), 2)",
+        "import pytest\ndef test_f():\n    assert f(1) == 2",
         7,
         None,
         ["assert f(1) == 2", 3],
@@ -365,7 +468,27 @@ def test_how_rows_write_their_tests(value: Any, columns: Any, read: Any) -> None
 )
 def test_what_tests_nothing_is_refused(value: Any) -> None:
     """Everything would pass it."""
-    assert KINDS["code"].read_row(value, {}) is None
+    assert KINDS["code"].read_gold(value) is None
+
+
+@pytest.mark.parametrize(
+    ("tests", "entry_point", "solution", "names"),
+    [
+        ("assert np.allclose(add(1, 2), 3)", None, "def add(a, b): return a + b", {"add"}),
+        ("assert Counter(add(1, 2)) == Counter([1])", None, "", {"add"}),
+        ("assert gcd(4, 6) == 2", None, "", {"gcd"}),  # else nothing would be asked
+        ("assert sum([1, 2]) == 3", None, "def sum(x): return 3", {"sum"}),
+        ("assert len(add(1, 2)) == 3", None, "def add(a, b): pass\ndef other(): pass", {"add"}),
+        ("assert helper(add(1, 2))", "add", "", {"add"}),
+        ("from solution import add\nassert add(1, 2) == 3", None, "", {"add"}),
+        ("def check(c):\n    assert c(1) == 2\ncheck(f)", "f", "broken code (", {"f"}),
+    ],
+)
+def test_code_defines_what_the_row_wants_and_nothing_else(
+    tests: str, entry_point: str | None, solution: str, names: set[str]
+) -> None:
+    """Else it would put a comparison of its own under its tests."""
+    assert names_of(tests, entry_point, solution) == names
 
 
 def rollout(code: str, group: int = 0) -> Rollout:
@@ -402,3 +525,57 @@ def test_more_code_hangs_than_the_deadline_of_a_batch_allows() -> None:
     scored = scorer.score([Rollout(problem, text, 10) for text in texts])
     assert [one.total for one in scored] == [0] * 6 + [1]
     assert scorer.faults == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("```python\nx = 1\n```\nOutput:\n```\n1\n```", "x = 1"),
+        ("```\nx = 1\n```", "x = 1"),
+        ("```python title='a.py'\nx = 1\n```", "x = 1"),
+        (
+            "1. So:\n   ```python\n   x = 1\n   if x:\n       y = 2\n   ```",
+            "x = 1\nif x:\n    y = 2",
+        ),
+        ("```python\nx = 1\n```\nand\n```python\nx = 2\n```", "x = 2"),
+        ("```python\nx = 1\n```\nand\n```python\nx = 2", "x = 1"),
+        ("```c++\nint x;\n```", None),
+        ("```python\nx = 1", None),
+        ("x = 1", None),
+    ],
+)
+def test_which_block_is_the_code(text: str, code: str | None) -> None:
+    assert last_block(text) == code
+
+
+@needs_walls
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import io, sys\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer)\nprint(7)",
+        "import threading\nthreading.Thread(target=lambda: print(7)).start()",
+        "import atexit\natexit.register(print, 7)",
+        "import sys\nprint(7) if len(sys.argv) == 1 else open(sys.argv[1])",
+        "print(7)\nexit()",
+        "import sys\nfor line in sys.stdin: pass\nsys.stdout.write('7')\nsys.stdout.flush()",
+        "import sys\nsys.setrecursionlimit(10**6)\nf = lambda n: n and f(n-1)\nprint(7 + f(9999))",
+        "if __name__ == '__main__':\n    print(7)",
+        "import fileinput\nlines = list(fileinput.input())\nprint(7)",
+        "import sys\nprint(7, file=sys.__stdout__)",
+        "print(7)\nraise SystemExit(1)",
+    ],
+)
+def test_ways_to_write_a_program(program: str, sandbox: ForkServer) -> None:
+    trial = try_program(sandbox, program, [("1\n2\n", "7")], QUICK)
+    assert trial.passed == [True], trial.why
+
+
+@needs_walls
+def test_a_bomb_of_threads_hurts_nobody_else(sandbox: ForkServer) -> None:
+    (bomb,) = [one for one in ESCAPES if one.name == "a bomb of threads"]
+    right, tests = "def add(a, b): return a + b", ["assert add(1, 2) == 3"]
+    with ThreadPoolExecutor(4) as threads:
+        bombs = [threads.submit(bomb.run, sandbox) for _ in range(3)]
+        found = [try_functions(sandbox, right, "", tests, ["add"], QUICK) for _ in range(10)]
+    assert all(one.result()[0] for one in bombs)
+    assert all(trial.passed == [True] for trial in found)

@@ -46,7 +46,7 @@ class Row:
         """The gold, as one of that kind. Raises UserError where it is none."""
         if kind == "none":
             return ""
-        gold = KINDS[kind].read_row(self.answer, self.problem.columns)
+        gold = KINDS[kind].read_row(self.answer, self.problem)
         if gold is None:
             raise UserError(
                 f"{self.where}: the answer must be {KINDS[kind].wanted}, got {self.shown!r}; the"

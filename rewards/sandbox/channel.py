@@ -18,7 +18,7 @@ class Channel:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.unread = b""
+        self.unread = bytearray()
 
     def send(self, message: Any) -> None:
         """Raises OSError where the other end is closed, ValueError for what JSON has not."""
@@ -32,14 +32,17 @@ class Channel:
         `deadline` is one of time.monotonic(). Raises TimeoutError after it, EOFError where the
         other end is closed, ValueError where it sends no JSON, or too much.
         """
-        while b"\n" not in self.unread:
-            if len(self.unread) > LONGEST_MESSAGE:
+        looked_at = 0
+        while (end := self.unread.find(b"\n", looked_at)) < 0:
+            looked_at = len(self.unread)
+            if looked_at > LONGEST_MESSAGE:
                 raise ValueError(f"a message of more than {LONGEST_MESSAGE} bytes")
             more = self.read(deadline)
             if not more:
                 raise EOFError("the other process has ended")
             self.unread += more
-        line, _, self.unread = self.unread.partition(b"\n")
+        line = bytes(self.unread[:end])
+        del self.unread[: end + 1]
         try:
             return json.loads(line)
         except RecursionError:

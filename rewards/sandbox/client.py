@@ -19,6 +19,7 @@ from rewards.sandbox.walls.confine import Limits
 from rewards.sandbox.walls.seccomp import allowed_calls
 
 ROOT = Path(__file__).parent.parent.parent
+DYING_SECONDS = 0.02  # from a server's end, which its processes hear of first, to its being seen
 START_SECONDS = 120.0  # a user's own file may import torch
 # -P and -s: no folder of the caller's is looked into. -S: nor any package that is installed.
 FLAGS = ("-P", "-s")
@@ -91,7 +92,12 @@ class ForkServer:
             try:
                 if self.server is None or self.server.poll() is not None:
                     self.start()
-                socket.send_fds(self.control, [wanted], ends)
+                try:
+                    socket.send_fds(self.control, [wanted], ends)
+                except OSError:  # it is ending just now
+                    self.close()
+                    self.start()
+                    socket.send_fds(self.control, [wanted], ends)
             except OSError as error:
                 raise ForkServerError(f"the fork server cannot be asked: {error}") from None
         try:
@@ -104,6 +110,12 @@ class ForkServer:
         with self.lock, suppress(OSError):
             if self.server is not None:
                 self.control.send(json.dumps({"kill": number}).encode())
+
+    def check_alive(self) -> None:
+        """Raise ForkServerError where the server has ended, and its processes with it."""
+        time.sleep(DYING_SECONDS)
+        if self.server is None or self.server.poll() is not None:
+            raise ForkServerError("the fork server has ended")
 
     def close(self) -> None:
         """End the server, and with it all processes of its own."""

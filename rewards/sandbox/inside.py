@@ -1,47 +1,26 @@
-"""What confined processes run: a candidate, a checker, or a whole program.
+"""What confined processes run: a candidate's code, or a whole program.
 
-The candidate holds the code and has never seen a test. The checker holds the tests and asks the
-candidate over a socket, so that nothing of the candidate's is in the process that judges it.
+The candidate holds the code and has never seen a test. A checker (checker.py) holds the tests and
+asks it over a socket, so that nothing of the candidate's is in the process that judges it.
 
 Each role is a function of its sockets that prepares a process before it is confined, and gives the
 work that is done behind the walls.
 """
 
-import builtins
-import importlib
+import atexit
+import io
 import os
-import symtable
 import sys
+import threading
 import types
-from collections.abc import Callable, Iterator
+from _sitebuiltins import Quitter
+from collections.abc import Callable
 from typing import Any
 
 from rewards.sandbox.channel import READY, Channel
 from rewards.sandbox.values import packed, unpacked
 
-# What a test may expect of a candidate. A StopIteration would end a loop of the test's own.
-ERRORS_PASSED_ON = {
-    error.__name__: error
-    for error in (
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        IndexError,
-        KeyError,
-        LookupError,
-        NotImplementedError,
-        OverflowError,
-        RecursionError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        ZeroDivisionError,
-    )
-}
-
-
-class CandidateError(Exception):
-    """The candidate raised what no test can expect of it."""
+LONGEST_MESSAGE_OF_AN_ERROR = 300
 
 
 def candidate(number: int) -> Callable[[], None]:
@@ -50,186 +29,113 @@ def candidate(number: int) -> Callable[[], None]:
     def work() -> None:
         checker = Channel(number)
         checker.send(READY)
-        objects: list[Any] = []
-        module = types.ModuleType("solution")
-        sys.modules["solution"] = module  # dataclasses look their module up
+        defined = Defined()
         while True:
             try:
                 asked = checker.receive()
             except EOFError:
                 return
             try:
-                reply = answer(asked, module, objects)
+                checker.send(defined.answer(asked))
             except BaseException as error:
-                reply = {"raised": [type(error).__name__, str(error)[:300]]}
-            checker.send(reply)
+                checker.send({"raised": described(error)})
 
+    prepare_python("solution.py")
     return work
 
 
-def answer(asked: dict[str, Any], module: types.ModuleType, objects: list[Any]) -> dict[str, Any]:
-    """Run the code, look a name or an attribute up, or call an object. May raise anything."""
+class Defined:
+    """The module that the code makes, and the objects of its own that the checker knows of."""
 
-    def keep(value: Any) -> int:
-        objects.append(value)
-        return len(objects) - 1
+    def __init__(self) -> None:
+        self.module = types.ModuleType("solution")
+        sys.modules["solution"] = self.module  # dataclasses look their module up
+        self.objects: list[Any] = []
+        self.numbers: dict[int, int] = {}  # by id: one object is one number
 
-    ((what, given),) = asked.items()
-    if what == "code":
-        exec(compile(given, "solution", "exec"), module.__dict__)
-        return {"value": None}
-    if what == "name":
-        return {"value": packed(getattr(module, given), keep)}
-    if what == "attribute":
-        number, name = given
-        return {"value": packed(getattr(objects[number], name), keep)}
-    number, args, kwargs = given
-    args = unpacked(args, objects.__getitem__)
-    value = objects[number](*args, **unpacked(kwargs, objects.__getitem__))
-    reply = {"value": packed(value, keep)}
-    if value is None:  # it may have changed what it was given
-        reply["arguments"] = packed(args, keep)
-    return reply
+    def keep(self, value: Any) -> int:
+        if id(value) not in self.numbers:
+            self.numbers[id(value)] = len(self.objects)
+            self.objects.append(value)
+        return self.numbers[id(value)]
 
+    def packed(self, value: Any) -> Any:
+        return packed(value, self.keep)
 
-class Remote:
-    """An object of the candidate's, as the tests see it. It equals nothing but itself."""
+    def unpacked(self, value: Any) -> Any:
+        return unpacked(value, self.objects.__getitem__)
 
-    def __init__(self, number: int, ask: Callable[[str, Any], dict[str, Any]]) -> None:
-        self._number, self._ask = number, ask
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        given = packed(list(args), number_of), packed(kwargs, number_of)
-        reply = self._ask("call", [self._number, *given])
-        if "arguments" in reply:
-            for old, new in zip(args, self._value(reply["arguments"]), strict=True):
-                change(old, new)
-        return self._value(reply["value"])
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return self._value(self._ask("attribute", [self._number, name])["value"])
-
-    def _value(self, value: Any) -> Any:
-        return unpacked(value, lambda number: Remote(number, self._ask))
+    def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Run the code, look up or set a name, call or compare objects. May raise anything."""
+        ((what, given),) = asked.items()
+        if what == "code":
+            exec(compile(given, "solution.py", "exec"), self.module.__dict__)
+            return {"value": None}
+        if what == "name":
+            return {"value": self.packed(getattr(self.module, given))}
+        number, *given = given
+        one = self.objects[number]
+        if what == "attribute":
+            return {"value": self.packed(getattr(one, given[0]))}
+        if what == "set":
+            setattr(one, given[0], self.unpacked(given[1]))
+            return {"value": None}
+        if what == "equal":
+            return {"value": bool(one == self.objects[given[0]])}
+        args, kwargs = self.unpacked(given[0]), self.unpacked(given[1])
+        reply = {"value": self.packed(one(*args, **kwargs))}
+        after = self.packed(args)
+        if after != given[0]:  # it changed what it was given
+            reply["arguments"] = after
+        return reply
 
 
-def number_of(value: Any) -> int:
-    """The candidate's own object among the arguments. Raises TypeError for one of the tests'."""
-    if not isinstance(value, Remote):
-        raise TypeError(f"a test cannot give an object of {type(value).__name__} to the candidate")
-    return value._number
-
-
-def change(old: Any, new: Any) -> None:
-    """Make a list, set or dictionary of the tests what the candidate made of its copy."""
-    if type(old) is not type(new):
-        return
-    if isinstance(old, list):
-        old[:] = new
-    elif isinstance(old, set | dict):
-        old.clear()
-        old.update(new)
-
-
-def checker(client_number: int, candidate_number: int) -> Callable[[], None]:
-    """Puts tests to a candidate, and says of each whether it passed."""
-
-    def work() -> None:
-        client, other = Channel(client_number), Channel(candidate_number)
-        client.send(READY)
-        job = client.receive()
-        if (first := other.receive()) != READY:
-            client.send(first)
-            return
-        client.send(READY)
-
-        def ask(what: str, given: Any) -> dict[str, Any]:
-            other.send({what: given})
-            reply = other.receive()
-            if "raised" in reply:
-                name, text = reply["raised"]
-                raise ERRORS_PASSED_ON.get(name, CandidateError)(text)
-            return dict(reply)
-
-        try:
-            ask("code", job["code"])
-            space = names_for(job["setup"], job["tests"], ask)
-        except BaseException as error:
-            client.send({"code failed": in_words(error)})
-            return
-        for test in job["tests"]:
-            try:
-                exec(compile(test, "test", "exec"), space)
-            except BaseException as error:
-                client.send({"failed": in_words(error)})
-            else:
-                client.send({"passed": True})
-
-    return work
-
-
-def in_words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:300].removesuffix(": ")
-
-
-def names_for(
-    setup: str, tests: list[str], ask: Callable[[str, Any], dict[str, Any]]
-) -> dict[str, Any]:
-    """What the tests find: their setup, and the candidate's for names that nothing else has.
-
-    A candidate cannot put its own `len` or `math` under a test.
-    """
-    space: dict[str, Any] = {"__name__": "tests"}
-    exec(compile(setup, "setup", "exec"), space)
-    for name in sorted(unbound_names("\n".join(tests))):
-        if name in space:
-            continue
-        if name in sys.stdlib_module_names:
-            space[name] = importlib.import_module(name)
-            continue
-        try:
-            value = ask("name", name)["value"]
-        except AttributeError:  # the test that asks for it fails
-            continue
-        space[name] = unpacked(value, lambda number: Remote(number, ask))
-    return space
-
-
-def unbound_names(source: str) -> set[str]:
-    """The names that some Python code reads and never binds, Python's own apart."""
-    bound, read = set(vars(builtins)), set()
-    for table in all_tables(symtable.symtable(source, "tests", "exec")):
-        top = table.get_type() == "module"
-        for symbol in table.get_symbols():
-            if top and (symbol.is_assigned() or symbol.is_imported()):
-                bound.add(symbol.get_name())
-            elif symbol.is_referenced() and (top or symbol.is_global()):
-                read.add(symbol.get_name())
-    return read - bound
-
-
-def all_tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
-    yield table
-    for child in table.get_children():
-        yield from all_tables(child)
+def described(error: BaseException) -> dict[str, Any]:
+    """An exception: the names of its classes, the nearest first, and what it says."""
+    names = [kind.__name__ for kind in type(error).__mro__]
+    said = error.args[0] if len(error.args) == 1 else str(error)
+    return {"classes": names, "says": str(said)[:LONGEST_MESSAGE_OF_AN_ERROR]}
 
 
 def program(number: int, stdin: int) -> Callable[[], None]:
     """Runs a whole program. What it prints goes to the socket, as it is."""
-    os.dup2(stdin, sys.stdin.fileno())
+    os.dup2(stdin, 0)
+    prepare_python("program.py")
 
     def work() -> None:
         client = Channel(number)
         client.send(READY)
         code = client.receive()["code"]
-        os.dup2(number, sys.stdout.fileno())
+        os.dup2(number, 1)
+        new_streams()
         module = types.ModuleType("__main__")
+        module.__file__ = "program.py"
         sys.modules["__main__"] = module
         try:
-            exec(compile(code, "program", "exec"), module.__dict__)
+            exec(compile(code, "program.py", "exec"), module.__dict__)
         finally:
+            # As Python itself ends: its threads are waited for, then what was to be done at exit.
+            threading._shutdown()  # type: ignore[attr-defined]
+            atexit._run_exitfuncs()
             sys.stdout.flush()
 
     return work
+
+
+def new_streams() -> None:
+    """Standard input and output as they are now: the old ones had found out that they can seek."""
+    stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)))
+    stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)))
+    for name, stream in (("stdin", stdin), ("stdout", stdout)):
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def prepare_python(name: str) -> None:
+    """What programs find in Python when it is started with them, and not as a server."""
+    import builtins
+
+    sys.argv = [name]
+    for leave in ("exit", "quit"):
+        setattr(builtins, leave, Quitter(leave, "Ctrl-D"))
+    sys.set_int_max_str_digits(0)

@@ -27,11 +27,17 @@ import warnings
 from collections.abc import Iterator
 
 from rewards.sandbox.channel import Channel
-from rewards.sandbox.walls.confine import Limits, confine, end_with, unused_user
+from rewards.sandbox.walls.confine import (
+    Limits,
+    confine,
+    end_with,
+    tasks_of_user,
+    unused_users,
+)
 
 LONGEST_REQUEST = 4096
 MOST_SOCKETS = 2
-GRACE_SECONDS = 1.0  # beyond its own time, for a process that the client forgot
+GRACE_SECONDS = 60.0  # beyond its own time, for a process that the client forgot
 WAKES_SECONDS = 1.0
 # Nothing can be read from a disk inside, so all of the library is imported before.
 NOT_IMPORTED = {"antigravity", "this", "idlelib", "tkinter", "turtle", "turtledemo", "lib2to3"}
@@ -45,11 +51,13 @@ def import_library() -> None:
     """Every module of the standard library that a program may ask for."""
     names = sorted(sys.stdlib_module_names - NOT_IMPORTED)
     public = [name for name in names if not name.startswith("_")]
+    public += ["_strptime", "_pydecimal", "_pyio", "_markupbase", "_sitebuiltins"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of those that are to go in later versions
         for name in [*public, *parts_of(WITH_PARTS)]:
             with contextlib.suppress(Exception):  # Windows' own
                 importlib.import_module(name)
+    time.strptime("2026", "%Y")  # imports what it needs
 
 
 def parts_of(packages: list[str]) -> Iterator[str]:
@@ -69,7 +77,9 @@ class Server:
 
     def __init__(self, control: socket.socket, confined: bool) -> None:
         self.control, self.confined = control, confined
-        self.user = unused_user()
+        self.users = unused_users() if confined else []
+        self.root = bool(self.users)
+        self.user_of: dict[int, int] = {}  # process: the user that it became
         self.running: dict[int, tuple[int, float]] = {}  # number: (process, deadline)
 
     def serve(self) -> None:
@@ -91,20 +101,32 @@ class Server:
         if "kill" in request:
             self.kill(request["kill"])
             return True
-        limits = Limits(request["seconds"], request["memory_mib"])
         try:
+            limits = Limits(request["seconds"], request["memory_mib"])
             process = self.fork(request["fork"], limits, sockets)
+            deadline = time.monotonic() + limits.seconds + GRACE_SECONDS
+            self.running[request["id"]] = process, deadline
+        except (OSError, IndexError):  # no process is to be had: the sockets are closed unanswered
+            pass
         finally:
             for end in sockets:
                 os.close(end)
-        self.running[request["id"]] = process, time.monotonic() + limits.seconds + GRACE_SECONDS
         return True
 
     def fork(self, role: str, limits: Limits, sockets: list[int]) -> int:
         """A new process in its role; its number. It never returns here."""
-        parent = os.getpid()
-        process = os.fork()
+        parent, tasks = os.getpid(), 0
+        user = self.users.pop() if self.root else None  # IndexError: all are in use
+        if self.confined and user is None:
+            tasks = tasks_of_user()
+        try:
+            process = os.fork()
+        except OSError:
+            self.give_back(user)
+            raise
         if process:
+            if user is not None:
+                self.user_of[process] = user
             return process
         try:
             self.control.close()
@@ -112,7 +134,7 @@ class Server:
             work = getattr(importlib.import_module(module), function)(*sockets)
             try:
                 if self.confined:
-                    confine(limits, self.user, parent)
+                    confine(limits, user, tasks, parent)
                 else:
                     end_with(parent)
             except BaseException as error:
@@ -129,6 +151,7 @@ class Server:
         for number, (process, deadline) in list(self.running.items()):
             if os.waitpid(process, os.WNOHANG)[0]:
                 del self.running[number]
+                self.give_back(self.user_of.pop(process, None))
             elif now > deadline:
                 self.kill(number)
 
@@ -138,6 +161,11 @@ class Server:
             process, _ = self.running.pop(number)
             os.kill(process, signal.SIGKILL)  # not reaped yet, so the number is its own
             os.waitpid(process, 0)
+            self.give_back(self.user_of.pop(process, None))
+
+    def give_back(self, user: int | None) -> None:
+        if user is not None:
+            self.users.append(user)
 
 
 def main(options: str) -> None:

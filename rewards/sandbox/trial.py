@@ -11,9 +11,8 @@ from rewards.sandbox.channel import Channel
 from rewards.sandbox.client import ForkServer, socket_pair, wait_ready
 from rewards.sandbox.walls.confine import Limits
 
-CANDIDATE, CHECKER, PROGRAM = (
-    f"rewards.sandbox.inside:{role}" for role in ("candidate", "checker", "program")
-)
+CANDIDATE, PROGRAM = "rewards.sandbox.inside:candidate", "rewards.sandbox.inside:program"
+CHECKER = "rewards.sandbox.checker:checker"
 MOST_OUTPUT = 1 << 20  # bytes
 IN_TIME = "not finished in {:g} s"
 
@@ -47,11 +46,16 @@ class Trial:
 
 
 def try_functions(
-    sandbox: ForkServer, code: str, setup: str, tests: Sequence[str], limits: Limits
+    sandbox: ForkServer,
+    code: str,
+    setup: str,
+    tests: Sequence[str],
+    names: Sequence[str],
+    limits: Limits,
 ) -> Trial:
     """Code that defines functions, and tests that are Python statements. All share one time limit.
 
-    Raises ForkServerError where the code was not run.
+    `names` are what the code has to define. Raises ForkServerError where the code was not run.
     """
     trial = Trial(len(tests))
     with ExitStack() as stack:
@@ -64,7 +68,8 @@ def try_functions(
             given_away.close()
         channel = Channel(ours.fileno())
         wait_ready(channel)
-        channel.send({"code": code, "setup": setup, "tests": list(tests)})
+        job = {"code": code, "setup": setup, "tests": list(tests), "names": list(names)}
+        channel.send(job)
         wait_ready(channel)
         deadline = time.monotonic() + limits.seconds
         try:
@@ -76,6 +81,7 @@ def try_functions(
         except TimeoutError:
             return trial.end(IN_TIME.format(limits.seconds))
         except (EOFError, OSError):
+            sandbox.check_alive()  # else it is not the code's doing
             return trial.end("the process of the tests ended before them")
     return trial
 
@@ -108,6 +114,8 @@ def try_program(
                 trial.add(False, str(error))
                 continue
         right = lines_of(trial.printed) == lines_of(wanted)
+        if not right:
+            sandbox.check_alive()
         shown = f"printed {trial.printed[:100]!r}, wanted {wanted[:100]!r}"
         trial.add(right, "" if right else shown)
     return trial
@@ -116,14 +124,14 @@ def try_program(
 def text_file(text: str) -> BinaryIO:
     """A file in memory that holds a text, to be read from its start."""
     file = os.fdopen(os.memfd_create("stdin"), "w+b", buffering=0)
-    file.write(text.encode())
+    file.write(text.encode("utf-8", "replace"))
     file.seek(0)
     return file
 
 
 def read_all(channel: Channel, deadline: float) -> str:
     """What a program prints until it ends. Raises TimeoutError; ValueError for a flood."""
-    output = channel.unread
+    output = bytes(channel.unread)
     while more := channel.read(deadline):
         output += more
         if len(output) > MOST_OUTPUT:

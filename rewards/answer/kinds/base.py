@@ -27,7 +27,7 @@ class Kind:
     def ready(self) -> None:
         """Raise UserError, before anything is written, where this machine cannot compare these."""
 
-    def read_row(self, value: Any, columns: Mapping[str, Any]) -> str | None:
+    def read_row(self, value: Any, problem: Problem) -> str | None:
         """As `read_gold`, for a kind that needs more of the row."""
         return self.read_gold(value)
 

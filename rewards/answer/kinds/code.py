@@ -1,40 +1,35 @@
 """Python code, judged by the tests of its row. They are run in a sandbox (rewards/sandbox)."""
 
-import ast
 import json
-from collections.abc import Mapping
 from functools import lru_cache
+from textwrap import dedent
 from typing import Any
 
 from onecard.types import Problem, UserError
 from rewards.answer.kinds.base import Kind
 from rewards.answer.markers import after_thinking, marked, tagged
+from rewards.answer.row_tests import limits_of, read_tests
 from rewards.answer.section import AnswerFormat
 from rewards.sandbox.client import ForkServerError
 from rewards.sandbox.proven import proven_sandbox
 from rewards.sandbox.trial import Trial, try_functions, try_program
-from rewards.sandbox.walls.confine import Limits
 
 FENCE = "```"
-# What data sets call the imports that tests begin with (MBPP), and the function that HumanEval's
-# check() is given.
-SETUP_NAMES = ("test_setup_code", "test_imports")
-ENTRY_POINT = "entry_point"
-# Statements that test nothing by themselves.
-DEFINES = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
+PYTHON = {"python", "python3", "py"}
 TRIALS_KEPT = 4096
 
 
 class Code(Kind):
-    """Right is what passes all tests. A gold is the tests, as JSON: see `read_tests`.
+    """Right is what passes all tests. A gold is the tests, as JSON: see row_tests.py.
 
     The code is the last fenced block after the thinking, or what stands in <answer> tags; with
     answer.format `answer` the tags alone count.
     """
 
     wanted = (
-        "tests: a list of Python statements such as 'assert add(1, 2) == 3', text with check() and"
-        " a column entry_point, or {inputs: [...], outputs: [...]}"
+        "tests that call the code: a list of statements such as 'assert add(1, 2) == 3', text with"
+        " check() and a column entry_point, or {inputs: [...], outputs: [...]}"
+        " (rewards/README.md)"
     )
     longest = 20_000
     solution_is_answer = True
@@ -42,14 +37,14 @@ class Code(Kind):
     def ready(self) -> None:
         proven_sandbox()
 
-    def read_row(self, value: Any, columns: Mapping[str, Any]) -> str | None:
+    def read_row(self, value: Any, problem: Problem) -> str | None:
         try:
-            return json.dumps(read_tests(value, columns))
+            return json.dumps(read_tests(value, problem.columns, problem.solution))
         except (ValueError, TypeError, KeyError, SyntaxError, RecursionError):
             return None
 
     def read_gold(self, value: Any) -> str | None:
-        return self.read_row(value, {})
+        return self.read_row(value, Problem("", "", ""))
 
     def declared(self, text: str, answer_format: AnswerFormat, longest: int) -> list[str]:
         text = after_thinking(text)
@@ -89,35 +84,8 @@ def trial_of(code: str, gold: str) -> Trial:
     limits, sandbox = limits_of(tests), proven_sandbox()
     if "pairs" in tests:
         return try_program(sandbox, code, [tuple(pair) for pair in tests["pairs"]], limits)
-    return try_functions(sandbox, code, tests["setup"], tests["tests"], limits)
-
-
-def limits_of(tests: dict[str, Any]) -> Limits:
-    """What a program may take; a row may say so itself."""
-    return Limits(**tests.get("limits", {}))
-
-
-def read_tests(value: Any, columns: Mapping[str, Any]) -> dict[str, Any]:
-    """{"setup": ..., "tests": [...]} for functions, {"pairs": [[read, printed], ...]} for programs.
-
-    `limits` beside them are the row's own: {"seconds": 10, "memory_mib": 1024}. Raises ValueError,
-    TypeError, KeyError or SyntaxError where the value is no tests, or tests nothing.
-    """
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        value = json.loads(value)
-    if isinstance(value, str):
-        return functions(python_tests(value, columns), columns)
-    if isinstance(value, list) and value and isinstance(value[0], str):
-        return functions([test for text in value for test in python_tests(text, columns)], columns)
-    if isinstance(value, list):
-        return {"pairs": [[text_of(one["input"]), text_of(one["output"])] for one in listed(value)]}
-    limits = {"limits": value["limits"]} if "limits" in value else {}
-    limits_of(limits)
-    if "tests" in value:
-        setup = {"test_setup_code": value.get("setup", "")}
-        return read_tests(value["tests"], {**columns, **setup}) | limits
-    pairs = zip(listed(value["inputs"]), value["outputs"], strict=True)
-    return {"pairs": [[text_of(read), text_of(printed)] for read, printed in pairs]} | limits
+    functions = tests["setup"], tests["tests"], tests["names"]
+    return try_functions(sandbox, code, *functions, limits)
 
 
 def looks_like_tests(gold: Any) -> bool:
@@ -128,50 +96,32 @@ def looks_like_tests(gold: Any) -> bool:
     return asserts and all(isinstance(one, str) and one.startswith("assert ") for one in gold)
 
 
-def functions(tests: list[str], columns: Mapping[str, Any]) -> dict[str, Any]:
-    setup = next((columns[name] for name in SETUP_NAMES if columns.get(name)), "")
-    setup = "\n".join(setup) if isinstance(setup, list) else str(setup)
-    compile(setup, "setup", "exec")
-    return {"setup": setup, "tests": listed(tests)}
-
-
-def python_tests(text: str, columns: Mapping[str, Any]) -> list[str]:
-    """One test for each assert, where there is nothing else; else the text as one test."""
-    body = ast.parse(text).body
-    if all(isinstance(statement, ast.Assert) for statement in body):
-        return [ast.unparse(statement) for statement in body]
-    defined = {one.name for one in body if isinstance(one, ast.FunctionDef)}
-    if "check" in defined and ENTRY_POINT in columns:
-        return [f"{text}\ncheck({columns[ENTRY_POINT]})"]
-    if all(isinstance(statement, DEFINES) for statement in body):
-        raise ValueError("tests nothing: it only defines")
-    return [text]
-
-
-def listed(values: Any) -> list[Any]:
-    """Raises ValueError where there is nothing, which everything would pass."""
-    if not isinstance(values, list) or not values:
-        raise ValueError("no tests")
-    return values
-
-
-def text_of(value: Any) -> str:
-    """What a program reads or prints; a list is its lines."""
-    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
 def last_block(text: str) -> str | None:
-    """What stands in the last fenced block; None without one, or where it is not closed."""
-    before, fence, _ = text.rpartition(FENCE)
-    if not fence or before.count(FENCE) % 2 == 0:
-        return None
-    return inside_fence(before.rpartition(FENCE)[2])
+    """The last closed block that is labelled as Python, or the last without a label.
 
-
-def inside_fence(block: str) -> str:
-    """A block without the name of its language."""
-    first, _, rest = block.partition("\n")
-    return (rest if first.strip().isalnum() or not first.strip() else block).rstrip()
+    What a model adds after its code, such as an example of the output, has often no label. None
+    without a block. Linear in the length of the text.
+    """
+    labelled = unlabelled = label = None
+    lines: list[str] = []
+    for line in text.splitlines():
+        stripped = line.strip()
+        if label is None and stripped.startswith(FENCE):
+            label, lines = stripped.removeprefix(FENCE).split(" ")[0].lower(), []
+            continue
+        if label is None:
+            continue
+        if not stripped.endswith(FENCE):
+            lines.append(line)
+            continue
+        lines.append(line.rstrip().removesuffix(FENCE))
+        block = dedent("\n".join(lines)).strip("\n").rstrip()
+        if label in PYTHON:
+            labelled = block
+        elif not label:
+            unlabelled = block
+        label = None
+    return unlabelled if labelled is None else labelled
 
 
 def without_fence(span: str) -> str:

@@ -71,6 +71,7 @@ tried("fork", fork)
 tried("vfork", lambda: call(58))
 tried("clone3", lambda: call(435, 0, 0))
 tried("clone in a new namespace", lambda: call(56, 0x10000000, 0, 0, 0, 0))
+tried("a thread with files of its own", lambda: call(56, 0x10900, 0, 0, 0, 0))
 """,
     ),
     Escape(
@@ -164,8 +165,8 @@ while True:
         "disk filling",
         """
 for folder in ("/tmp", "/var/tmp", "/dev/shm", "/run", ".", "/home"):
-    tried(folder, lambda: open(os.path.join(folder, "onecard-leak"), "wb").write(b"x"))
-tried("nameless", lambda: os.open("/tmp", os.O_TMPFILE | os.O_RDWR))
+    tried(folder, lambda: os.open(folder, os.O_TMPFILE | os.O_RDWR))  # nothing is left
+tried("a file", lambda: open("/onecard/missing", "wb"))
 """,
     ),
     Escape(
@@ -224,8 +225,17 @@ threading.Thread(target=time.sleep, args=(30,)).start()
         "a bomb of threads",
         """
 threading.stack_size(1 << 15)
-while True:
-    threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
+count = 0
+try:
+    while count < 2000:
+        threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
+        count += 1
+except RuntimeError as error:
+    print("held", count, error)
+else:
+    print("LEAK", count)
+sys.stdout.flush()
+os._exit(0)
 """,
     ),
     Escape(

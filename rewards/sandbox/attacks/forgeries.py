@@ -18,7 +18,7 @@ class Forgery:
     test: str = "assert add(2, 3) == 5"
 
     def run(self, sandbox: ForkServer) -> tuple[bool, str]:
-        trial = try_functions(sandbox, self.code, "", [self.test], LIMITS)
+        trial = try_functions(sandbox, self.code, "", [self.test], ["add"], LIMITS)
         return not any(trial.passed), trial.why
 
 
@@ -106,5 +106,17 @@ def add(a, b):
         "an answer of too many brackets",
         "def add(a, b):\n    x = []\n    for _ in range(100000): x = [x]\n    return x",
     ),
-    Forgery("a number of too many digits", "def add(a, b):\n    return 10 ** 100000"),
+    Forgery(
+        "defining what the tests use",
+        """
+class math:
+    @staticmethod
+    def isclose(*args): return True
+def isclose(*args): return True
+def sorted(x): return [5]
+def add(a, b): return 0
+""",
+        "assert math.isclose(add(2, 3), 5) or isclose(add(2, 3), 5) or sorted([add(2, 3)]) == [5]",
+    ),
+    Forgery("a test that asks nothing", "def add(a, b): return 0", "assert 2 + 3 == 5"),
 )
