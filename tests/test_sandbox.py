@@ -73,17 +73,20 @@ def test_attacks_are_held_for_another_user_too() -> None:
         pytest.skip("only root can become another user")
     if not OF_ALL.exists():
         pytest.skip(f"there is no {OF_ALL}")
-    told = subprocess.run(
-        [OF_ALL, "-B", "-m", "rewards.sandbox.attacks"],
-        cwd=ROOT,
-        user=1000,
-        group=1000,
-        extra_groups=[],
-        env={},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    try:
+        told = subprocess.run(
+            [OF_ALL, "-B", "-m", "rewards.sandbox.attacks"],
+            cwd=ROOT,
+            user=1000,
+            group=1000,
+            extra_groups=[],
+            env={},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    except PermissionError:  # in a folder that is root's alone
+        pytest.skip(f"user 1000 may not run {OF_ALL} in {ROOT}")
     assert told.returncode == 0, told.stdout + told.stderr
     assert told.stdout.count("held\t") == len(ESCAPES) + len(FORGERIES)
 
