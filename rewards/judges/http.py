@@ -16,61 +16,34 @@ examples/reward_server.py is such a server.
 import json
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Literal
 
-from onecard.section import Count, Positive
+from onecard.section import Count
 from onecard.types import Rollout, Score
-from rewards.base import Context, Outcome, Reward, Scorer, whole_groups
-from rewards.judges.answer_cache import AnswerCache
-from rewards.judges.service import GarbageError, Service
+from rewards.base import Context, Outcome, whole_groups
+from rewards.judges.service import GarbageError
+from rewards.judges.service_reward import ServiceReward, ServiceScorer
 
 VERSION = 1
 
 
-class Http(Reward):
-    """Pays what the server at `url` says.
-
-    `key_from` names the environment's variable with a key, which is sent as a bearer token and is
-    written nowhere. `groups_per_request` whole groups go into a request, and `concurrency` requests
-    are under way at once. `cache` is a file that remembers answers by the content of the question:
-    remove it when the server's idea of a good answer changes. An outage is waited out for
-    `outage_seconds`; then the run stops.
-    """
+class Http(ServiceReward):
+    """Pays what the server at `url` says. `groups_per_request` whole groups go into a request."""
 
     name: Literal["http"]
-    url: str
-    key_from: str | None = None
     groups_per_request: Count = 4
-    concurrency: Count = 8
-    timeout_seconds: Positive = 30.0
-    outage_seconds: Positive = 600.0
-    cache: str | None = None
 
     def open(self, context: Context) -> "HttpScorer":
         return HttpScorer(self, context)
 
 
-class HttpScorer(Scorer):
-    """Sends all groups of a batch at once; grader and other rewards are at work meanwhile."""
-
-    reads_verdicts = False
+class HttpScorer(ServiceScorer):
+    """Sends some whole groups in a request."""
 
     def __init__(self, reward: Http, context: Context) -> None:
+        super().__init__(reward, context, reward.url)
         self.reward = reward
-        self.service = Service(
-            reward.url,
-            reward=reward.label,
-            key_from=reward.key_from,
-            timeout_seconds=reward.timeout_seconds,
-            outage_seconds=reward.outage_seconds,
-            say=context.say,
-        )
-        self.cache = AnswerCache(reward.cache)
-        self.threads = ThreadPoolExecutor(reward.concurrency)
-
-    def score(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
-        return self.start(rollouts)()
 
     def start(self, rollouts: Sequence[Rollout]) -> Callable[[], list[Outcome]]:
         groups, at_once = whole_groups(rollouts), self.reward.groups_per_request
@@ -91,18 +64,9 @@ class HttpScorer(Scorer):
         return finish
 
     def ask(self, completions: list[dict[str, Any]]) -> list[float | None]:
-        question = [self.reward.url, completions]
-        said: list[float | None] | None = self.cache.find(question)
-        if said is None:
-            message = {"version": VERSION, "completions": completions}
-            said = self.service.post(message, lambda answer: read(answer, len(completions)))
-            self.cache.keep(question, said)
-        return said
-
-    def close(self) -> None:
-        self.threads.shutdown(wait=False, cancel_futures=True)
-        self.service.close()
-        self.cache.close()
+        message = {"version": VERSION, "completions": completions}
+        post = partial(self.service.post, message, partial(read, count=len(completions)))
+        return self.remembered([self.reward.url, completions], post)
 
 
 def described(rollout: Rollout, group: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from statistics import mean
 from typing import Any, Literal
@@ -21,10 +21,10 @@ from typing import Any, Literal
 from onecard.section import Count, Positive
 from onecard.types import Problem, Rollout, Score
 from rewards.answer.kinds.table import KINDS
-from rewards.base import Context, Outcome, Reward, Scorer, whole_groups
+from rewards.base import Context, Outcome, whole_groups
 from rewards.judges.addressed import without_addresses
-from rewards.judges.answer_cache import AnswerCache
-from rewards.judges.service import GarbageError, Service
+from rewards.judges.service import GarbageError
+from rewards.judges.service_reward import ServiceReward, ServiceScorer
 
 HIGHEST = 10
 ORDERS = 2  # in which a group is shown
@@ -36,53 +36,33 @@ INSTRUCTIONS = (
 )
 
 
-class Judge(Reward):
+class Judge(ServiceReward):
     """Pays 0 to 1: the judge's score, divided by the highest.
 
-    `url` ends before /chat/completions, as in http://127.0.0.1:11434/v1. `key_from` names the
-    environment's variable with a key. `cache` is a file that remembers what the judge said.
+    `url` ends before /chat/completions, as in http://127.0.0.1:11434/v1.
     Gamed by whatever pleases the judge and is not in the rubric: length, confidence, flattery.
     Guarded by leaving out what addresses the judge; and by measuring, before training, how often it
     prefers a right answer to a wrong one, where the rows have golds.
     """
 
     name: Literal["judge"]
-    url: str
     model: str
     rubric: str
     mode: Literal["absolute", "relative"] = "absolute"
     max_tokens: Count = 512
-    key_from: str | None = None
-    concurrency: Count = 8
     timeout_seconds: Positive = 60.0
-    outage_seconds: Positive = 600.0
-    cache: str | None = None
 
     def open(self, context: Context) -> "JudgeScorer":
         return JudgeScorer(self, context)
 
 
-class JudgeScorer(Scorer):
-    """Asks about all groups at once; grader and other rewards are at work meanwhile."""
-
-    reads_verdicts = False
+class JudgeScorer(ServiceScorer):
+    """Asks about each completion, or about each group in two orders."""
 
     def __init__(self, reward: Judge, context: Context) -> None:
+        super().__init__(reward, context, f"{reward.url.rstrip('/')}/chat/completions")
         self.reward, self.moment, self.answer_format = reward, context.moment, context.answer.format
-        self.service = Service(
-            f"{reward.url.rstrip('/')}/chat/completions",
-            reward=reward.label,
-            key_from=reward.key_from,
-            timeout_seconds=reward.timeout_seconds,
-            outage_seconds=reward.outage_seconds,
-            say=context.say,
-        )
-        self.cache = AnswerCache(reward.cache)
-        self.threads = ThreadPoolExecutor(reward.concurrency)
         self.asked: list[dict[str, float]] = []  # seconds and tokens of each call of a batch
-
-    def score(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
-        return self.start(rollouts)()
 
     def start(self, rollouts: Sequence[Rollout]) -> Callable[[], list[Outcome]]:
         self.asked = []
@@ -112,14 +92,15 @@ class JudgeScorer(Scorer):
         if order:
             places.reverse()
         question = self.question([side[place] for place in places])
-        said: list[float] | None = self.cache.find(question)
-        if said is None:
-            begun = time.monotonic()
-            said, used = self.service.post(question, partial(read, count=len(side)))
-            self.asked.append(used | {"seconds": time.monotonic() - begun})
-            self.cache.keep(question, said)
+        said = self.remembered(question, partial(self.call, question, len(side)))
         by_place = dict(zip(places, said, strict=True))
         return [by_place[place] for place in range(len(side))]
+
+    def call(self, question: dict[str, Any], count: int) -> list[float]:
+        begun = time.monotonic()
+        said, used = self.service.post(question, partial(read, count=count))
+        self.asked.append(used | {"seconds": time.monotonic() - begun})
+        return said
 
     def question(self, side: Sequence[Rollout]) -> dict[str, Any]:
         """One call, in OpenAI's words. The task and the answers are one JSON text."""
@@ -178,11 +159,6 @@ class JudgeScorer(Scorer):
         log("judge/seconds_per_call", mean(one["seconds"] for one in self.asked))
         for name in ("prompt_tokens", "completion_tokens"):
             log(f"judge/{name}", sum(one[name] for one in self.asked))
-
-    def close(self) -> None:
-        self.threads.shutdown(wait=False, cancel_futures=True)
-        self.service.close()
-        self.cache.close()
 
 
 def schema(count: int) -> dict[str, Any]:

@@ -1,0 +1,65 @@
+"""What every reward that asks a service has: its keys, its threads, and what it remembers."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from onecard.section import Count, Positive
+from onecard.types import Rollout
+from rewards.base import Context, Outcome, Reward, Scorer
+from rewards.judges.answer_cache import AnswerCache
+from rewards.judges.service import Service
+
+T = TypeVar("T")
+
+
+class ServiceReward(Reward):
+    """`key_from` names the environment's variable with a key, which is sent as a bearer token and
+    is written nowhere. `concurrency` requests are under way at once. An outage is waited out for
+    `outage_seconds`; then the run stops. `cache` is a file that remembers answers by the content of
+    the question: remove it when the service's idea of a good answer changes.
+    """
+
+    url: str
+    key_from: str | None = None
+    concurrency: Count = 8
+    timeout_seconds: Positive = 30.0
+    outage_seconds: Positive = 600.0
+    cache: str | None = None
+
+
+class ServiceScorer(Scorer):
+    """Sends a whole batch at once; grader and other rewards are at work meanwhile.
+
+    A scorer of this kind has `start`, which submits to `threads`.
+    """
+
+    reads_verdicts = False
+
+    def __init__(self, reward: ServiceReward, context: Context, url: str) -> None:
+        self.service = Service(
+            url,
+            reward=reward.label,
+            key_from=reward.key_from,
+            timeout_seconds=reward.timeout_seconds,
+            outage_seconds=reward.outage_seconds,
+            say=context.say,
+        )
+        self.cache = AnswerCache(reward.cache)
+        self.threads = ThreadPoolExecutor(reward.concurrency)
+
+    def score(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
+        return self.start(rollouts)()
+
+    def remembered(self, question: object, ask: Callable[[], T]) -> T:
+        """What was said to a question before; else what `ask` gives, which is remembered."""
+        said: T | None = self.cache.find(question)
+        if said is None:
+            said = ask()
+            self.cache.keep(question, said)
+        return said
+
+    def close(self) -> None:
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.service.close()
+        self.cache.close()
