@@ -9,7 +9,9 @@ about real models.
 
 import hashlib
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from onecard.data.rows import Reading, read_rows
 from onecard.types import Problem
@@ -73,14 +75,22 @@ def build_problems(split: str, count: int) -> list[dict[str, str]]:
 
     They are the same ones whatever the seed of a run is, and fewer are the first of more.
     """
-    shifted = split == "shifted"
     rng = random.Random(f"onecard tiny 1 {split}")
-    problems: dict[str, dict[str, str]] = {}
-    while len(problems) < count:
-        problem = write_problem(rng, shifted)
-        if shifted or split_of(problem["question"]) == split:
-            problems.setdefault(problem["question"], problem)
-    return list(problems.values())
+    if split == "shifted":
+        return different_rows(lambda: write_problem(rng, shifted=True), count)
+    return different_rows(lambda: write_problem(rng), count, split)
+
+
+def different_rows(
+    write: Callable[[], dict[str, Any]], count: int, split: str | None = None
+) -> list[dict[str, Any]]:
+    """`count` rows that no other asks the same as, of those that `write` gives; of one split."""
+    rows: dict[str, dict[str, Any]] = {}
+    while len(rows) < count:
+        row = write()
+        if split in (None, split_of(row["question"])):
+            rows.setdefault(row["question"], row)
+    return list(rows.values())
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onecard.data.rows import Reading, read_rows
-from onecard.data.synthetic import HELD_OUT_PROBLEMS, split_of
+from onecard.data.synthetic import HELD_OUT_PROBLEMS, different_rows
 from onecard.types import Problem
 from rewards.answer.section import AnswerKind
 
@@ -51,12 +51,7 @@ def write_function(rng: random.Random) -> dict[str, Any]:
 def build_functions(split: str, count: int) -> list[dict[str, Any]]:
     """`count` different rows of one split (train, dev, test); fewer are the first of more."""
     rng = random.Random(f"onecard tiny code 1 {split}")
-    rows: dict[str, dict[str, Any]] = {}
-    while len(rows) < count:
-        row = write_function(rng)
-        if split_of(row["question"]) == split:
-            rows.setdefault(row["question"], row)
-    return list(rows.values())
+    return different_rows(lambda: write_function(rng), count, split)
 
 
 @dataclass(frozen=True)
