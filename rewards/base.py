@@ -32,6 +32,11 @@ class Fault:
     whole_batch: bool = False
 
 
+def whole_batch_failed(error: Exception, rollouts: Sequence[Rollout]) -> "list[Outcome]":
+    """One fault for each completion of a batch, of which no single one is to blame."""
+    return [Fault(error, whole_batch=True)] * len(rollouts)
+
+
 Outcome = Score | Fault | None  # None: the reward does not apply to this completion
 
 

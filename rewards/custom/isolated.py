@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from onecard.types import Rollout
-from rewards.base import Fault, Moment, Outcome, Scorer
+from rewards.base import Fault, Moment, Outcome, Scorer, whole_batch_failed
 from rewards.custom.call import Call
 from rewards.custom.functions import load_function
 from rewards.custom.scorers import AsyncScorer, CustomScorer
@@ -42,11 +42,11 @@ class IsolatedScorer(Scorer):
             question = packed((list(rollouts), plain, self.deadline_seconds))
             answer = self.worker.ask(question, self.deadline_seconds + 1)
         except TimeoutError:
-            return all_faults(TimeoutError(KILLED.format(self.deadline_seconds)), rollouts)
+            return whole_batch_failed(TimeoutError(KILLED.format(self.deadline_seconds)), rollouts)
         except EOFError:
-            return all_faults(RuntimeError("its process died"), rollouts)
+            return whole_batch_failed(RuntimeError("its process died"), rollouts)
         except ForkServerError as error:
-            return all_faults(error, rollouts)
+            return whole_batch_failed(error, rollouts)
         outcomes, logged = unpacked(answer)
         for name, given in logged:
             getattr(self.call.moment, name)(*given)
@@ -55,10 +55,6 @@ class IsolatedScorer(Scorer):
     def close(self) -> None:
         self.worker.stop()
         self.server.close()
-
-
-def all_faults(error: Exception, rollouts: Sequence[Rollout]) -> list[Outcome]:
-    return [Fault(error, whole_batch=True)] * len(rollouts)
 
 
 def serve(number: int) -> Callable[[], None]:

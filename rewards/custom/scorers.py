@@ -8,7 +8,7 @@ from functools import cache, partial
 from typing import Any
 
 from onecard.types import Rollout
-from rewards.base import Fault, Outcome, Scorer, whole_groups
+from rewards.base import Fault, Outcome, Scorer, whole_batch_failed, whole_groups
 from rewards.custom.call import Call
 from rewards.custom.returned import as_exception, outcome_of, outcome_or_fault, outcomes
 from rewards.deadline import in_parallel, time_limit
@@ -27,7 +27,7 @@ class CustomScorer(Scorer):
             with time_limit(self.deadline_seconds, f"reward {self.call.name}"):
                 return outcomes(self.call.many(rollouts), rollouts)
         except TimeoutError as error:
-            return [Fault(error, whole_batch=True)] * len(rollouts)
+            return whole_batch_failed(error, rollouts)
         except (Exception, SystemExit) as error:
             return self.group_by_group(rollouts, as_exception(error))
 
@@ -64,7 +64,7 @@ class CustomScorer(Scorer):
             if isinstance(outcome, Fault)
         }
         if not failed or (len(failed) == len(groups) > 1):
-            return [Fault(error, whole_batch=True)] * len(rollouts)
+            return whole_batch_failed(error, rollouts)
         return found
 
 
@@ -121,9 +121,9 @@ class AsyncScorer(CustomScorer):
             return waiting.result(self.deadline_seconds + 1)
         except TimeoutError:
             late = TimeoutError(f"no value within {self.deadline_seconds:g} s")
-            return [Fault(late, whole_batch=True)] * len(rollouts)
+            return whole_batch_failed(late, rollouts)
         except (Exception, SystemExit) as error:
-            return [Fault(as_exception(error), whole_batch=True)] * len(rollouts)
+            return whole_batch_failed(as_exception(error), rollouts)
 
 
 async def kept_in(waiting: Awaitable[Any]) -> Any:

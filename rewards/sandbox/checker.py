@@ -9,6 +9,7 @@ import importlib
 import sys
 import types
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from rewards.sandbox.channel import READY, Channel
@@ -167,15 +168,16 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:300].removesuffix(": ")
 
 
+@cache
 def public_names() -> dict[str, Any]:
     """Modules that tests use without importing them, and what is in them but in no built-in."""
+    modules = {name: importlib.import_module(name) for name in KNOWN_MODULES}
     found: dict[str, Any] = {}
-    for name in KNOWN_MODULES:
-        module = importlib.import_module(name)
+    for module in modules.values():
         for public in dir(module):
             if not public.startswith("_") and not hasattr(builtins, public):
                 found.setdefault(public, getattr(module, public))
-    return found | {name: importlib.import_module(name) for name in KNOWN_MODULES}
+    return found | modules
 
 
 def names_for(setup: str, names: list[str], candidate: Candidate) -> dict[str, Any]:

@@ -27,6 +27,8 @@ SERVER = (
     "import sys; sys.path.insert(0, sys.argv[1]);"
     " from rewards.sandbox.server import main; main(sys.argv[2])"
 )
+# Of programs and their tests; imported before a process is made, and not in each anew.
+ROLES = ("rewards.sandbox.inside", "rewards.sandbox.checker")
 # Sets of texts have one order, whenever a program runs.
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}
 
@@ -38,9 +40,10 @@ class ForkServerError(Exception):
 class ForkServer:
     """Makes processes in milliseconds. Its methods may be called from several threads.
 
-    Confined ones compute, and can do nothing else. Without `modules` they have the standard library
-    alone, and these are imported before the first is made. Those that are not confined have our
-    environment, our folder and our sys.path: they run what the user trusts, and can be killed.
+    Confined ones compute, and can do nothing else. `modules` are imported before the first is made;
+    without any, the whole standard library is, and no other package can be. Those that are not
+    confined have our environment, our folder and our sys.path: they run what the user trusts, and
+    can be killed.
     """
 
     def __init__(self, modules: Sequence[str] = (), confined: bool = True) -> None:
@@ -57,7 +60,8 @@ class ForkServer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         options = {
             "control": theirs.fileno(),
-            "modules": self.modules,
+            "modules": self.modules or ROLES,
+            "library": not self.modules,
             "confined": self.confined,
             "path": [] if self.confined else sys.path,
         }

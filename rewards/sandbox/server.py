@@ -25,6 +25,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from rewards.sandbox.channel import Channel
 from rewards.sandbox.walls.confine import (
@@ -72,6 +73,14 @@ def parts_of(packages: list[str]) -> Iterator[str]:
                 yield from parts_of([part.name])
 
 
+class Running(NamedTuple):
+    """A process: its number, when it is overdue, and the user that it became, if root's."""
+
+    process: int
+    deadline: float
+    user: int | None
+
+
 class Server:
     """The processes that are running, by the number that the client gave them."""
 
@@ -79,8 +88,7 @@ class Server:
         self.control, self.confined = control, confined
         self.users = unused_users() if confined else []
         self.root = bool(self.users)
-        self.user_of: dict[int, int] = {}  # process: the user that it became
-        self.running: dict[int, tuple[int, float]] = {}  # number: (process, deadline)
+        self.running: dict[int, Running] = {}
 
     def serve(self) -> None:
         """Until the client is gone."""
@@ -101,33 +109,30 @@ class Server:
         if "kill" in request:
             self.kill(request["kill"])
             return True
-        try:
-            limits = Limits(request["seconds"], request["memory_mib"])
-            process = self.fork(request["fork"], limits, sockets)
-            deadline = time.monotonic() + limits.seconds + GRACE_SECONDS
-            self.running[request["id"]] = process, deadline
-        except (OSError, IndexError):  # no process is to be had: the sockets are closed unanswered
-            pass
-        finally:
-            for end in sockets:
-                os.close(end)
+        limits = Limits(request["seconds"], request["memory_mib"])
+        # Where no process or user is to be had, the sockets are closed unanswered.
+        with contextlib.suppress(OSError, IndexError):
+            self.running[request["id"]] = self.fork(request["fork"], limits, sockets)
+        for end in sockets:
+            os.close(end)
         return True
 
-    def fork(self, role: str, limits: Limits, sockets: list[int]) -> int:
-        """A new process in its role; its number. It never returns here."""
+    def fork(self, role: str, limits: Limits, sockets: list[int]) -> Running:
+        """A new process in its role, which never returns here.
+
+        Raises OSError where none can be made, IndexError where all users are in use.
+        """
         parent, tasks = os.getpid(), 0
-        user = self.users.pop() if self.root else None  # IndexError: all are in use
-        if self.confined and user is None:
+        if self.confined and not self.root:
             tasks = tasks_of_user()
+        user = self.users.pop() if self.root else None
         try:
             process = os.fork()
         except OSError:
             self.give_back(user)
             raise
         if process:
-            if user is not None:
-                self.user_of[process] = user
-            return process
+            return Running(process, time.monotonic() + limits.seconds + GRACE_SECONDS, user)
         try:
             self.control.close()
             module, _, function = role.partition(":")
@@ -148,20 +153,19 @@ class Server:
     def reap(self) -> None:
         """Forget the processes that have ended, and end those that are overdue."""
         now = time.monotonic()
-        for number, (process, deadline) in list(self.running.items()):
-            if os.waitpid(process, os.WNOHANG)[0]:
-                del self.running[number]
-                self.give_back(self.user_of.pop(process, None))
-            elif now > deadline:
+        for number, one in list(self.running.items()):
+            if os.waitpid(one.process, os.WNOHANG)[0]:
+                self.give_back(self.running.pop(number).user)
+            elif now > one.deadline:
                 self.kill(number)
 
     def kill(self, number: int) -> None:
         """End a process, if it runs still. It has no children: none can be made in there."""
         if number in self.running:
-            process, _ = self.running.pop(number)
-            os.kill(process, signal.SIGKILL)  # not reaped yet, so the number is its own
-            os.waitpid(process, 0)
-            self.give_back(self.user_of.pop(process, None))
+            one = self.running.pop(number)
+            os.kill(one.process, signal.SIGKILL)  # not reaped yet, so the number is its own
+            os.waitpid(one.process, 0)
+            self.give_back(one.user)
 
     def give_back(self, user: int | None) -> None:
         if user is not None:
@@ -174,11 +178,11 @@ def main(options: str) -> None:
     wanted = json.loads(options)
     control = socket.socket(fileno=wanted["control"])
     sys.path += wanted["path"]
-    for module in wanted["modules"]:
-        importlib.import_module(module)
-    if not wanted["modules"]:
+    if wanted["library"]:
         import_library()
         random.seed(0)  # a program with chance in it is paid alike, whenever it runs
+    for module in wanted["modules"]:
+        importlib.import_module(module)
     gc.collect()
     gc.freeze()
     control.send(b"ready")

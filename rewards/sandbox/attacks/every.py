@@ -1,9 +1,6 @@
-"""The sandbox tries on itself what a program may try, before the first program is run.
+"""The sandbox tries on itself what a program may try, before the first program is run."""
 
-python -m rewards.sandbox.attacks     each attack, and what came of it, on this machine
-"""
-
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from onecard.types import UserError
@@ -33,9 +30,9 @@ print(int(input()) + seen[0], math.isqrt(17), re.sub("a", "b", "aa"))
 def attack(sandbox: ForkServer) -> Iterator[tuple[str, bool, str]]:
     """Each attack's name, whether it was held, and by what. Four at a time."""
     attacks: Sequence[Escape | Forgery] = (*ESCAPES, *FORGERIES)
-    runs: list[Callable[[ForkServer], tuple[bool, str]]] = [one.run for one in attacks]
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        for one, outcome in zip(attacks, threads.map(lambda run: run(sandbox), runs), strict=True):
+        outcomes = threads.map(lambda one: one.run(sandbox), attacks)
+        for one, outcome in zip(attacks, outcomes, strict=True):
             yield one.name, *outcome
 
 
