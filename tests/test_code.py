@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, run_train
+from walls import needs_walls
 
 from onecard.data.synthetic_code import SyntheticCode, build_functions
 from rewards.answer.kinds.code import trial_of
-from rewards.sandbox.client import check_kernel
 
 
 @pytest.mark.unit
@@ -17,9 +17,9 @@ def test_the_splits_share_no_question() -> None:
     assert not splits[0] & splits[1]
 
 
+@needs_walls
 @pytest.mark.unit
 def test_both_styles_of_solution_pass_their_own_tests() -> None:
-    check_kernel()
     styles = set()
     for problem in SyntheticCode().load("dev")[:40]:
         styles.add(problem.solution.count("\n") > 1)
@@ -27,6 +27,7 @@ def test_both_styles_of_solution_pass_their_own_tests() -> None:
     assert styles == {True, False}
 
 
+@needs_walls
 @pytest.mark.e2e
 def test_a_model_learns_to_write_functions(tmp_path: Path) -> None:
     done = run_train(tmp_path, "code-tiny", "grpo.max_steps=20", "eval.limit=200")
@@ -37,6 +38,7 @@ def test_a_model_learns_to_write_functions(tmp_path: Path) -> None:
     assert test["difference"]["p_value"] < 0.001
 
 
+@needs_walls
 @pytest.mark.unit
 def test_the_recipe_for_mbpp_reads_its_rows(tmp_path: Path) -> None:
     """Rows of MBPP's form: they cannot be fetched here."""

@@ -8,6 +8,7 @@ import pytest
 from conftest import cpu_seconds_below
 from hypothesis import given
 from hypothesis import strategies as st
+from walls import marked_where
 
 from bench.hostile import HOSTILE
 from onecard.types import Problem, Verdict
@@ -34,6 +35,7 @@ GOLDS: dict[str, Any] = {
     "unanswerable": None,
     "code": ["assert add(1, 2) == 3"],
 }
+RUNS_CODE = {"code"}.__contains__
 SOLUTIONS = {"code": "def add(a, b):\n    return a + b"}
 
 
@@ -50,7 +52,7 @@ def gold_of(kind: str) -> str:
     return gold
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", marked_where(RUNS_CODE, KINDS))
 @pytest.mark.parametrize("answer_format", ["answer", "hash", "boxed"])
 def test_a_gold_as_a_model_would_write_it_is_right_and_another_one_wrong(
     kind: str, answer_format: Any
@@ -64,7 +66,7 @@ def test_a_gold_as_a_model_would_write_it_is_right_and_another_one_wrong(
     assert grade(wrong, gold, answer_format, kind=kind).verdict == Verdict.WRONG
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"expression"}))
+@pytest.mark.parametrize("kind", marked_where(RUNS_CODE, sorted(set(KINDS) - {"expression"})))
 def test_no_text_makes_a_kind_slow_or_right(kind: str) -> None:
     gold = gold_of(kind)
     for text in HOSTILE:
@@ -73,7 +75,7 @@ def test_no_text_makes_a_kind_slow_or_right(kind: str) -> None:
         assert score.value == 0.0
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"expression"}))
+@pytest.mark.parametrize("kind", marked_where(RUNS_CODE, sorted(set(KINDS) - {"expression"})))
 @given(text=st.text(max_size=200))
 def test_no_text_breaks_a_kind(kind: str, text: str) -> None:
     KINDS[kind].equal(text, gold_of(kind))

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from conftest import ROOT
+from walls import needs_walls, why_not
 
 from onecard.types import Problem, Rollout, UserError, Verdict
 from rewards.answer import grade
@@ -39,20 +40,10 @@ QUICK = Limits(seconds=1.0)
 OF_ALL = Path("/usr/bin/python3")  # an interpreter that every user of the machine may run
 
 
-def why_not() -> str:
-    """Why there can be no sandbox on this machine; nothing where there can."""
-    try:
-        check_kernel()
-    except UserError as error:
-        return str(error)
-    return ""
-
-
-needs_walls = pytest.mark.skipif(bool(why_not()), reason=why_not() or "it can be built")
-
-
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[ForkServer]:
+    if why := why_not():
+        pytest.skip(why)
     sandbox = ForkServer()
     yield sandbox
     sandbox.close()
@@ -366,6 +357,16 @@ def test_a_kernel_without_landlock_is_told_with_what_to_do(
     with pytest.raises(UserError, match=told) as error:
         ForkServer()
     assert "the reward `http`" in str(error.value)
+
+
+def test_solutions_that_cannot_be_tried_are_told_in_one_sentence(monkeypatch: Any) -> None:
+    def broken(*_: Any) -> None:
+        raise ForkServerError("the fork server has ended")
+
+    monkeypatch.setattr("rewards.judges.code_tests.trial_of", broken)
+    (scorer,) = BatchScorer([CodeTests(name="code_tests")], Answer(), Scoring()).scorers
+    with pytest.raises(UserError, match="code_tests: the fork server has ended"):
+        scorer.look_at([Problem("1", "?", "{}", "def f(): pass", "code")])
 
 
 def test_another_system_is_told(monkeypatch: Any) -> None:

@@ -53,7 +53,10 @@ class CodeScorer(RuleScorer):
         asked = with_solution[:ROWS_LOOKED_AT]
         failing = []
         for problem in asked:
-            trial = trial_of(problem.solution, problem.gold)
+            try:
+                trial = trial_of(problem.solution, problem.gold)
+            except ForkServerError as error:
+                raise UserError(f"code_tests: {error}") from None
             if trial.share < 1:
                 failing.append(f"{problem.id} ({trial.why})")
         if not failing:
