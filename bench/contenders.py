@@ -1,8 +1,9 @@
-"""What bench/gpu.py puts side by side: python bench/contenders.py NAME FOLDER
+"""What the benches put side by side: python bench/contenders.py NAME FOLDER
 
-Each runs in a process of its own. FOLDER is gpu.py's, with recipe.yaml; `model` goes first and
-leaves model/ and problems.jsonl there; each of the others NAME.json. The notebook is written as
-Unsloth's GRPO notebooks go about it, the stock loop as TRL's documentation does.
+Each runs in a process of its own. FOLDER is that of bench/gpu.py or bench/notebook_loop.py, with
+recipe.yaml; `model` goes first and leaves model/ and problems.jsonl there; each of the others
+NAME.json. The notebook is written as Unsloth's GRPO notebooks go about it, the stock loop as TRL's
+documentation does.
 """
 
 import os
@@ -56,11 +57,22 @@ class Job:
             for problem in self.problems
         ]
 
+    @property
+    def lengths_are_fixed(self) -> bool:
+        """Whether each completion is as long as it may be. Then steps differ in nothing else."""
+        return "generation_kwargs" in self.recipe.grpo.extra
+
+    @property
+    def reward_funcs(self) -> list[Callable[..., list[float]]]:
+        """A completion that cannot end says nothing right: there a coin moves the adapter."""
+        return [correctness, coin] if self.lengths_are_fixed else [correctness]
+
     def settings(self, vllm: bool) -> dict[str, Any]:
         """GRPOConfig values; the recipe uses its names."""
+        kwargs = fixed_length(self.recipe, vllm) if self.lengths_are_fixed else None
         return self.recipe.grpo.model_dump(exclude={"extra"}) | {
             "use_vllm": vllm,
-            "generation_kwargs": fixed_length(self.recipe, vllm),
+            "generation_kwargs": kwargs,
             "seed": self.recipe.seed,
             "logging_steps": 1,
             "save_strategy": "no",
@@ -118,7 +130,7 @@ def notebook(job: Job, clock: StepClock) -> Any:
     return GRPOTrainer(
         model=model,
         processing_class=tokenizer,
-        reward_funcs=[correctness, coin],
+        reward_funcs=job.reward_funcs,
         args=GRPOConfig(**job.settings(recipe.model.fast_inference)),
         train_dataset=Dataset.from_list(job.rows),
     )
@@ -158,7 +170,7 @@ def stock(job: Job, clock: StepClock) -> Any:
     return GRPOTrainer(
         model=model,
         processing_class=AutoTokenizer.from_pretrained(job.weights),
-        reward_funcs=[correctness, coin],
+        reward_funcs=job.reward_funcs,
         args=GRPOConfig(
             **job.settings(stock_uses_vllm(recipe)),
             **vllm,
@@ -190,7 +202,7 @@ def correctness(
 
 
 def coin(completions: list[list[dict[str, str]]], **_: Any) -> list[float]:
-    """A model of random weights earns nothing else, and something must move the adapter."""
+    """Paid by chance."""
     return [float(random.random() < 0.5) for _ in completions]
 
 
@@ -204,7 +216,7 @@ CONTENDERS: dict[str, Callable[[Job, StepClock], Any]] = {
 def measure(name: str, job: Job) -> dict[str, Any]:
     """Train; the seconds of each step, the peak of memory, and proof of what ran.
 
-    Raises RuntimeError where lengths were not fixed.
+    Raises RuntimeError where lengths were to be fixed and were not, or steps are missing.
     """
     from onecard.machine.gpu_memory import watch_card
 
@@ -218,14 +230,15 @@ def measure(name: str, job: Job) -> dict[str, Any]:
     trainer.train()
     assert ("unsloth" in sys.modules) == (name != "stock")
     logs = [line for line in trainer.state.log_history if "completions/min_length" in line]
-    shortest = min(line["completions/min_length"] for line in logs)
-    longest = max(line["completions/max_length"] for line in logs)
     wanted = job.recipe.grpo.max_completion_length
-    if (shortest, longest, len(steps)) != (wanted, wanted, job.recipe.grpo.max_steps):
+    longest = max(line["completions/max_length"] for line in logs)
+    shortest = min(line["completions/min_length"] for line in logs)
+    if job.lengths_are_fixed and (shortest, longest) != (wanted, wanted):
         raise RuntimeError(
-            f"{len(steps)} steps with completions of {shortest:g} to {longest:g} tokens, wanted"
-            f" {wanted} in each"
+            f"completions of {shortest:g} to {longest:g} tokens, wanted {wanted} in each"
         )
+    if len(steps) != job.recipe.grpo.max_steps:
+        raise RuntimeError(f"{len(steps)} steps, wanted {job.recipe.grpo.max_steps}")
     drift = [line[TRL_DRIFT] for line in logs if TRL_DRIFT in line]
     return {
         "steps": steps,
@@ -237,6 +250,8 @@ def measure(name: str, job: Job) -> dict[str, Any]:
             else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         ),
         "drift": sum(drift) / len(drift) if drift else None,
+        "rewards": [line["reward"] for line in logs],
+        "tokens": [line["completions/mean_length"] for line in logs],
     }
 
 
