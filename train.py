@@ -14,7 +14,7 @@ import sys
 from contextlib import ExitStack
 
 from eval.problems import Problems, load_problems
-from eval.task import Task, digest
+from eval.task import Task
 from onecard.console.command import RUNS, run_command
 from onecard.console.display import Display
 from onecard.console.stopping import Stopping
@@ -33,7 +33,8 @@ from onecard.run.folder import check_name, open_run
 from onecard.run.journal import Journal
 from onecard.run.library_output import redirect_libraries
 from onecard.run.process import is_first
-from onecard.run.resume import Resumed, origin_of, resume_run
+from onecard.run.resume import origin_of, resume_run
+from onecard.run.resumed import Resumed
 from onecard.stages.table import STAGES
 from onecard.stages.training import Training
 from onecard.types import EvalResult, RunFailed
@@ -92,7 +93,8 @@ def check_input(recipe: Recipe) -> Problems:
     if not recipe.model.made_here:
         check_available(recipe.model.name, "model", key="model.name")
         check_code(recipe.model.name, recipe.model.trust_remote_code)
-    return load_problems(recipe.source, recipe.eval, recipe.answer, recipe.data)
+    pairs = recipe.dpo.pairs if recipe.dpo else None
+    return load_problems(recipe.source, recipe.eval, recipe.answer, recipe.data, pairs)
 
 
 def open_or_resume(
@@ -100,15 +102,12 @@ def open_or_resume(
 ) -> Resumed:
     """The run folder: a new one, or an interrupted run's with its newest checkpoint."""
     name = recipe.name if args.name is None else check_name(args.name)
-    origin = origin_of(recipe.resolved(), digest(problems.train))
+    origin = origin_of(recipe.resolved(), problems.trained_on())
     if not (args.resume or args.resume_anyway):
         return Resumed(open_run(RUNS, name, recipe.resolved()), origin)
-    steps = recipe.max_steps()
-    resumed = resume_run(RUNS / name, origin, steps, args.resume_anyway, display.say)
-    where = "from the start: no step was kept"
-    if resumed.checkpoint and resumed.stage:
-        where = f"after step {resumed.checkpoint.step} of {resumed.stage.upper()}"
-    display.say(f"resuming {resumed.run.folder} {where}")
+    rounds = recipe.all_rounds
+    resumed = resume_run(RUNS / name, origin, rounds, args.resume_anyway, display.say)
+    display.say(f"resuming {resumed.run.folder} {resumed}")
     return resumed
 
 
@@ -132,9 +131,7 @@ def prepare(
     with run.phase("model"):
         training = new_training(recipe, columns_of(problems.train), opened, stopping)
         at_end.callback(training.scorer.close)
-        training.dev, training.card = problems.dev, card
-        for stage in recipe.stages:
-            STAGES[stage].check(training)
+        training.dev, training.card, training.pairs = problems.dev, card, list(problems.pairs)
         system_prompt = recipe.data.system_prompt
         if recipe.model.made_here:
             training.weights = build_random_model(
@@ -146,10 +143,12 @@ def prepare(
                 seed=recipe.seed,
             )
         tokenizer = load_tokenizer(recipe.model, training.weights)
-        size, per_step = recipe.grpo.num_generations, recipe.grpo.prompts_per_step
+        for stage in recipe.stages:
+            STAGES[stage].check(training, tokenizer)
+        size, least = recipe.num_generations, recipe.least_problems
         for line in try_rewards(training.scorer, problems.train, tokenizer, system_prompt, size):
             display.say(f"rewards: {line}")
-        training.problems = drop_long_prompts(problems.train, tokenizer, recipe.data, per_step)
+        training.problems = drop_long_prompts(problems.train, tokenizer, recipe.data, least)
     if too_long := len(problems.train) - len(training.problems):
         display.say(
             f"{too_long:,} prompts longer than {recipe.data.max_prompt_length} tokens are left out"
@@ -164,8 +163,6 @@ def new_training(
     recipe: Recipe, columns: frozenset[str], opened: Resumed, stopping: Stopping
 ) -> Training:
     """The object that every stage takes, as the recipe fills it. `columns`: those of the rows."""
-    went_on = opened.checkpoint is not None and opened.stage == recipe.stages[-1]
-    step = opened.checkpoint.step if opened.checkpoint and went_on else None
     return Training(
         seed=recipe.seed,
         model=recipe.model,
@@ -178,15 +175,14 @@ def new_training(
         pilot=recipe.pilot,
         dev_every_steps=recipe.eval.every_steps,
         run=opened.run,
-        journal=Journal(opened.run, step),
+        journal=Journal(opened.run, opened.steps if opened.in_last_stage else None),
         display=stopping.display,
         stopping=stopping,
         weights=recipe.model.name,
         how_to_save=how_to_save(recipe),
         scorer=open_rewards(recipe, columns, stopping.display.say),
         origin=opened.origin,
-        resumed_stage=opened.stage,
-        checkpoint=opened.checkpoint,
+        resumed=opened,
     )
 
 
@@ -196,22 +192,28 @@ def run_stages(
     """Evaluate the model before its last stage and after it: what that stage did is the claim."""
     from onecard.watch.alarm_log import tell_worse_benchmarks
 
-    run, *preparing, last = training.run, *recipe.stages
-    for stage in preparing:
-        with run.phase(stage.upper()):
-            STAGES[stage].run(training)
+    run = training.run
+    preparing = [one for one in recipe.all_rounds if not one.of_last_stage]
+    last = [one for one in recipe.all_rounds if one.of_last_stage]
+    for one in preparing:
+        with run.phase(one.stage.upper()):
+            STAGES[one.stage].run(training, one)
+    stage = STAGES[recipe.stages[-1]]
     with run.phase("pilot"):
-        STAGES[last].pilot(training)
+        stage.pilot(training)
 
     with run.phase("evaluation before"):
         before = [ask(training, task, "before") for task in problems.benchmarks]
-        if training.checkpoint_of(last) is None:
+        if training.resumed is None or not training.resumed.in_last_stage:
             dev = [ask(training, problems.dev, "step-0")] if problems.dev else []
             write_scores(training, 0, [*before, *dev])
-    with run.phase(last.upper()):
-        STAGES[last].run(training)
-        if is_first():
-            training.load_policy().save(run.adapter)
+    for one in last:
+        with run.phase(one.stage.upper()):
+            stage.run(training, one)
+        if training.ended_early:
+            break
+    if is_first():
+        training.load_policy().save(run.adapter)
     with run.phase("evaluation after"):
         after = [ask(training, task, "after") for task in problems.benchmarks]
         write_scores(training, training.last_step, after)

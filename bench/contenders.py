@@ -27,6 +27,7 @@ from onecard.machine.gpu import GIB, find_cards, has_bf16
 from onecard.plan.memory import vllm_share
 from onecard.recipe.file import load_recipe
 from onecard.recipe.schema import Recipe
+from onecard.stages.grpo import section_of
 from onecard.stages.trl.private_names import TRL_DRIFT
 from onecard.stages.trl.timing import time_parts
 from onecard.types import Problem
@@ -60,7 +61,7 @@ class Job:
     @property
     def lengths_are_fixed(self) -> bool:
         """Whether each completion is as long as it may be. Then steps differ in nothing else."""
-        return "generation_kwargs" in self.recipe.grpo.extra
+        return "generation_kwargs" in section_of(self.recipe).extra
 
     @property
     def reward_funcs(self) -> list[Callable[..., list[float]]]:
@@ -70,7 +71,7 @@ class Job:
     def settings(self, vllm: bool) -> dict[str, Any]:
         """GRPOConfig values; the recipe uses its names."""
         kwargs = fixed_length(self.recipe, vllm) if self.lengths_are_fixed else None
-        return self.recipe.grpo.model_dump(exclude={"extra"}) | {
+        return section_of(self.recipe).of_trl | {
             "use_vllm": vllm,
             "generation_kwargs": kwargs,
             "seed": self.recipe.seed,
@@ -88,7 +89,7 @@ def build_model(job: Job) -> None:
     if job.recipe.model.made_here:
         made_model(job.recipe, problems, job.folder / "model")
     tokenizer = AutoTokenizer.from_pretrained(job.weights)
-    per_step = job.recipe.grpo.prompts_per_step
+    per_step = section_of(job.recipe).prompts_per_step
     usable = drop_long_prompts(problems, tokenizer, job.recipe.data, per_step)
     write_jsonl(job.folder / "problems.jsonl", [asdict(problem) for problem in usable])
 
@@ -124,7 +125,7 @@ def notebook(job: Job, clock: StepClock) -> Any:
         r=recipe.lora.rank,
         target_modules=recipe.lora.target_modules,
         lora_alpha=recipe.lora.alpha,
-        use_gradient_checkpointing="unsloth" if recipe.grpo.gradient_checkpointing else False,
+        use_gradient_checkpointing="unsloth" if recipe.gradient_checkpointing else False,
         random_state=recipe.seed,
     )
     return GRPOTrainer(
@@ -230,15 +231,15 @@ def measure(name: str, job: Job) -> dict[str, Any]:
     trainer.train()
     assert ("unsloth" in sys.modules) == (name != "stock")
     logs = [line for line in trainer.state.log_history if "completions/min_length" in line]
-    wanted = job.recipe.grpo.max_completion_length
+    wanted = section_of(job.recipe).max_completion_length
     longest = max(line["completions/max_length"] for line in logs)
     shortest = min(line["completions/min_length"] for line in logs)
     if job.lengths_are_fixed and (shortest, longest) != (wanted, wanted):
         raise RuntimeError(
             f"completions of {shortest:g} to {longest:g} tokens, wanted {wanted} in each"
         )
-    if len(steps) != job.recipe.grpo.max_steps:
-        raise RuntimeError(f"{len(steps)} steps, wanted {job.recipe.grpo.max_steps}")
+    if len(steps) != section_of(job.recipe).max_steps:
+        raise RuntimeError(f"{len(steps)} steps, wanted {section_of(job.recipe).max_steps}")
     drift = [line[TRL_DRIFT] for line in logs if TRL_DRIFT in line]
     return {
         "steps": steps,

@@ -28,6 +28,7 @@ from onecard.machine.packages import versions
 from onecard.recipe.file import load_recipe
 from onecard.recipe.schema import Recipe
 from onecard.report.steps import PARTS
+from onecard.stages.grpo import section_of
 from onecard.types import RunFailed, UserError
 
 ROOT = Path(__file__).parent.parent
@@ -57,24 +58,25 @@ def fixed_length(recipe: Recipe, vllm: bool) -> dict[str, int]:
     """GRPOConfig's generation_kwargs, by which no end token can be sampled: vLLM's name for it, or
     transformers'.
     """
-    return {"min_tokens" if vllm else "min_new_tokens": recipe.grpo.max_completion_length}
+    return {"min_tokens" if vllm else "min_new_tokens": section_of(recipe).max_completion_length}
 
 
 def for_bench(recipe: Recipe) -> Recipe:
     """The recipe with completions of a fixed length, new ones in every step, and no checkpoints.
     Raises UserError for too few steps.
     """
-    if recipe.grpo.max_steps <= WARM_UP_STEPS:
+    steps = section_of(recipe).max_steps
+    if steps <= WARM_UP_STEPS:
         raise UserError(
-            f"grpo.max_steps {recipe.grpo.max_steps}: the first {WARM_UP_STEPS} do not count; make"
-            f" it {WARM_UP_STEPS + 3}"
+            f"grpo.max_steps {steps}: the first {WARM_UP_STEPS} do not count; make it"
+            f" {WARM_UP_STEPS + 3}"
         )
     content = recipe.resolved()
     content["grpo"]["extra"]["generation_kwargs"] = fixed_length(
         recipe, recipe.model.fast_inference
     )
     content["grpo"]["num_iterations"] = 1
-    content["save"]["every_steps"] = recipe.grpo.max_steps + 1
+    content["save"]["every_steps"] = steps + 1
     return Recipe.model_validate(content)
 
 
@@ -148,7 +150,7 @@ def table(found: dict[str, dict[str, Any]], tokens_per_step: int) -> list[str]:
 
 def notes(recipe: Recipe, found: dict[str, dict[str, Any]], cards: list[Card]) -> list[str]:
     """What was compared, on what, and what to know before believing it."""
-    grpo = recipe.grpo
+    grpo = section_of(recipe)
     what = (
         f"{recipe.model.name}, {'4 bit' if recipe.model.load_in_4bit else '16 bit'}, LoRA rank"
         f" {recipe.lora.rank}; per step {grpo.prompts_per_step} prompts x {grpo.num_generations}"
@@ -222,10 +224,11 @@ def compare(args: argparse.Namespace) -> int:
         raise RunFailed(f"the model could not be made: {reason}; see {folder / 'model.log'}")
     found = {}
     for name, label in LABELS.items():
-        print(f"{label}: {recipe.grpo.max_steps} steps", flush=True)
+        print(f"{label}: {section_of(recipe).max_steps} steps", flush=True)
         found[name] = run(name, folder)
     shutil.rmtree(folder / "model", ignore_errors=True)
-    tokens_per_step = recipe.grpo.completions_per_step * recipe.grpo.max_completion_length
+    grpo = section_of(recipe)
+    tokens_per_step = grpo.completions_per_step * grpo.max_completion_length
     lines = [
         "<!-- made by `make bench-gpu` -->",
         "",

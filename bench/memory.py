@@ -30,6 +30,7 @@ from onecard.machine.packages import versions
 from onecard.plan.memory import HELD_BACK, plan_memory
 from onecard.recipe.file import load_recipe
 from onecard.recipe.schema import Recipe
+from onecard.stages.grpo import section_of
 from onecard.types import RunFailed
 from onecard.watch.clock import StepClock
 
@@ -259,12 +260,11 @@ def largest_step(recipe: Recipe, trainer: Any, memory: Any) -> tuple[int, int]:
     from onecard.stages.trl.largest_step import largest_batch
 
     def step() -> None:
-        trainer.accelerator.backward(
-            trainer.compute_loss(trainer.model, largest_batch(recipe.grpo, recipe.data, trainer))
-        )
+        batch = largest_batch(section_of(recipe), recipe.data, trainer)
+        trainer.accelerator.backward(trainer.compute_loss(trainer.model, batch))
 
     def score() -> None:
-        batch = largest_batch(recipe.grpo, recipe.data, trainer)
+        batch = largest_batch(section_of(recipe), recipe.data, trainer)
         ids, mask = (
             torch.cat([batch[f"prompt_{kind}"], batch[f"completion_{kind}"]], dim=1).repeat(
                 trainer.args.steps_per_generation, 1

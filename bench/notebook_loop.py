@@ -26,6 +26,7 @@ from onecard.machine.precision import choose_precision
 from onecard.model.weights import read_base
 from onecard.recipe.file import load_recipe
 from onecard.report.steps import PARTS
+from onecard.stages.grpo import section_of
 from onecard.types import RunFailed
 
 PAGE = ROOT / "docs/notebook-loop.md"
@@ -151,7 +152,7 @@ def compare(run_folder: Path, steps: int, seeds: int) -> int:
         weights = Path(temporary) / "after-sft"
         merge(run_folder, base["name"], weights)
         rounds = {seed: one_round(run_folder, weights, seed, steps) for seed in range(seeds)}
-    grpo = recipe.grpo
+    grpo = section_of(recipe)
     about = (
         f"The recipe {recipe.name} from the end of its SFT, computing in {choose_precision([])} on"
         f" two cores: {steps} steps of {grpo.prompts_per_step} prompts and"

@@ -86,7 +86,9 @@ def one_seed(recipe: str, model: str, seed: int) -> dict[str, Any]:
     run = train(recipe, f"real-{recipe}-{seed}", *settings)
     found = json.loads((run / "results.json").read_text(encoding="utf-8"))
     seconds = found["seconds"]
-    steps = load_recipe(ROOT / f"recipes/{recipe}.yaml").max_steps()["sft"]
+    sft = load_recipe(ROOT / f"recipes/{recipe}.yaml").sft
+    assert sft is not None
+    steps = sft.max_steps
     longer = round(steps * (seconds["SFT"] + seconds["GRPO"]) / seconds["SFT"])
     # A run ends with GRPO; of this one, what is asked before it counts.
     alone = train(

@@ -47,4 +47,5 @@ class OnlyTimed(GrpoSteps):
 def build_trainer(training: Training, clock: StepClock) -> OnecardGrpoTrainer:
     """The GRPO trainer of a run, timed by `clock`."""
     policy = training.load_policy()
-    return build_grpo_trainer(training, policy, OnlyTimed(training, clock), clock)
+    (one,) = training.sections.all_rounds
+    return build_grpo_trainer(training, one, policy, OnlyTimed(training, clock), clock)

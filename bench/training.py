@@ -8,7 +8,7 @@ from onecard.console.stopping import Stopping
 from onecard.data.rows import columns_of
 from onecard.recipe.schema import Recipe
 from onecard.run.folder import open_run
-from onecard.run.resume import Resumed
+from onecard.run.resumed import Resumed
 from onecard.stages.training import Training
 from onecard.types import Problem
 from train import new_training

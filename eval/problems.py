@@ -1,9 +1,11 @@
 """The problems of a run: trained on, and asked before, during and after. None is in both."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from eval.section import Eval
-from eval.task import Task, load_task
+from eval.task import Task, digest, load_task
+from onecard.data.pairs import Pair, load_pairs
 from onecard.data.sameness import by_words, check_rows, check_unseen
 from onecard.data.section import Data
 from onecard.data.source import Source
@@ -22,11 +24,22 @@ class Problems:
     train: tuple[Problem, ...]
     benchmarks: tuple[Task, ...]
     dev: Task | None
+    pairs: tuple[Pair, ...] = ()  # trained on too, where a stage prefers one completion to another
     told: tuple[str, ...] = ()  # what a person should know of the rows
 
+    def trained_on(self) -> dict[str, Any]:
+        """A hash of the training problems, and of the pairs where there are some."""
+        found = digest(self.train)
+        if self.pairs:
+            sides = [replace(p.problem, gold=p.chosen, solution=p.rejected) for p in self.pairs]
+            found["pairs"] = digest(sides)
+        return found
 
-def load_problems(source: Source, asked: Eval, answer: Answer, data: Data) -> Problems:
-    """All that a recipe names.
+
+def load_problems(
+    source: Source, asked: Eval, answer: Answer, data: Data, pairs_file: str | None = None
+) -> Problems:
+    """All that a recipe names. `pairs_file` has pairs of completions.
 
     Raises UserError for data that is not there or not right, and for benchmarks that would be
     trained on.
@@ -49,14 +62,15 @@ def load_problems(source: Source, asked: Eval, answer: Answer, data: Data) -> Pr
     dev = load(source.dev_benchmark, asked.dev_problems) if asked.every_steps else None
     check_lines(train, answer)
     told = check_rows(train, data.accept)
-    trained = by_words(train)
+    pairs = load_pairs(pairs_file) if pairs_file else []
+    trained = by_words([*train, *(pair.problem for pair in pairs)])
     for task in (*benchmarks, *([dev] if dev else [])):
         told += check_unseen(trained, task.problems, task.benchmark, data.accept)
     if data.system_prompt and isinstance(train[0].prompt, str):
         told.append("data.system_prompt is not used: the prompts are plain text, and not chat")
     if answer.kind is None and source.kind is None:
         told.insert(0, f"right answers are read as answer.kind: {train[0].kind}")
-    return Problems(tuple(train), benchmarks, dev, tuple(told))
+    return Problems(tuple(train), benchmarks, dev, tuple(pairs), tuple(told))
 
 
 def check_lines(problems: list[Problem], answer: Answer) -> None:

@@ -57,4 +57,4 @@ if TYPE_CHECKING:
     RewardList = list[Reward]
 else:  # an entry is checked by the schema of the reward that it names
     AnyReward = Annotated[reduce(or_, REWARDS.values()), Field(discriminator="name")]
-    RewardList = Annotated[list[AnyReward], Field(min_length=1), AfterValidator(expanded)]
+    RewardList = Annotated[list[AnyReward], AfterValidator(expanded)]

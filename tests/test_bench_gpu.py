@@ -15,6 +15,7 @@ from bench.gpu_check import passed, read_outcomes, screen
 from onecard.files.formats import write_json, write_jsonl
 from onecard.machine.gpu import Card, find_cards
 from onecard.recipe.file import load_recipe
+from onecard.stages.grpo import section_of
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit
@@ -114,7 +115,7 @@ def test_the_notes_say_what_generated_and_what_a_cpu_is_worth() -> None:
 
 def test_lengths_are_fixed_in_the_words_of_what_generates() -> None:
     recipe = for_bench(load_recipe(SMOKE))
-    assert recipe.grpo.extra == {"generation_kwargs": {"min_tokens": 128}}
+    assert section_of(recipe).extra == {"generation_kwargs": {"min_tokens": 128}}
     assert fixed_length(recipe, vllm=False) == {"min_new_tokens": 128}
     with pytest.raises(UserError, match="the first 2 do not count; make it 5"):
         for_bench(load_recipe(SMOKE, ["grpo.max_steps=2"]))

@@ -24,6 +24,7 @@ from onecard.plan.pace import SPEEDS, estimate_seconds
 from onecard.plan.text import fit_text, plan_text
 from onecard.recipe.file import load_recipe
 from onecard.recipe.schema import Recipe
+from onecard.stages.grpo import section_of
 from onecard.types import UserError
 
 pytestmark = pytest.mark.unit
@@ -77,7 +78,7 @@ def test_the_cache_goes_by_head_dim() -> None:
     would say 80.
     """
     of = recipe(name="gsm8k-qwen3-4b")
-    tokens = 8 * (of.data.max_prompt_length + of.grpo.max_completion_length)
+    tokens = 8 * (of.data.max_prompt_length + section_of(of).max_completion_length)
     assert plan_memory(of, shape("Qwen/Qwen3-4B")).generation["KV cache"] == tokens * 147_456
 
 
@@ -117,8 +118,9 @@ def test_what_takes_more_is_planned_as_more(more: str, phase: str) -> None:
 def shapes_of(name: str) -> tuple[object, ...]:
     """All that decides what the largest step of a recipe holds."""
     of = recipe(name=name)
-    lengths = of.data.max_prompt_length, of.grpo.max_completion_length, of.model.max_seq_length
-    return of.model.name, of.lora.rank, of.grpo.per_device_train_batch_size, *lengths
+    grpo = section_of(of)
+    lengths = of.data.max_prompt_length, grpo.max_completion_length, of.model.max_seq_length
+    return of.model.name, of.lora.rank, grpo.per_device_train_batch_size, *lengths
 
 
 def test_the_plan_is_near_what_was_counted() -> None:
@@ -155,8 +157,8 @@ def test_fit_changes_until_it_fits_and_no_more_than_needed() -> None:
         "grpo.per_device_train_batch_size="
     )  # the same learning comes first
     fitted = recipe(*changes, name="gsm8k-qwen3-4b")
-    assert fitted.grpo.num_generations == of.grpo.num_generations
-    assert fitted.grpo.completions_per_step == of.grpo.completions_per_step
+    assert section_of(fitted).num_generations == section_of(of).num_generations
+    assert section_of(fitted).completions_per_step == section_of(of).completions_per_step
     assert fit(of, four, 24) == []
 
 

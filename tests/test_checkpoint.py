@@ -34,10 +34,13 @@ from onecard.run.checkpoint import (
     read_checkpoint,
 )
 from onecard.run.folder import Run, lock_folder, open_run
+from onecard.run.forget import forget_after
 from onecard.run.journal import Journal
 from onecard.run.keeper import Keeper
 from onecard.run.process import wait_for
-from onecard.run.resume import forget_after, origin_of, resume_run
+from onecard.run.resume import origin_of, resume_run
+from onecard.run.resumed import Resumed
+from onecard.run.round import Round
 from onecard.run.section import Save
 from onecard.types import UserError
 
@@ -254,6 +257,10 @@ def let_go(run: Run) -> Run:
     return run
 
 
+SFT = Round("sft", 1, 1, 400, of_last_stage=False)
+GRPO = Round("grpo", 1, 1, 80, of_last_stage=True)
+
+
 def started(root: Path) -> Run:
     return let_go(open_run(root, "tiny", tiny()))
 
@@ -264,7 +271,7 @@ def resume(
     recipe = load_recipe(ROOT / "recipes/tiny.yaml", list(settings))
     origin = origin_of(recipe.resolved(), data or DATA)
     say = say or (lambda _: None)
-    found = resume_run(root / "tiny", origin, recipe.max_steps(), anyway, say)
+    found = resume_run(root / "tiny", origin, recipe.all_rounds, anyway, say)
     return let_go(found.run), found.checkpoint
 
 
@@ -393,21 +400,21 @@ def test_what_came_after_the_checkpoint_is_forgotten(tmp_path: Path) -> None:
     run.metrics.write_text('{"step": 4}\n{"step": 5}\n{"st')
     (run.folder / f"adapter{UNFINISHED}").mkdir()
     run.adapter.mkdir()
-    forget_after(run, checkpoint)
+    forget_after(Resumed(run, {}, GRPO, checkpoint))
     left = sorted(folder.name for folder in (run.folder / "eval").iterdir())
     assert left == ["tiny-before", "tiny-dev-step-2", "tiny-dev-step-4", "two-step-problems-before"]
     assert run.metrics.read_text() == '{"step": 4}\n'
     assert not list(run.folder.glob("adapter*"))
     (run.folder / "eval/tiny-dev-step-0").mkdir()
     # What `eval` says of the dev split may be changed before GRPO begins anew.
-    forget_after(run, None)
+    forget_after(Resumed(run, {}))
     assert sorted(folder.name for folder in (run.folder / "eval").iterdir()) == [
         "tiny-before",
         "two-step-problems-before",
     ]
     (run.folder / "eval/tiny-after").mkdir()
     # Training is done: what was evaluated since is of the same adapter.
-    forget_after(run, replace(checkpoint, last=True))
+    forget_after(Resumed(run, {}, GRPO, replace(checkpoint, last=True)))
     assert (run.folder / "eval/tiny-after").is_dir()
 
 
@@ -451,14 +458,14 @@ def test_a_token_in_the_command_is_not_kept(
 def test_a_run_goes_on_in_the_last_stage_that_has_a_checkpoint(tmp_path: Path) -> None:
     run = started(tmp_path)
     origin = origin_of(tiny(), DATA) | {"ended_early": False}
-    steps = {"sft": 400, "grpo": 80}
     write(run.checkpoints("sft"), 150, **origin)
 
-    def found() -> tuple[str | None, int]:
-        resumed = resume_run(tmp_path / "tiny", origin, steps, False, lambda _: None)
+    def found() -> tuple[str, int]:
+        resumed = resume_run(tmp_path / "tiny", origin, [SFT, GRPO], False, lambda _: None)
         let_go(resumed.run)
         assert resumed.checkpoint is not None
-        return resumed.stage, resumed.checkpoint.step
+        assert resumed.round is not None
+        return resumed.round.label, resumed.checkpoint.step
 
     assert found() == ("sft", 150)
     write(run.checkpoints("grpo"), 2, **origin)
@@ -473,7 +480,7 @@ def test_a_checkpoint_of_sft_takes_back_all_of_grpo(tmp_path: Path) -> None:
     run.metrics.write_text('{"step": 4}\n')
     (run.folder / "eval/tiny-dev-step-4").mkdir(parents=True)
     (run.folder / "eval/tiny-after").mkdir()
-    forget_after(run, Checkpoint(folder, 150, {}))
+    forget_after(Resumed(run, {}, SFT, Checkpoint(folder, 150, {})))
     assert list((run.folder / "eval").iterdir()) == []
 
 

@@ -9,7 +9,7 @@ from onecard.machine.gpu import GIB
 from onecard.machine.model_shapes import stored_shape
 from onecard.plan.memory import plan_memory
 from onecard.recipe.file import load_recipe
-from onecard.run.resume import HARMLESS, LENGTH
+from onecard.run.resume import HARMLESS, may_change
 
 pytestmark = pytest.mark.unit
 DOCUMENTS = [
@@ -111,4 +111,6 @@ def test_what_may_change_on_resume_is_what_the_document_lists() -> None:
     listed = text[text.index("`--resume-anyway` accepts") : text.index("For every other change")]
     named = set(re.findall(r"`([a-z_.]+)`", listed))
     assert named == {".".join(key) for key in HARMLESS}
-    assert "--resume --set " + ".".join(LENGTH) in text
+    length = may_change(load_recipe(ROOT / "recipes/tiny.yaml").all_rounds)
+    assert length is not None
+    assert "--resume --set " + ".".join(length) in text

@@ -9,7 +9,8 @@ from onecard.data.stored import Stored
 from onecard.files.formats import write_yaml
 from onecard.recipe.file import load_recipe
 from onecard.recipe.schema import Recipe
-from onecard.stages.sections import IN_ORDER
+from onecard.stages.grpo import section_of
+from onecard.stages.sections import NAMES
 from onecard.stages.table import STAGES
 from onecard.types import UserError
 
@@ -202,7 +203,8 @@ def test_benchmarks_are_known() -> None:
 
 
 def test_extra_takes_fields_of_the_stock_config_only() -> None:
-    assert load_recipe(TINY, ["grpo.extra={entropy_coef: 0.8}"]).grpo.extra == {"entropy_coef": 0.8}
+    recipe = load_recipe(TINY, ["grpo.extra={entropy_coef: 0.8}"])
+    assert section_of(recipe).extra == {"entropy_coef": 0.8}
     assert "no field 'entropy_coeff' (did you mean 'entropy_coef'?)" in fault(
         TINY, "grpo.extra={entropy_coeff: 0.8}"
     )
@@ -423,7 +425,8 @@ def test_what_health_has_as_constants_is_dropped_or_refused() -> None:
 def test_stages_are_the_sections_that_are_there() -> None:
     assert load_recipe(TINY).stages == ["sft", "grpo"]
     assert load_recipe("recipes/gsm8k-qwen2.5-0.5b.yaml").stages == ["grpo"]
-    assert load_recipe("recipes/gsm8k-qwen2.5-0.5b.yaml").max_steps() == {"grpo": 100}
+    (one,) = load_recipe("recipes/gsm8k-qwen2.5-0.5b.yaml").all_rounds
+    assert (one.label, one.max_steps, one.is_last) == ("grpo", 100, True)
     assert load_recipe(TINY, ["stages=[sft, grpo]"]).stages == ["sft", "grpo"]
 
 
@@ -445,8 +448,8 @@ def test_a_section_that_is_set_or_left_out_changes_the_stages_of_a_resolved_reci
     [
         ("[grpo]", "stages: [grpo] are not the sections that are there: sft, grpo"),
         ("[sft, sft, grpo]", "name each once"),
-        ("[grpo, sft]", "stages: they come in the order [sft, grpo]"),
-        ("[sft, dpo]", "Input should be 'sft' or 'grpo'"),
+        ("[grpo, sft]", "stages: sft trains all weights, and grpo before it an adapter"),
+        ("[sft, ppo]", "Input should be 'sft', 'rft', 'dpo' or 'grpo'"),
     ],
 )
 def test_a_list_of_stages_that_says_otherwise_is_refused(stages: str, told: str) -> None:
@@ -454,7 +457,7 @@ def test_a_list_of_stages_that_says_otherwise_is_refused(stages: str, told: str)
 
 
 def test_the_stages_that_a_recipe_may_name_are_those_of_the_table() -> None:
-    assert tuple(STAGES) == IN_ORDER
+    assert tuple(STAGES) == NAMES
 
 
 def test_the_resolved_recipe_is_a_recipe_again(tmp_path: Path) -> None:

@@ -404,7 +404,7 @@ def test_a_users_file_is_run_once_and_first_called_by_one_thread(
         ),
         ("[{name: correct_answer, weight: 0}]", "every weight is 0"),
         ("[{name: correct_answer}, {name: deepseek_r1}]", "correct_answer is listed twice"),
-        ("[]", "rewards: List should have at least 1 item"),
+        ("[]", "rewards: completions are sampled in training"),
     ],
 )
 def test_wrong_reward_entries_are_told(rewards: str, told: str) -> None:

@@ -17,6 +17,7 @@ from conftest import ROOT, ShortRun, no_sft, run_train
 from onecard.files.formats import read_jsonl
 from onecard.plan.fit import how_to_save
 from onecard.recipe.file import load_recipe
+from onecard.stages.grpo import section_of
 from onecard.types import UserError
 
 pytestmark = pytest.mark.e2e
@@ -220,7 +221,7 @@ def test_checkpoints_are_where_the_recipe_says(short_run: ShortRun) -> None:
 def test_environment_and_resolved_recipe_are_kept(short_run: ShortRun) -> None:
     from onecard.recipe.file import load_recipe
 
-    assert load_recipe(short_run[0] / "recipe.resolved.yaml").grpo.max_steps == 4
+    assert section_of(load_recipe(short_run[0] / "recipe.resolved.yaml")).max_steps == 4
     environment = json.loads((short_run[0] / "environment.json").read_text())
     assert environment["packages"]["trl"] == "1.15.0"
 
@@ -290,7 +291,7 @@ def test_every_setting_survives_in_the_stock_config(tmp_path: Path) -> None:
     for file in (ROOT / "recipes").glob("*.yaml"):
         recipe = load_recipe(file)
         settings = grpo_settings(
-            recipe.grpo,
+            section_of(recipe),
             tmp_path,
             seed=recipe.seed,
             reward_weights=[reward.weight for reward in recipe.rewards],

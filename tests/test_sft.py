@@ -29,18 +29,20 @@ def adapter_only(model: Path) -> tuple[str, ...]:
     return (*QUICK, f"model.name={model}", f"sft={section}", "lora.dropout=0.1")
 
 
-def start(cwd: Path, name: str, settings: tuple[str, ...], harm: str) -> "subprocess.Popen[str]":
-    """A run in a process of its own that does `harm` at the end of step 10 of SFT."""
+def start(
+    cwd: Path, name: str, settings: tuple[str, ...], harm: str, label: str = "sft", step: int = 10
+) -> "subprocess.Popen[str]":
+    """A run in a process of its own that does `harm` at the end of a step of a round."""
     code = f"""
 import os, signal, sys, time
 import onecard.model.load, train
-import onecard.stages.trl.callback as callback
-plain = callback.SftSteps.on_step_end
-def on_step_end(self, args, state, control, **others):
+from onecard.stages.trl.plain import PlainSteps
+plain = PlainSteps.on_log
+def on_log(self, args, state, control, **others):
     plain(self, args, state, control, **others)
-    if state.global_step == 10:
+    if self.round.label == "{label}" and state.global_step == {step}:
         {harm}
-callback.SftSteps.on_step_end = on_step_end
+PlainSteps.on_log = on_log
 sys.argv[0] = "train.py"
 sys.exit(train.main())
 """

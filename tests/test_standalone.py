@@ -21,6 +21,7 @@ from onecard.recipe.file import load_recipe
 from onecard.recipe.rewards import open_rewards
 from onecard.recipe.schema import Recipe
 from onecard.run.folder import Run
+from onecard.stages.grpo import section_of
 from onecard.types import Completion, Sampling, UserError
 
 pytestmark = pytest.mark.e2e
@@ -453,7 +454,7 @@ def settings_on_a_card(recipe: Recipe, folder: Path) -> dict[str, Any]:
     from onecard.stages.trl.config import grpo_settings
 
     return grpo_settings(
-        recipe.grpo,
+        section_of(recipe),
         folder,
         seed=recipe.seed,
         reward_weights=[reward.weight for reward in recipe.rewards],
@@ -530,11 +531,11 @@ def check_scoring(folder: Path) -> None:
     training: Any = SimpleNamespace(
         sections=recipe,
         model=recipe.model,
-        seed=recipe.seed,
+        seed_of=lambda _: recipe.seed,
         run=Run(folder, None),
         scorer=open_rewards(recipe),
     )
-    config: Any = build_grpo_config(training)
+    config: Any = build_grpo_config(training, recipe.all_rounds[0])
     assert config.unsloth_grpo_mini_batch == 1
     scoring = inspect.getsource(trl.GRPOTrainer._get_per_token_logps_and_entropies)
     # One pass for all.

@@ -10,7 +10,8 @@ from safetensors import torch as safetensors
 from onecard.files.atomic import write_atomic
 from onecard.model.weights import ADAPTER_WEIGHTS, write_base
 
-TRAINED = "default"  # PEFT's name for the adapter that is trained; TRL adds a frozen one, "ref"
+TRAINED = "default"  # PEFT's name for the adapter that is trained
+REFERENCE = "ref"  # TRL's name for a frozen copy of it, to which a loss holds the trained one
 
 
 def copy_adapter(model: Any) -> dict[str, torch.Tensor]:
@@ -51,6 +52,12 @@ def load_adapter(model: Any, folder: Path) -> None:
             f" {min(differing)}"
         )
     set_peft_model_state_dict(model, weights, adapter_name=TRAINED)
+
+
+def forget_reference(model: Any) -> None:
+    """Take away the frozen copy that a trainer has added: the next one adds its own."""
+    if REFERENCE in model.peft_config:
+        model.delete_adapter(REFERENCE)
 
 
 def lora_b_norm(model: torch.nn.Module) -> float:

@@ -13,29 +13,40 @@ def knobs(recipe: Recipe) -> list[list[str]]:
 
     First those that learn the same, then those that learn less.
     """
-    grpo, found = recipe.grpo, []
-    if not grpo.gradient_checkpointing:
-        found.append(["grpo.gradient_checkpointing=true"])
-    if grpo.optim not in OPTIMIZER_BYTES:
+    found = []
+    if not recipe.gradient_checkpointing:
+        found.append([f"{recipe.stages[-1]}.gradient_checkpointing=true"])
+    if recipe.grpo and recipe.grpo.optim not in OPTIMIZER_BYTES:
         found.append(["grpo.optim=adamw_8bit"])
     if not recipe.model.load_in_4bit:
         found.append(["model.load_in_4bit=true"])
-    if grpo.per_device_train_batch_size % 2 == 0:  # the same completions a step, in smaller passes
-        half = grpo.per_device_train_batch_size // 2
-        found.append(
-            [
-                f"grpo.per_device_train_batch_size={half}",
-                f"grpo.gradient_accumulation_steps={grpo.gradient_accumulation_steps * 2}",
-            ]
-        )
+    found += smaller_passes(recipe)
     if recipe.lora.rank > 8:
         found.append(
             [f"lora.rank={recipe.lora.rank // 2}", f"lora.alpha={max(1, recipe.lora.alpha // 2)}"]
         )
-    if grpo.max_completion_length > 256:
+    grpo = recipe.grpo
+    if grpo and grpo.max_completion_length > 256:
         found.append([f"grpo.max_completion_length={grpo.max_completion_length // 2}"])
-    if grpo.num_generations > 4 and grpo.num_generations % 2 == 0:
+    if grpo and grpo.num_generations > 4 and grpo.num_generations % 2 == 0:
         found.append([f"grpo.num_generations={grpo.num_generations // 2}"])
+    return found
+
+
+def smaller_passes(recipe: Recipe) -> list[list[str]]:
+    """The same completions, or pairs, a step, in twice as many passes."""
+    found = []
+    for name, section in (("grpo", recipe.grpo), ("dpo", recipe.dpo)):
+        if section is None or section.per_device_train_batch_size % 2:
+            continue
+        half = section.per_device_train_batch_size // 2
+        twice = section.gradient_accumulation_steps * 2
+        found.append(
+            [
+                f"{name}.per_device_train_batch_size={half}",
+                f"{name}.gradient_accumulation_steps={twice}",
+            ]
+        )
     return found
 
 

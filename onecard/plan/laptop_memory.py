@@ -9,6 +9,7 @@ from onecard.machine.precision import Precision
 from onecard.model.section import ALL_LINEAR
 from onecard.plan.memory import NF4_BYTES
 from onecard.recipe.schema import Recipe
+from onecard.stages.sections.base import Load
 
 PROCESS = 0.6 * GIB  # Python with Unsloth, TRL and torch
 # Of one block, what its forward pass keeps for the backward pass: numbers a token, by what they are
@@ -24,24 +25,8 @@ UNUSED = 1.15  # what the allocator keeps, of what is used
 def plan_laptop(recipe: Recipe, shape: ModelShape, precision: Precision) -> dict[str, float]:
     """Bytes at the peak of each phase of a run."""
     width = 4 if precision == "fp32" else 2
-    grpo, data = recipe.grpo, recipe.data
-    longest = data.max_prompt_length + grpo.max_completion_length
+    data = recipe.data
     held = PROCESS + weights(recipe, shape, width) + adapter(recipe, shape)
-    group, rows = grpo.num_generations, grpo.per_device_train_batch_size
-    # A prompt is read once for a group, but for gradient checkpointing, which saves nothing here.
-    prompts = rows if grpo.gradient_checkpointing else max(1, rows // group)
-    tokens = prompts * data.max_prompt_length + rows * grpo.max_completion_length
-    training = backward(tokens, shape, width)
-    if not grpo.gradient_checkpointing:
-        training += attention(rows, recipe, shape, width)
-    drawing = generation(
-        grpo.completions_per_step,
-        grpo.completions_per_step // group * data.max_prompt_length,
-        longest,
-        recipe,
-        shape,
-        width,
-    )
     asked = recipe.eval.batch_size
     asking = generation(
         asked,
@@ -51,11 +36,28 @@ def plan_laptop(recipe: Recipe, shape: ModelShape, precision: Precision) -> dict
         shape,
         width,
     )
-    phases = {"GRPO": max(training, drawing), "evaluation": asking}
-    if recipe.sft:
-        solutions = recipe.sft.batch_size * longest
-        phases["SFT"] = backward(solutions, shape, width)
+    phases = {
+        name.upper(): of_stage(load, recipe, shape, width) for name, load in recipe.loads.items()
+    }
+    phases["evaluation"] = asking
     return {name: held + UNUSED * size for name, size in phases.items()}
+
+
+def of_stage(load: Load, recipe: Recipe, shape: ModelShape, width: int) -> float:
+    """What the steps of a stage take: the larger of training and drawing completions."""
+    prompt, rows = recipe.data.max_prompt_length, load.rows
+    completion = load.completion_length or recipe.longest_completion
+    # A prompt is read once for a group, but for gradient checkpointing, which saves nothing here.
+    shared = load.group > 1 and not recipe.gradient_checkpointing
+    prompts = max(1, rows // load.group) if shared else rows
+    training = backward(prompts * prompt + rows * completion, shape, width)
+    if shared:
+        training += attention(rows, recipe, completion, shape, width)
+    if not load.sampled:
+        return training
+    read = load.sampled // load.group * prompt
+    drawing = generation(load.sampled, read, prompt + completion, recipe, shape, width)
+    return max(training, drawing)
 
 
 def weights(recipe: Recipe, shape: ModelShape, width: int) -> float:
@@ -79,10 +81,10 @@ def backward(tokens: int, shape: ModelShape, width: int) -> float:
     return float(tokens * block * shape.num_hidden_layers + head)
 
 
-def attention(rows: int, recipe: Recipe, shape: ModelShape, width: int) -> float:
+def attention(rows: int, recipe: Recipe, completion: int, shape: ModelShape, width: int) -> float:
     """What completions keep of their prompts: keys and values, twice, and a number for each pair
     of tokens and head."""
-    prompt, completion = recipe.data.max_prompt_length, recipe.grpo.max_completion_length
+    prompt = recipe.data.max_prompt_length
     keys = prompt * 2 * 2 * shape.widths["keys"]
     pairs = shape.num_attention_heads * completion * (prompt + completion)
     return rows * (keys + pairs) * width * shape.num_hidden_layers

@@ -10,6 +10,7 @@ from onecard.machine.gpu import GIB
 from onecard.machine.model_shapes import ModelShape
 from onecard.model.section import ALL_LINEAR
 from onecard.recipe.schema import Recipe
+from onecard.stages.sections.base import Load
 
 CARDS = (8, 12, 16, 24)  # GB, as they are sold
 HELD_BACK = 0.5 * GIB  # of the card: the desktop, the driver
@@ -83,33 +84,46 @@ def plan_memory(recipe: Recipe, shape: ModelShape) -> MemoryPlan:
     (vllm_share). Of training it is one micro-batch at full length; completions are scored in passes
     of that size too, which take less.
     """
-    grpo = recipe.grpo
-    longest = recipe.data.max_prompt_length + grpo.max_completion_length
+    loads = recipe.loads.values()
     targets = recipe.lora.target_modules
     names = shape.linears if targets == ALL_LINEAR else targets
     trained = shape.lora_parameters(recipe.lora.rank, names)
     weight_bytes = NF4_BYTES if recipe.model.load_in_4bit else 2.0
-    tokens = grpo.per_device_train_batch_size * longest
-    at_once = grpo.num_generations if recipe.model.fast_inference else grpo.completions_per_step
     always = {
         "CUDA context": CONTEXT,
         "weights": shape.linear_parameters * weight_bytes + shape.other_parameters * 2,
         "LoRA and its gradients": trained * 8,
-        "optimizer": trained * OPTIMIZER_BYTES.get(grpo.optim, 8),
+        "optimizer": trained * max(OPTIMIZER_BYTES.get(load.optim, 8) for load in loads),
     }
     if recipe.model.fast_inference:
         always |= {"vLLM's CUDA graphs": CUDA_GRAPHS, "vLLM's copy of the LoRA": trained * 2}
-    generation = {
+    phases = [sampling(recipe, shape, load) for load in loads]
+    generation = max(phases, key=lambda parts: sum(parts.values()))
+    activations = max(backward(recipe, shape, load) for load in loads)
+    training = {"activations": activations, "reserve": max(RESERVE, RESERVE_SHARE * activations)}
+    return MemoryPlan(always, generation, training)
+
+
+def sampling(recipe: Recipe, shape: ModelShape, load: Load) -> dict[str, float]:
+    """What a stage takes to generate completions."""
+    at_once = load.group if load.sampled and recipe.model.fast_inference else load.sampled
+    longest = recipe.data.max_prompt_length + (load.completion_length or 0)
+    return {
         "KV cache": float(at_once * longest * shape.cache_per_token * 2),
         "sampling": float(at_once * shape.vocab_size * 8),
     }
 
+
+def backward(recipe: Recipe, shape: ModelShape, load: Load) -> float:
+    """The activations of one forward and backward pass of a stage."""
+    completion = load.completion_length or recipe.longest_completion
+    tokens = load.rows * (recipe.data.max_prompt_length + completion)
     widths = shape.widths
     block = tokens * 2 * sum(count * widths[kind] for kind, count in AT_ONCE.items())
     if recipe.model.load_in_4bit:
         # One layer in 16 bit, forward and backward.
         block += 2 * 2 * max(inputs * outputs for inputs, outputs in shape.linears.values())
-    if not grpo.gradient_checkpointing:
+    if not recipe.gradient_checkpointing:
         block += (
             tokens
             * 2
@@ -117,9 +131,7 @@ def plan_memory(recipe: Recipe, shape: ModelShape) -> MemoryPlan:
             * (shape.num_hidden_layers - 1)
         )
     head = min(tokens, HEAD_ROWS) * min(shape.vocab_size, HEAD_COLUMNS) * 4
-    activations = float(max(block, head))
-    training = {"activations": activations, "reserve": max(RESERVE, RESERVE_SHARE * activations)}
-    return MemoryPlan(always, generation, training)
+    return float(max(block, head))
 
 
 def vllm_share(card_bytes: float) -> float:

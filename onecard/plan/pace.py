@@ -34,8 +34,13 @@ LENGTH_USED = 0.5
 
 
 def estimate_seconds(recipe: Recipe, shape: ModelShape, card_gb: int) -> dict[str, float]:
-    """Seconds of generation and of training, for all of GRPO, on a card of that size."""
+    """Seconds of generation and of training, for all of GRPO, on a card of that size.
+
+    {} for a recipe without GRPO: nothing is known of the others' pace.
+    """
     speed, grpo = SPEEDS[card_gb], recipe.grpo
+    if grpo is None:
+        return {}
     written = LENGTH_USED * grpo.max_completion_length
     weights = (
         shape.linear_parameters * (NF4_BYTES if recipe.model.load_in_4bit else 2)
@@ -53,5 +58,6 @@ def estimate_seconds(recipe: Recipe, shape: ModelShape, card_gb: int) -> dict[st
     # weights get no gradient of their own; with a KL term the reference's forward pass as well.
     passes = 6 + (2 if grpo.beta else 0)
     training = passes * shape.parameters * tokens / (speed.compute * COMPUTE_REACHED)
-    rollouts = grpo.max_steps / grpo.num_iterations
-    return {"generation": rollouts * generation, "training": grpo.max_steps * training}
+    steps = grpo.iterate * grpo.max_steps
+    rollouts = steps / grpo.num_iterations
+    return {"generation": rollouts * generation, "training": steps * training}

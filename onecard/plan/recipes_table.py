@@ -48,7 +48,7 @@ def table() -> str:
             needs,
             recipe.claim or "",
             peak,
-            str(recipe.grpo.max_steps),
+            str(recipe.all_rounds[-1].max_steps),
             hours,
             recipe.anchor or "",
             recipe.measured,
@@ -70,6 +70,7 @@ def dose_table() -> str:
         if shape is None or recipe.model.made_here:
             continue
         grpo, memory = recipe.grpo, plan_memory(recipe, shape)
+        assert grpo is not None, f"{recipe.name}: a recipe for a card without GRPO has no dose"
         cells = [
             recipe.name,
             f"{grpo.learning_rate:.0e}".replace("e-0", "e-"),

@@ -20,7 +20,7 @@ def plan_text(recipe: Recipe) -> str:
     for name in recipe.stages:
         lines += STAGES[name].plan_lines(recipe, recipe.data)
     paid = [f"{reward.label} x {reward.weight:g}" for reward in recipe.rewards]
-    lines.append(f"rewards    {', '.join(paid)}")
+    lines.append(f"rewards    {', '.join(paid) or 'none'}")
     lines += evaluation_lines(recipe)
     if recipe.model.name != "tiny":  # which takes less than any card has
         shape = load_shape(recipe.model.name)
@@ -83,10 +83,9 @@ def card_lines(recipe: Recipe, shape: ModelShape) -> list[str]:
             f" the free memory {shares}"
         )
     for card in CARDS:
-        seconds = estimate_seconds(recipe, shape, card)
-        hours = f"{duration(sum(seconds.values()))} of GRPO on an {SPEEDS[card].name}"
-        share = f"{seconds['generation'] / sum(seconds.values()):.0%} of it generation"
-        lines.append(f"{f'{card} GB card':<11}{memory.verdict(card):<14}about {hours}, {share}")
+        lines.append(
+            f"{f'{card} GB card':<11}{memory.verdict(card):<14}{pace(recipe, shape, card)}"
+        )
     if knob := cheapest_knob(recipe, shape):
         saved = (memory.peak - plan_memory(changed(recipe, knob), shape).peak) / GIB
         lines.append(
@@ -98,6 +97,16 @@ def card_lines(recipe: Recipe, shape: ModelShape) -> list[str]:
         " measured pace from step 1 on"
     )
     return lines
+
+
+def pace(recipe: Recipe, shape: ModelShape, card: int) -> str:
+    """How long GRPO may take on a card; "" where there is none."""
+    seconds = estimate_seconds(recipe, shape, card)
+    if not seconds:
+        return ""
+    hours = f"{duration(sum(seconds.values()))} of GRPO on an {SPEEDS[card].name}"
+    share = f"{seconds['generation'] / sum(seconds.values()):.0%} of it generation"
+    return f"about {hours}, {share}"
 
 
 def duration(seconds: float) -> str:

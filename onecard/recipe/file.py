@@ -18,7 +18,7 @@ from onecard.recipe.old_keys import (
 )
 from onecard.recipe.schema import Recipe
 from onecard.section import Section, did_you_mean
-from onecard.stages.sections import IN_ORDER
+from onecard.stages.sections import NAMES
 from onecard.stages.trl.fields import SET_BY_ONECARD, trl_fields
 from onecard.types import UserError
 from rewards.table import REWARDS
@@ -71,8 +71,10 @@ def load_recipe(
         sources = {place: line for place, line in sources.items() if place[: len(loc)] != loc}
         overridden[loc] = sources[loc] = f"--set {override}"
     forget_other_data(content, set(overridden))
-    if any(loc[0] in IN_ORDER for loc in overridden) and ("stages",) not in overridden:
-        content.pop("stages", None)  # it is the sections that are there now
+    there = {name for name in NAMES if content.get(name) is not None}
+    changed = any(loc[0] in NAMES for loc in overridden) and ("stages",) not in overridden
+    if changed and set(content.get("stages") or ()) != there:
+        content.pop("stages", None)  # --set brought a section, or took one away
     told += declare_answer_once(content, sources)
     told += drop_constants(content, sources)
     try:

@@ -18,7 +18,7 @@ def open_rewards(
         recipe.answer,
         recipe.scoring,
         columns,
-        recipe.grpo.max_steps,
-        apart=recipe.grpo.normalizes_each,
+        recipe.all_rounds[-1].max_steps,
+        apart=recipe.normalizes_each,
         say=say,
     )

@@ -35,11 +35,16 @@ class Recipe(StageSections):
     lora: Lora
     data: Data
     answer: Answer = Answer()
-    rewards: RewardList
+    rewards: RewardList = Field(default=[])
     scoring: Scoring = Scoring()
     eval: Eval
     save: Save
     health: Health = Health()
+
+    @property
+    def longest_completion(self) -> int:
+        """The most tokens of a completion, in training or evaluation."""
+        return max(self.longest_sampled, self.eval.max_completion_length)
 
     @property
     def source(self) -> Source:
@@ -66,7 +71,7 @@ class Recipe(StageSections):
         return self
 
     def check_lengths(self) -> None:
-        completion = max(self.grpo.max_completion_length, self.eval.max_completion_length)
+        completion = self.longest_completion
         needed = self.data.max_prompt_length + completion
         if needed > self.model.max_seq_length:
             raise ValueError(
@@ -75,26 +80,33 @@ class Recipe(StageSections):
                 f" {self.model.max_seq_length}; raise that to {needed} or lower the others"
             )
         made = self.source.train_problems
-        if made is not None and made < self.grpo.prompts_per_step:
+        if made is not None and made < self.least_problems:
             raise ValueError(
-                f"data.train_problems {made} is fewer than the {self.grpo.prompts_per_step} prompts"
+                f"data.train_problems {made} is fewer than the {self.least_problems} prompts"
                 " of a step"
             )
 
     def check_rewards(self) -> None:
+        if self.num_generations and not self.rewards:
+            raise ValueError("rewards: completions are sampled in training; write what is paid for")
+        if self.rewards and not self.num_generations and self.eval.score is None:
+            raise ValueError(
+                f"rewards: nothing is sampled in [{', '.join(self.stages)}], so nothing is paid;"
+                " leave them out, or name one in eval.score"
+            )
         labels = [reward.label for reward in self.rewards]
         if twice := {label for label in labels if labels.count(label) > 1}:
             raise ValueError(
                 f"rewards: {', '.join(sorted(twice))} is listed twice (presets count); give it one"
                 " entry and one weight"
             )
-        if all(reward.weight == 0 for reward in self.rewards):
+        if self.num_generations and all(reward.weight == 0 for reward in self.rewards):
             raise ValueError(
                 "rewards: every weight is 0, so nothing would be learned; give one a weight"
             )
-        longest = self.grpo.max_completion_length
+        longest = self.grpo.max_completion_length if self.grpo else None
         for reward in self.rewards:
-            if isinstance(reward, Overlong) and reward.max_tokens > longest:
+            if longest and isinstance(reward, Overlong) and reward.max_tokens > longest:
                 raise ValueError(
                     f"rewards: overlong's max_tokens {reward.max_tokens} is more than"
                     f" grpo.max_completion_length {longest}"
@@ -118,13 +130,14 @@ class Recipe(StageSections):
             )
 
     def check_model(self) -> None:
-        mode = self.grpo.vllm_importance_sampling_mode
-        if self.grpo.loss_type == "vespo" and self.model.fast_inference and "token" not in mode:
-            raise ValueError(
-                f"grpo.loss_type: vespo multiplies the ratios of vLLM's tokens, and"
-                f" vllm_importance_sampling_mode {mode} has one for the whole completion; make it"
-                " token_truncate"
-            )
+        if self.grpo and self.grpo.loss_type == "vespo" and self.model.fast_inference:
+            mode = self.grpo.vllm_importance_sampling_mode
+            if "token" not in mode:
+                raise ValueError(
+                    f"grpo.loss_type: vespo multiplies the ratios of vLLM's tokens, and"
+                    f" vllm_importance_sampling_mode {mode} has one for the whole completion; make"
+                    " it token_truncate"
+                )
         if self.model.name != "tiny":
             return
         if self.model.fast_inference:

@@ -69,10 +69,14 @@ class Run:
         """The whole model after SFT of all weights: the base of the run's adapter."""
         return self.folder / SFT_MODEL
 
-    @property
-    def sft_adapter(self) -> Path:
-        """The adapter after SFT of the adapter."""
-        return self.folder / "sft-adapter"
+    def adapter_after(self, label: str) -> Path:
+        """The adapter after a round that was not the run's last: sft-adapter, grpo-1-adapter."""
+        return self.folder / f"{label}-adapter"
+
+    def is_done(self, label: str) -> bool:
+        """Whether a round that was not the run's last was finished."""
+        whole = label == "sft" and self.sft_model.is_dir()
+        return whole or self.adapter_after(label).is_dir()
 
     @property
     def recipe(self) -> Path:
@@ -90,9 +94,9 @@ class Run:
     def seconds_file(self) -> Path:
         return self.folder / "seconds.json"
 
-    def checkpoints(self, stage: str) -> Path:
-        """The checkpoints of one stage: checkpoints/grpo, checkpoints/sft."""
-        return self.folder / "checkpoints" / stage
+    def checkpoints(self, label: str) -> Path:
+        """The checkpoints of one round: checkpoints/sft, checkpoints/grpo-2."""
+        return self.folder / "checkpoints" / label
 
     def evaluation(self, benchmark: str, when: str) -> Path:
         """The folder of one evaluation: `when` is before, after or step-N."""

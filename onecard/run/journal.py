@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,27 +22,30 @@ EVALUATED = (
 
 
 class Journal:
-    """A run's measurements by step. Step 0 is before training.
+    """The measurements of a run's last stage by step; step 0 is before it. Or of another stage.
 
     `history`: the lines of metrics.jsonl, those of an interrupted run too. `step`: the step after
-    which a resumed run goes on; TensorBoard is told to forget what it has of later ones.
+    which a resumed run goes on; TensorBoard is told to forget what it has of later ones. `stage`:
+    one before the last; it has a file of its own, and steps of its own in TensorBoard.
     """
 
-    def __init__(self, run: Run, step: int | None = None) -> None:
-        self.file: Path = run.metrics
+    def __init__(self, run: Run, step: int | None = None, stage: str | None = None) -> None:
+        self.file: Path = run.folder / f"{stage}.jsonl" if stage else run.metrics
         self.history: list[dict[str, Any]] = read_jsonl(self.file) if step is not None else []
         self.writer: Any = None  # in the first process alone
         if not is_first():
             return
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = run.folder / "tensorboard"
+        folder = run.folder / "tensorboard" / (stage or "")
         if step is None:  # nothing to go on from
             self.file.unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
+            for events in folder.glob("events.*"):
+                events.unlink()
             self.writer = SummaryWriter(str(folder))
-            recipe = run.recipe.read_text(encoding="utf-8")
-            self.writer.add_text("recipe", f"```yaml\n{recipe}\n```")
+            if stage is None:
+                recipe = run.recipe.read_text(encoding="utf-8")
+                self.writer.add_text("recipe", f"```yaml\n{recipe}\n```")
         else:
             self.writer = SummaryWriter(str(folder), purge_step=step + 1)
 

@@ -7,15 +7,16 @@
 import shutil
 from typing import TYPE_CHECKING
 
+from onecard.data.prompts import prompt_for, target_for
 from onecard.data.section import Data
 from onecard.run.process import is_first
-from onecard.stages.sections import Sft, StageSections
+from onecard.run.round import Round
+from onecard.stages.sections import StageSections
+from onecard.stages.sections.sft import Sft
 from onecard.stages.training import Training
 
 if TYPE_CHECKING:
     from onecard.model.policy import Policy
-
-NAME = "sft"
 
 
 def plan_lines(sections: StageSections, data: Data) -> list[str]:
@@ -27,7 +28,7 @@ def plan_lines(sections: StageSections, data: Data) -> list[str]:
     ]
 
 
-def check(training: Training) -> None:
+def check(training: Training, tokenizer: object) -> None:
     """TRL refuses nothing that the schema lets through."""
 
 
@@ -35,26 +36,35 @@ def pilot(training: Training) -> None:
     """There is always something to learn from a solution."""
 
 
-def run(training: Training) -> None:
+def run(training: Training, one: Round) -> None:
     """Train on the solutions. What comes out is kept in the run folder, and not trained twice."""
     section = section_of(training.sections)
-    everything = section.trains == "all_weights"
-    kept = training.run.sft_model if everything else training.run.sft_adapter
-    if not kept.is_dir():
-        train(training, section)
-    else:
+    if section.trains == "adapter":
+        if not training.take_up(one):
+            train(training, one, training.load_policy())
+            training.put_away(one)
+        return
+    kept = training.run.sft_model
+    if kept.is_dir():
         training.display.say(f"SFT is done already: {kept}")
-    if everything:
-        training.load_policy(str(kept))
-    elif training.policy is None:
-        from onecard.model.adapter import load_adapter
-
-        load_adapter(training.load_policy().model, kept)
+    else:
+        train_all_weights(training, one)
+    training.load_policy(str(kept))
 
 
-def train(training: Training, section: Sft) -> None:
-    from onecard.stages.trl.build import build_sft_trainer
-    from onecard.stages.trl.callback import SftSteps
+def train_all_weights(training: Training, one: Round) -> None:
+    from onecard.model.load import load_full_model
+
+    policy = load_full_model(training.model, training.weights, training.run.folder)
+    train(training, one, policy)
+    if is_first():
+        policy.save(training.run.sft_model)
+        shutil.rmtree(training.run.checkpoints(one.label), ignore_errors=True)
+    training.tell_kept(one)
+
+
+def train(training: Training, one: Round, policy: "Policy") -> None:
+    from onecard.stages.trl.supervised import fine_tune
 
     bare = sum(not problem.solution for problem in training.problems)
     if bare:
@@ -62,25 +72,15 @@ def train(training: Training, section: Sft) -> None:
             f"SFT: {bare:,} of {len(training.problems):,} problems have no worked solution; of"
             " those it shows the right answer alone"
         )
-    policy = policy_to_train(training, section)
-    keeper = training.keeper(NAME, policy)
-    with training.display.phase("SFT", section.max_steps, begun=keeper.kept) as advance:
-        trainer = build_sft_trainer(training, policy, SftSteps(keeper, advance))
-        with training.keeping(keeper):
-            trainer.train_from(training.checkpoint_of(NAME))
-    if is_first():
-        everything = section.trains == "all_weights"
-        policy.save(training.run.sft_model if everything else training.run.sft_adapter)
-        shutil.rmtree(training.run.checkpoints(NAME), ignore_errors=True)  # served their purpose
-    training.stopping.finish = lambda: "SFT is kept; add --resume to the command to go on"
-
-
-def policy_to_train(training: Training, section: Sft) -> "Policy":
-    from onecard.model.load import load_full_model
-
-    if section.trains == "all_weights":
-        return load_full_model(training.model, training.weights, training.run.folder)
-    return training.load_policy()
+    system_prompt, answer_format = training.data.system_prompt, training.answer.format
+    rows = [
+        {
+            "prompt": prompt_for(problem, system_prompt),
+            "completion": target_for(problem, answer_format),
+        }
+        for problem in training.problems
+    ]
+    fine_tune(training, one, section_of(training.sections), policy, rows)
 
 
 def section_of(sections: StageSections) -> Sft:

@@ -1,9 +1,10 @@
 """The stages that a run can have. A new one is a module of this shape, and a line here."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from onecard.data.section import Data
-from onecard.stages import grpo, sft
+from onecard.run.round import Round
+from onecard.stages import dpo, grpo, rft, sft
 from onecard.stages.sections import StageSections
 from onecard.stages.training import Training
 
@@ -14,14 +15,17 @@ class Stage(Protocol):
     def plan_lines(self, sections: StageSections, data: Data) -> list[str]:
         """What it will do, in numbers, for --plan."""
 
-    def check(self, training: Training) -> None:
-        """Raise UserError for what TRL itself refuses, before a model is loaded."""
+    def check(self, training: Training, tokenizer: Any) -> None:
+        """Raise UserError for what TRL itself refuses, and for data that does not fit the model.
+
+        No weights are loaded yet.
+        """
 
     def pilot(self, training: Training) -> None:
         """Raise RunFailed where a few problems show that it cannot learn anything."""
 
-    def run(self, training: Training) -> None:
-        """Train, from its checkpoint where the run was interrupted in it."""
+    def run(self, training: Training, one: Round) -> None:
+        """Train a round, from its checkpoint where the run was interrupted in it."""
 
 
-STAGES: dict[str, Stage] = {"sft": sft, "grpo": grpo}
+STAGES: dict[str, Stage] = {"sft": sft, "rft": rft, "dpo": dpo, "grpo": grpo}

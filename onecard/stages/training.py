@@ -1,5 +1,6 @@
 """The one object that train.py fills and every stage takes."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from eval.task import Task
 from onecard.console.display import Display
 from onecard.console.stopping import Stopping
+from onecard.data.pairs import Pair
 from onecard.data.section import Data
 from onecard.machine.gpu_memory import CardUse
 from onecard.model.section import Lora, Model
@@ -15,6 +17,9 @@ from onecard.run.checkpoint import Checkpoint
 from onecard.run.folder import Run
 from onecard.run.journal import Journal
 from onecard.run.keeper import Keeper
+from onecard.run.process import is_first
+from onecard.run.resumed import Resumed
+from onecard.run.round import Round
 from onecard.run.section import Save
 from onecard.stages.sections import StageSections
 from onecard.types import Problem
@@ -25,6 +30,8 @@ from rewards.scoring import BatchScorer
 if TYPE_CHECKING:
     from onecard.model.policy import Policy
     from onecard.stages.trl.state import TrainingState
+
+SEEDS_APART = 7919  # of the rounds of a stage
 
 
 @dataclass
@@ -58,18 +65,34 @@ class Training:
     origin: dict[str, Any]
     card: CardUse | None = None
     problems: list[Problem] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)  # that somebody prefers one of
     dev: Task | None = None
-    # The stage and the checkpoint from which an interrupted run goes on.
-    resumed_stage: str | None = None
-    checkpoint: Checkpoint | None = None
+    resumed: Resumed | None = None  # from where an interrupted run goes on
     # What came out so far.
     policy: "Policy | None" = None
-    last_step: int = 0
+    last_step: int = 0  # of the last stage, all its rounds together
+    ended_early: bool = False  # by health
     best_on_dev: dict[str, Any] | None = None
+    journals: dict[str, Journal] = field(default_factory=dict)  # of the stages before the last
 
-    def checkpoint_of(self, stage: str) -> Checkpoint | None:
-        """The checkpoint from which a stage goes on; None where it begins anew."""
-        return self.checkpoint if stage == self.resumed_stage else None
+    def checkpoint_of(self, one: Round) -> Checkpoint | None:
+        """The checkpoint from which a round goes on; None where it begins anew."""
+        return self.resumed.checkpoint if self.resumed and self.resumed.round == one else None
+
+    def seed_of(self, one: Round) -> int:
+        """Each round of a stage draws other problems, and other completions."""
+        return (self.seed + SEEDS_APART * (one.number - 1)) % 2**32
+
+    def journal_of(self, one: Round) -> Journal:
+        """The measurements of a stage, those of its earlier rounds too."""
+        if one.of_last_stage:
+            return self.journal
+        if one.stage not in self.journals:
+            went_on = self.resumed is not None and self.resumed.round == one
+            begun = went_on or one.number > 1
+            step = self.resumed.steps if self.resumed and went_on else one.steps_before
+            self.journals[one.stage] = Journal(self.run, step if begun else None, one.stage)
+        return self.journals[one.stage]
 
     def load_policy(self, weights: str | None = None) -> "Policy":
         """The policy; loaded with a fresh adapter where it was not, or where `weights` are new."""
@@ -77,31 +100,58 @@ class Training:
 
         if self.policy is not None and weights is None:
             return self.policy
-        grpo = self.sections.grpo
         self.policy = load_policy(
             self.model,
             self.lora,
             weights or self.weights,
             self.run.folder,
             seed=self.seed,
-            gradient_checkpointing=grpo.gradient_checkpointing,
-            completions_at_once=grpo.completions_per_step,
+            gradient_checkpointing=self.sections.gradient_checkpointing,
+            completions_at_once=self.sections.sampled_at_once,
             how_to_save=self.how_to_save,
         )
         return self.policy
 
+    def take_up(self, one: Round) -> bool:
+        """Put the adapter of a round that is done already into the policy; False where none is."""
+        from onecard.model.adapter import load_adapter
+
+        kept = self.run.adapter_after(one.label)
+        if not kept.is_dir():
+            return False
+        load_adapter(self.load_policy().model, kept)
+        self.display.say(f"{one.title} is done already: {kept}")
+        return True
+
+    def put_away(self, one: Round) -> None:
+        """Keep what a round trained, where the run goes on after it.
+
+        Its checkpoints have served their purpose. Those of the last round stay: a run may be made
+        longer.
+        """
+        if one.is_last or self.ended_early:
+            return
+        if is_first():
+            self.load_policy().save(self.run.adapter_after(one.label))
+            shutil.rmtree(self.run.checkpoints(one.label), ignore_errors=True)
+        self.tell_kept(one)
+
+    def tell_kept(self, one: Round) -> None:
+        """Have a signal that comes before the next stage's first step say what is kept."""
+        self.stopping.finish = lambda: f"{one.title} is kept; add --resume to the command to go on"
+
     def keeper(
         self,
-        stage: str,
+        one: Round,
         policy: "Policy",
         best: Callable[[Callable[[int], bool]], int | None] = lambda _: None,
     ) -> "Keeper[TrainingState]":
-        """What keeps a stage's state; `best` as in Keeper."""
+        """What keeps a round's state; `best` as in Keeper."""
         from onecard.stages.trl.state import write_state
 
-        checkpoint = self.checkpoint_of(stage)
+        checkpoint = self.checkpoint_of(one)
         return Keeper(
-            self.run.checkpoints(stage),
+            self.run.checkpoints(one.label),
             self.save,
             self.origin,
             write=lambda state, folder: write_state(state, folder, policy),

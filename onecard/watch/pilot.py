@@ -13,12 +13,12 @@ from statistics import mean, quantiles
 from typing import Any
 
 from onecard.console.display import Display
-from onecard.data.prompts import opens_think, prompt_for, prompt_tokens
 from onecard.files.formats import write_json
 from onecard.model.engines.protocol import Engine
+from onecard.model.rollouts import roll_out
 from onecard.run.folder import Run
 from onecard.run.process import is_first
-from onecard.types import Completion, Problem, Rollout, RunFailed, Sampling, Verdict
+from onecard.types import Problem, RunFailed, Sampling, Verdict
 from onecard.watch.batch import pass_at_g, share_of, signal_share
 from rewards.scoring import BatchScorer, Scored
 
@@ -86,47 +86,17 @@ def ask(
 ) -> dict[str, Any]:
     count = min(pilot.problems, len(problems))
     chosen = random.Random(pilot.seed).sample(list(problems), count)
-    rollouts, seconds = roll_out(pilot, engine, chosen, display)
-    return summarize(pilot, scorer.score(rollouts), seconds)
-
-
-def roll_out(
-    pilot: Pilot, engine: Engine, chosen: list[Problem], display: Display
-) -> tuple[list[Rollout], float]:
-    """num_generations completions of each problem, sampled as in training; and the seconds."""
-    tokenizer, size = engine.tokenizer, pilot.num_generations
-    asked = [problem for problem in chosen for _ in range(size)]
-    prompts = [prompt_for(problem, pilot.system_prompt) for problem in asked]
     sampling = Sampling(
         pilot.max_completion_length,
         pilot.completions_per_step,
         temperature=pilot.temperature,
+        samples=pilot.num_generations,
         seed=pilot.seed,
     )
     started = time.monotonic()
-    found: dict[int, Completion] = {}
-    with display.phase("pilot", len(asked), unit="completion") as advance:
-        for completions in engine.generate(prompt_tokens(tokenizer, prompts), sampling):
-            found |= completions
-            advance(len(found))
-    opened = opens_think(tokenizer, asked[0], pilot.system_prompt)
-    rollouts = []
-    for place, problem in enumerate(asked):
-        written = found[place]
-        rollouts.append(
-            Rollout(
-                problem,
-                written.text,
-                written.tokens,
-                written.truncated,
-                opened,
-                place,
-                group=place // size,
-                prompt=prompts[place],
-                ids=written.ids,
-            )
-        )
-    return rollouts, time.monotonic() - started
+    rollouts = roll_out(engine, chosen, sampling, pilot.system_prompt, display, "pilot")
+    seconds = time.monotonic() - started
+    return summarize(pilot, scorer.score(rollouts), seconds)
 
 
 def summarize(pilot: Pilot, scored: list[Scored], seconds: float) -> dict[str, Any]:

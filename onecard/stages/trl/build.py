@@ -1,4 +1,4 @@
-"""Builds the trainers of a run: data, rewards, callbacks, and what this house changes in them."""
+"""Builds the trainer of GRPO: data, rewards, callbacks, and what this house changes in it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,24 +8,26 @@ import torch
 from datasets import Dataset
 from transformers import PrinterCallback
 
-from onecard.data.prompts import opens_think, prompt_for, target_for
+from onecard.data.prompts import opens_think, prompt_for
+from onecard.model.adapter import forget_reference
 from onecard.model.engines.vllm_requests import seed_requests
 from onecard.model.policy import Policy
 from onecard.model.unsloth_private_names import hand_over_adapter, is_generated_config
+from onecard.run.round import Round
 from onecard.stages.training import Training
-from onecard.stages.trl.callback import GrpoSteps, SftSteps
-from onecard.stages.trl.config import build_grpo_config, build_sft_config
+from onecard.stages.trl.callback import GrpoSteps
+from onecard.stages.trl.config import build_grpo_config
 from onecard.stages.trl.rewards import PROBLEM_ID, RewardColumns
 from onecard.stages.trl.timing import time_parts
-from onecard.stages.trl.trainers import OnecardGrpoTrainer, OnecardSftTrainer
+from onecard.stages.trl.trainers import OnecardGrpoTrainer
 from onecard.watch.clock import StepClock
 
 
 def build_grpo_trainer(
-    training: Training, policy: Policy, steps: GrpoSteps, clock: StepClock
+    training: Training, one: Round, policy: Policy, steps: GrpoSteps, clock: StepClock
 ) -> OnecardGrpoTrainer:
     """GRPO on the run's problems, with `steps` around each step, timed by `clock`."""
-    config = build_grpo_config(training)
+    config = build_grpo_config(training, one)
     config.use_vllm = policy.adapter_folder is not None  # not so where a recipe does without it
     system_prompt = training.data.system_prompt
     columns = RewardColumns(
@@ -35,7 +37,9 @@ def build_grpo_trainer(
         policy.end_tokens,
         opens_think(policy.tokenizer, training.problems[0], system_prompt),
         config.num_generations,
+        first_place=one.steps_before * training.sections.sampled_at_once,
     )
+    forget_reference(policy.model)  # of an earlier round, or of another stage
     rows = [
         {"prompt": prompt_for(problem, system_prompt), PROBLEM_ID: problem.id}
         for problem in training.problems
@@ -55,32 +59,9 @@ def build_grpo_trainer(
     if config.use_vllm:
         hand_over_adapter(trainer.vllm_generation, policy.live_adapter)
         engine = policy.model.vllm_engine
-        seed_requests(engine, training.seed, lambda: trainer.state.global_step)
+        seed_requests(engine, config.seed, lambda: trainer.state.global_step)
     steps.attach(trainer)
     trainer.remove_callback(PrinterCallback)  # our progress display says it better
-    return trainer
-
-
-def build_sft_trainer(training: Training, policy: Policy, steps: SftSteps) -> OnecardSftTrainer:
-    """SFT on the problems' own solutions; the loss is on the completion alone."""
-    assert training.sections.sft is not None
-    system_prompt, answer_format = training.data.system_prompt, training.answer.format
-    rows = [
-        {
-            "prompt": prompt_for(problem, system_prompt),
-            "completion": target_for(problem, answer_format),
-        }
-        for problem in training.problems
-    ]
-    trainer = OnecardSftTrainer(
-        model=policy.model,
-        processing_class=policy.tokenizer,
-        args=build_sft_config(training, training.sections.sft),
-        train_dataset=Dataset.from_list(rows),
-        callbacks=[steps],
-    )
-    steps.attach(trainer)
-    trainer.remove_callback(PrinterCallback)
     return trainer
 
 

@@ -7,15 +7,14 @@ backward, on_pre_optimizer_step, the optimizer, on_optimizer_step, on_step_end, 
 from typing import Any
 
 import torch
-from rich.console import Console
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from eval.asking import evaluate
-from eval.scores import scores
-from onecard.console.display import Advance, Display
+from onecard.console.display import Advance
 from onecard.model.adapter import lora_b_norm
 from onecard.model.policy import Policy
 from onecard.run.keeper import Keeper
+from onecard.run.round import Round
+from onecard.stages.dev import ask_dev
 from onecard.stages.training import Training
 from onecard.stages.trl.largest_step import try_largest_step
 from onecard.stages.trl.private_names import (
@@ -26,7 +25,7 @@ from onecard.stages.trl.private_names import (
     last_advantages,
 )
 from onecard.stages.trl.state import TrainingState, take_state
-from onecard.stages.trl.trainers import OnecardGrpoTrainer, OnecardSftTrainer
+from onecard.stages.trl.trainers import OnecardGrpoTrainer
 from onecard.watch.alarm_log import AlarmLog
 from onecard.watch.batch import measure, readable, signal_share
 from onecard.watch.clock import StepClock
@@ -44,37 +43,6 @@ COMPLETIONS_SHOWN = 4
 STEPS_BETWEEN_COMPLETIONS = 10
 
 
-class SftSteps(TrainerCallback):
-    """Around a step of SFT."""
-
-    trainer: OnecardSftTrainer
-
-    def __init__(self, keeper: Keeper[TrainingState], advance: Advance) -> None:
-        self.keeper, self.advance = keeper, advance
-        self.numbers: dict[str, float | None] = {}
-
-    def attach(self, trainer: OnecardSftTrainer) -> None:
-        """TRL does not hand its trainer to callbacks."""
-        self.trainer = trainer
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        self.keeper.take(take_state(self.trainer, self.trainer.own_state()), now=False)
-        self.advance(state.global_step, **self.numbers)
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **_: Any,
-    ) -> None:
-        if logs and "loss" in logs:
-            self.numbers = {"loss": logs["loss"]}
-
-
 class GrpoSteps(TrainerCallback):
     """Around a step of GRPO."""
 
@@ -83,17 +51,18 @@ class GrpoSteps(TrainerCallback):
     def __init__(
         self,
         training: Training,
+        one: Round,
         policy: Policy,
         keeper: Keeper[TrainingState],
         clock: StepClock,
         advance: Advance,
     ) -> None:
-        self.training, self.policy, self.keeper = training, policy, keeper
-        self.clock, self.advance, self.journal = clock, advance, training.journal
-        self.health = AlarmLog(training.health, training.run, training.journal, training.display)
+        self.training, self.round, self.policy, self.keeper = training, one, policy, keeper
+        self.clock, self.advance, self.journal = clock, advance, training.journal_of(one)
+        self.health = AlarmLog(training.health, training.run, self.journal, training.display)
         self.tried = False  # the largest step
         # What an interrupted run had counted.
-        history = training.journal.history
+        history = self.journal.history
         counted = [line for line in history if SKIPPED in line]
         last = counted[-1] if counted else {}
         self.skipped = int(last.get(SKIPPED, 0))
@@ -128,7 +97,8 @@ class GrpoSteps(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self.evaluate_dev(state.global_step)
+        if self.round.of_last_stage:
+            ask_dev(self.training, self.journal, self.counted(state))
 
     def on_log(
         self,
@@ -145,8 +115,9 @@ class GrpoSteps(TrainerCallback):
         """
         if not logs or "loss" not in logs:
             return  # the summary at the end of training
-        self.record(state.global_step, logs)
-        if "reward" in logs and self.is_hopeless(state.global_step):
+        step = self.counted(state)
+        self.record(step, state.global_step, logs)
+        if "reward" in logs and self.is_hopeless(step):
             control.should_training_stop = True
         self.keep(state, control)
 
@@ -172,21 +143,11 @@ class GrpoSteps(TrainerCallback):
         add_metric(self.trainer, SKIPPED, float(self.skipped))
         add_metric(self.trainer, SKIPPED_IN_A_ROW, float(self.skipped_in_a_row))
 
-    def evaluate_dev(self, step: int) -> None:
-        """Put the dev task, where there is one, to the policy. Training goes on as if not asked."""
-        task, every = self.training.dev, self.training.dev_every_steps
-        if task is None or every is None or step % every:
-            return
-        folder = self.training.run.evaluation(task.benchmark, f"step-{step}")
-        quiet = Display(Console(quiet=True))  # the bar of the whole phase is on the screen
-        result = evaluate(
-            self.policy, task, folder, quiet, task.benchmark, scorer=self.training.scorer
-        )
-        self.journal.evaluation(step, {task.benchmark: scores(result)})
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()  # training gets back what generation's cache took
+    def counted(self, state: TrainerState) -> int:
+        """The step as metrics count it: through all rounds."""
+        return self.round.steps_before + int(state.global_step)
 
-    def record(self, step: int, logs: dict[str, Any]) -> None:
+    def record(self, step: int, of_round: int, logs: dict[str, Any]) -> None:
         """Write the step to the journal, with what TRL does not measure."""
         columns = self.trainer.columns
         measured: dict[str, float | None] = {
@@ -206,7 +167,7 @@ class GrpoSteps(TrainerCallback):
             if logs.get(trl_name) is not None:
                 measured[name] = logs[trl_name]
         self.journal.log(step, measured, trl=logs)
-        self.advance(step, reward=logs.get("reward"))
+        self.advance(of_round, reward=logs.get("reward"))
         if step == 1 or step % STEPS_BETWEEN_COMPLETIONS == 0:
             advantages = last_advantages(self.trainer)
             labels = columns.scorer.labels
@@ -224,6 +185,6 @@ class GrpoSteps(TrainerCallback):
             return
         stops = control.should_training_stop
         ended_early = stops and state.global_step < state.max_steps
-        metrics = self.training.run.metrics.read_bytes()
+        metrics = self.journal.file.read_bytes()
         own = self.trainer.own_state()
         self.keeper.take(take_state(self.trainer, own, metrics, ended_early), now=stops)

@@ -10,7 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from onecard.machine.gpu import find_cards
 from onecard.machine.precision import Precision, choose_precision
-from onecard.stages.sections import Grpo, Sft
+from onecard.run.round import Round
+from onecard.stages.sections.base import Supervised
+from onecard.stages.sections.grpo import Grpo
 from onecard.stages.training import Training
 from onecard.types import UserError
 
@@ -32,7 +34,7 @@ def grpo_settings(
 
     `vllm`: whether the recipe generates with it. `cuda` and `precision` are the machine's.
     """
-    stated = grpo.model_dump(exclude={"extra"})  # the section uses GRPOConfig's own names
+    stated = grpo.of_trl  # the section uses GRPOConfig's own names
     decided = {
         "output_dir": str(folder),
         "seed": seed,
@@ -66,7 +68,7 @@ def grpo_settings(
 
 
 def sft_settings(
-    sft: Sft,
+    section: Supervised,
     folder: Path,
     *,
     seed: int,
@@ -75,15 +77,15 @@ def sft_settings(
     cuda: bool,
     precision: Precision,
 ) -> dict[str, Any]:
-    """Every SFTConfig value of a run. Pure. `max_length`: of prompt and solution, in tokens."""
+    """Every SFTConfig value of a round. Pure. `max_length`: of prompt and completion, in tokens."""
     stated = {
         "output_dir": str(folder),
         "seed": seed,
-        "max_steps": sft.max_steps,
-        "per_device_train_batch_size": sft.batch_size,
-        "learning_rate": sft.learning_rate,
+        "max_steps": section.max_steps,
+        "per_device_train_batch_size": section.batch_size,
+        "learning_rate": section.learning_rate,
         "lr_scheduler_type": "linear",
-        "warmup_steps": sft.lr_warmup_steps,
+        "warmup_steps": section.lr_warmup_steps,
         "optim": "adamw_torch_fused",
         "weight_decay": 0.0,
         "max_length": max_length,
@@ -91,12 +93,11 @@ def sft_settings(
         "packing": False,
         "gradient_checkpointing": gradient_checkpointing,
         "save_strategy": "no",  # our Keeper saves
-        "logging_steps": 10,
+        "logging_steps": 1,
         "report_to": "none",
         "disable_tqdm": True,
     }
-    # All weights are trained in 32 bit, also on a card.
-    return stated | machine_settings(cuda, "fp32" if sft.trains == "all_weights" else precision)
+    return stated | machine_settings(cuda, precision)
 
 
 def machine_settings(cuda: bool, precision: Precision) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def machine_settings(cuda: bool, precision: Precision) -> dict[str, Any]:
     }
 
 
-def build_grpo_config(training: Training) -> "GRPOConfig":
+def build_grpo_config(training: Training, one: Round) -> "GRPOConfig":
     """TRL's GRPOConfig. Raises UserError for what TRL itself refuses."""
     import onecard.model.load  # noqa: F401  isort: skip  (unsloth, which must come before trl)
     import torch
@@ -122,11 +123,12 @@ def build_grpo_config(training: Training) -> "GRPOConfig":
     from onecard.model.unsloth_private_names import score_in_one_pass
 
     grpo = training.sections.grpo
+    assert grpo is not None
     check_extra_types(grpo.extra, get_type_hints(GRPOConfig))
     settings = grpo_settings(
         grpo,
-        training.run.checkpoints("grpo"),
-        seed=training.seed,
+        training.run.checkpoints(one.label),
+        seed=training.seed_of(one),
         reward_weights=training.scorer.weights,
         vllm=training.model.fast_inference,
         cuda=torch.cuda.is_available(),
@@ -150,19 +152,21 @@ def check_extra_types(extra: dict[str, Any], types: dict[str, Any]) -> None:
             raise UserError(f"grpo.extra.{name}: {reason}, got {value!r}") from None
 
 
-def build_sft_config(training: Training, sft: Sft) -> "SFTConfig":
-    """TRL's SFTConfig."""
+def build_sft_config(
+    training: Training, one: Round, section: Supervised, whole: bool
+) -> "SFTConfig":
+    """TRL's SFTConfig. `whole`: all weights are trained, in 32 bit, also on a card."""
     import onecard.model.load  # noqa: F401  isort: skip  (unsloth, which must come before trl)
     import torch
     from trl import SFTConfig
 
     settings = sft_settings(
-        sft,
-        training.run.checkpoints("sft"),
-        seed=training.seed,
+        section,
+        training.run.checkpoints(one.label),
+        seed=training.seed_of(one),
         max_length=training.model.max_seq_length,
-        gradient_checkpointing=training.sections.grpo.gradient_checkpointing,
+        gradient_checkpointing=training.sections.gradient_checkpointing,
         cuda=torch.cuda.is_available(),
-        precision=choose_precision(find_cards()),
+        precision="fp32" if whole else choose_precision(find_cards()),
     )
     return SFTConfig(**settings)

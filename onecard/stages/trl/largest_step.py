@@ -10,7 +10,7 @@ import torch
 from onecard.data.section import Data
 from onecard.model.unsloth_private_names import forget_packing_checks
 from onecard.run.library_output import redirect_output
-from onecard.stages.sections import Grpo
+from onecard.stages.sections.grpo import Grpo
 from onecard.stages.training import Training
 from onecard.stages.trl.private_names import copy_metrics, put_metrics
 from onecard.types import UserError
@@ -24,6 +24,7 @@ def try_largest_step(trainer: Any, training: Training, clock: StepClock) -> None
     where memory does not hold it.
     """
     grpo, data = training.sections.grpo, training.data
+    assert grpo is not None
     metrics = copy_metrics(trainer)
     device = trainer.model.device
     on_card = device.type == "cuda"

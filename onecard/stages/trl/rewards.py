@@ -13,7 +13,8 @@ PROBLEM_ID = "problem_id"  # the column of the training set by which a completio
 class RewardColumns:
     """Scores each batch once and hands each reward's column to TRL.
 
-    `scored` is the last batch, for whoever measures or shows it.
+    `scored` is the last batch, for whoever measures or shows it. `first_place`: the completions of
+    earlier rounds.
     """
 
     def __init__(
@@ -24,12 +25,14 @@ class RewardColumns:
         end_tokens: set[int],
         think_opened: bool,
         num_generations: int,
+        first_place: int = 0,
     ) -> None:
         self.scorer = scorer
         self.problems = {problem.id: problem for problem in problems}
         self.tokenizer, self.end_tokens = tokenizer, end_tokens
         self.think_opened = think_opened
         self.num_generations = num_generations
+        self.first_place = first_place
         self.scored: list[Scored] = []
         self.batch: object = None  # the list of completions that `scored` is of
 
@@ -52,7 +55,7 @@ class RewardColumns:
                 moment = self.scorer.moment
                 moment.trainer_state = trainer_state
                 moment.log_extra, moment.log_metric = log_extra, log_metric
-                first = trainer_state.global_step * len(completions)
+                first = self.first_place + trainer_state.global_step * len(completions)
                 rollouts = self.rollouts(prompts, completion_ids, problem_id, first)
                 self.batch, self.scored = completions, self.scorer.score(rollouts)
                 log_metric("rewards/faults", float(self.scorer.faults))

@@ -6,7 +6,7 @@ from typing import Any
 
 import onecard.model.load  # noqa: F401  isort: skip  (unsloth, which must come before trl)
 import torch
-from trl import GRPOTrainer, SFTTrainer
+from trl import DPOTrainer, GRPOTrainer, SFTTrainer
 
 from onecard.model.engines.generation import one_batch
 from onecard.model.engines.on_cpu import quick
@@ -78,6 +78,14 @@ class Resumable:
 
 class OnecardSftTrainer(Resumable, SFTTrainer):
     """TRL's SFTTrainer that can be killed."""
+
+    def compute_loss(self, model: Any, *arguments: Any, **named: Any) -> Any:
+        with self.forward_pass(model):
+            return super().compute_loss(model, *arguments, **named)
+
+
+class OnecardDpoTrainer(Resumable, DPOTrainer):
+    """TRL's DPOTrainer that can be killed."""
 
     def compute_loss(self, model: Any, *arguments: Any, **named: Any) -> Any:
         with self.forward_pass(model):

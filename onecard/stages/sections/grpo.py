@@ -1,38 +1,28 @@
-"""The recipe's sections of the stages: `sft:` and `grpo:`."""
+"""The recipe's section `grpo:`."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from onecard.section import Count, Positive, Section, did_you_mean
+from onecard.section import Count, Positive, did_you_mean
 from onecard.stages.losses import Level, Loss, check_loss
+from onecard.stages.sections.base import Load, StageSection
 from onecard.stages.trl.fields import SET_BY_ONECARD, trl_fields
 
 Correction = Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
 
 
-class Sft(Section):
-    """Supervised steps on the data set's own solutions, so that there is something to reinforce.
-
-    `trains`: `all_weights` for a model that knows nothing yet, `adapter` for one that does.
-    """
-
-    trains: Literal["all_weights", "adapter"]
-    max_steps: Count
-    batch_size: Count
-    learning_rate: Positive
-    lr_warmup_steps: Annotated[int, Field(ge=0)] = 0
-
-
-class Grpo(Section):
+class Grpo(StageSection):
     """TRL's GRPOConfig, in TRL's words. `extra` takes further fields of it by name.
 
     The three fields about vLLM say what becomes of tokens whose chance vLLM computes otherwise than
     the trainer: a ratio of the two above `clip_max` is cut there or left out, as the mode says.
     Without vLLM none of them acts.
+
+    `iterate` rounds are trained one after the other, each with a learning rate schedule of its own;
+    the reference of the KL term is the policy as a round begins with it.
     """
 
-    max_steps: Count
     num_generations: Annotated[int, Field(ge=2)]
     per_device_train_batch_size: Count  # completions per forward/backward pass
     gradient_accumulation_steps: Count = 1
@@ -60,8 +50,27 @@ class Grpo(Section):
     )
     num_iterations: Count = 1
     mask_truncated_completions: bool = False
-    gradient_checkpointing: bool = False
+    iterate: Count = 1
     extra: dict[str, Any] = Field(default={})
+
+    @property
+    def of_trl(self) -> dict[str, Any]:
+        """The values that GRPOConfig takes under the same names, without `extra`."""
+        return self.model_dump(exclude={"extra", "iterate"})
+
+    @property
+    def rounds(self) -> int:
+        return self.iterate
+
+    @property
+    def load(self) -> Load:
+        return Load(
+            self.per_device_train_batch_size,
+            self.max_completion_length,
+            sampled=self.completions_per_step,
+            group=self.num_generations,
+            optim=self.optim,
+        )
 
     @property
     def completions_per_step(self) -> int:
@@ -115,42 +124,3 @@ def check_extra(name: str) -> None:
     if name not in trl_fields():
         nearest = did_you_mean(name, trl_fields())
         raise ValueError(f"extra: TRL's GRPOConfig has no field {name!r}{nearest}")
-
-
-class StageSections(Section):
-    """The stages of a run and what they are told. A recipe inherits it.
-
-    `stages` is what a run does, in order; left out, it is the sections that are there.
-    """
-
-    stages: list[Literal["sft", "grpo"]] = Field(default=[])
-    sft: Sft | None = None
-    grpo: Grpo
-
-    @model_validator(mode="before")
-    @classmethod
-    def fill_stages(cls, content: Any) -> Any:
-        """Without `stages:` it is the sections that are there, in the table's order."""
-        if isinstance(content, dict) and not content.get("stages"):
-            there = [name for name in IN_ORDER if content.get(name) is not None]
-            return content | {"stages": there}
-        return content
-
-    @model_validator(mode="after")
-    def check_stages(self) -> "StageSections":
-        there = [name for name in IN_ORDER if getattr(self, name) is not None]
-        if sorted(self.stages) != sorted(there):
-            raise ValueError(
-                f"stages: [{', '.join(self.stages)}] are not the sections that are there:"
-                f" {', '.join(there)}; name each once, or leave `stages` out"
-            )
-        if self.stages != there:
-            raise ValueError(f"stages: they come in the order [{', '.join(there)}]")
-        return self
-
-    def max_steps(self) -> dict[str, int]:
-        """The steps of each stage of the run, in order."""
-        return {name: getattr(self, name).max_steps for name in self.stages}
-
-
-IN_ORDER = ("sft", "grpo")  # GRPO reinforces what SFT has shown

@@ -1,0 +1,80 @@
+"""Takes back what an interrupted run wrote after what it kept."""
+
+import json
+import re
+import shutil
+from typing import Any
+
+from onecard.files.atomic import clear_unfinished, write_atomic
+from onecard.files.differences import Difference, differences
+from onecard.machine.packages import versions
+from onecard.run.checkpoint import METRICS
+from onecard.run.folder import EVALUATIONS, Run, environment
+from onecard.run.resumed import Resumed
+
+
+def forget_after(resumed: Resumed) -> None:
+    """Take back what was written after what was kept, and what a kill left half-written."""
+    run, checkpoint = resumed.run, resumed.checkpoint
+    # Before the last stage nothing is evaluated. Then step 0 is taken back too, since a harmless
+    # change may be one of `eval`.
+    step = resumed.steps if resumed.in_last_stage else -1
+    finished = resumed.in_last_stage and checkpoint is not None and checkpoint.last
+    # Nobody mixes two engines in one evaluation.
+    other_packages = bool(changed_versions(noted_environment(run).get("packages", {})))
+    for folder in list((run.folder / EVALUATIONS).glob("*")):
+        match = re.search(r"-step-(\d+)$", folder.name)
+        is_later = match is not None and int(match[1]) > step
+        is_after = folder.name.endswith("-after") and not finished
+        is_mixed = other_packages and not (folder / "result.json").is_file()
+        if is_later or is_after or is_mixed:
+            shutil.rmtree(folder)
+    if run.adapter.exists():
+        shutil.rmtree(run.adapter)
+    clear_unfinished(run.folder)
+    for root in (run.folder / "checkpoints").glob("*"):
+        clear_unfinished(root)
+    forget_metrics(resumed)
+
+
+def forget_metrics(resumed: Resumed) -> None:
+    """Take back what was measured in the round's stage after what was kept."""
+    if resumed.round is None:
+        return
+    file = resumed.run.folder / resumed.round.metrics
+    if resumed.checkpoint is None and file.is_file():
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]  # a kill may cut the last one
+        kept = [line for line in whole if json.loads(line)["step"] <= resumed.steps]
+        write_atomic(file, "".join(kept))
+    if resumed.checkpoint and (resumed.checkpoint.folder / METRICS).is_file():
+        write_atomic(file, (resumed.checkpoint.folder / METRICS).read_bytes())
+
+
+def noted_environment(run: Run) -> dict[str, Any]:
+    """What environment.json says; {} where there is none."""
+    if not run.environment.is_file():
+        return {}
+    noted: dict[str, Any] = json.loads(run.environment.read_text(encoding="utf-8"))
+    return noted
+
+
+def resumptions(resumed: Resumed) -> list[dict[str, Any]]:
+    """When and from which step the run was gone on with, this time included."""
+    now = environment()
+    this_time = {
+        "started": now["started"],
+        "commit": now["commit"],
+        "round": resumed.round.label if resumed.round else None,
+        "step": resumed.steps,
+    }
+    return [*noted_environment(resumed.run).get("resumed", []), this_time]
+
+
+def changed_versions(before: dict[str, str]) -> list[Difference]:
+    """The packages that were noted, are here too, and have another version."""
+    here = versions()
+    both = before.keys() & here.keys()
+    return differences(
+        {name: before[name] for name in sorted(both)}, {name: here[name] for name in sorted(both)}
+    )

@@ -1,0 +1,105 @@
+"""The recipe's sections of the stages, and what they say together. Imports nothing heavy."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from onecard.run.round import Round
+from onecard.section import Section
+from onecard.stages.sections.base import Load, StageSection
+from onecard.stages.sections.dpo import Dpo
+from onecard.stages.sections.grpo import Grpo
+from onecard.stages.sections.rft import Rft
+from onecard.stages.sections.sft import Sft
+
+StageName = Literal["sft", "rft", "dpo", "grpo"]
+NAMES: tuple[StageName, ...] = ("sft", "rft", "dpo", "grpo")  # their order where none is given
+
+
+class StageSections(Section):
+    """The stages of a run and what they are told. A recipe inherits it.
+
+    `stages` is what a run does, in order; left out, it is the sections that are there.
+    """
+
+    stages: list[StageName] = Field(default=[])
+    sft: Sft | None = None
+    rft: Rft | None = None
+    dpo: Dpo | None = None
+    grpo: Grpo | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def fill_stages(cls, content: Any) -> Any:
+        """Without `stages:` it is the sections that are there, in the usual order."""
+        if isinstance(content, dict) and not content.get("stages"):
+            there = [name for name in NAMES if content.get(name) is not None]
+            return content | {"stages": there}
+        return content
+
+    @model_validator(mode="after")
+    def check_stages(self) -> "StageSections":
+        there = [name for name in NAMES if getattr(self, name) is not None]
+        if not there:
+            raise ValueError(f"there is no stage; write a section for one of {', '.join(NAMES)}")
+        if sorted(self.stages) != sorted(there):
+            raise ValueError(
+                f"stages: [{', '.join(self.stages)}] are not the sections that are there:"
+                f" {', '.join(there)}; name each once, or leave `stages` out"
+            )
+        if self.sft and self.sft.trains == "all_weights" and self.stages[0] != "sft":
+            raise ValueError(
+                f"stages: sft trains all weights, and {self.stages[0]} before it an adapter of"
+                " other weights; make sft the first, or train its adapter"
+            )
+        return self
+
+    @property
+    def in_order(self) -> dict[StageName, StageSection]:
+        """The section of each stage of the run, in order."""
+        return {name: getattr(self, name) for name in self.stages}
+
+    @property
+    def all_rounds(self) -> list[Round]:
+        """What a run does, one after the other: each round of each stage."""
+        found = []
+        for name, section in self.in_order.items():
+            of_last_stage = name == self.stages[-1]
+            for number in range(1, section.rounds + 1):
+                found.append(Round(name, number, section.rounds, section.max_steps, of_last_stage))
+        return found
+
+    @property
+    def loads(self) -> dict[StageName, Load]:
+        """What each stage has in memory at most."""
+        return {name: section.load for name, section in self.in_order.items()}
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        return any(section.gradient_checkpointing for section in self.in_order.values())
+
+    @property
+    def sampled_at_once(self) -> int:
+        """The most completions that a stage generates at once; 0 where none does."""
+        return max(load.sampled for load in self.loads.values())
+
+    @property
+    def longest_sampled(self) -> int:
+        """The most tokens of a completion that a stage generates; 0 where none does."""
+        return max(load.completion_length or 0 for load in self.loads.values())
+
+    @property
+    def num_generations(self) -> int:
+        """Completions of a problem that are scored side by side; 0 where no stage samples."""
+        sampling = (self.grpo, self.rft and self.rft.samples, self.dpo and self.dpo.samples)
+        return max((one.num_generations for one in sampling if one), default=0)
+
+    @property
+    def least_problems(self) -> int:
+        """How many problems there must be: as many as one step of GRPO draws."""
+        return self.grpo.prompts_per_step if self.grpo else 1
+
+    @property
+    def normalizes_each(self) -> bool:
+        """Whether each reward is normalised in its group before they are summed."""
+        return self.grpo is not None and self.grpo.normalizes_each

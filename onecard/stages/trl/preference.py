@@ -1,0 +1,86 @@
+"""Preference optimization on pairs, by TRL's DPOTrainer."""
+
+from typing import Any
+
+import onecard.model.load  # noqa: F401  isort: skip  (unsloth, which must come before trl)
+import torch
+from datasets import Dataset
+from trl import DPOConfig
+
+from onecard.machine.gpu import find_cards
+from onecard.machine.precision import Precision, choose_precision
+from onecard.model.adapter import forget_reference
+from onecard.model.policy import Policy
+from onecard.run.round import Round
+from onecard.stages.sections.dpo import Dpo
+from onecard.stages.training import Training
+from onecard.stages.trl.config import machine_settings
+from onecard.stages.trl.plain import PlainSteps, train_round
+from onecard.stages.trl.trainers import OnecardDpoTrainer
+
+
+def prefer(
+    training: Training, one: Round, section: Dpo, policy: Policy, rows: list[dict[str, Any]]
+) -> None:
+    """A round on `rows`, each with a prompt, and what is chosen and rejected after it.
+
+    The reference is the policy as the round begins with it: TRL copies its adapter.
+    """
+
+    def build(steps: PlainSteps) -> OnecardDpoTrainer:
+        forget_reference(policy.model)
+        settings = dpo_settings(
+            section,
+            str(training.run.checkpoints(one.label)),
+            seed=training.seed_of(one),
+            max_length=training.model.max_seq_length,
+            gradient_checkpointing=training.sections.gradient_checkpointing,
+            cuda=torch.cuda.is_available(),
+            precision=choose_precision(find_cards()),
+        )
+        return OnecardDpoTrainer(
+            model=policy.model,
+            processing_class=policy.tokenizer,
+            args=DPOConfig(**settings),
+            train_dataset=Dataset.from_list(rows),
+            callbacks=[steps],
+        )
+
+    train_round(training, one, policy, build)
+
+
+def dpo_settings(
+    section: Dpo,
+    folder: str,
+    *,
+    seed: int,
+    max_length: int,
+    gradient_checkpointing: bool,
+    cuda: bool,
+    precision: Precision,
+) -> dict[str, Any]:
+    """Every DPOConfig value of a round. Pure. `max_length`: of prompt and completion, in tokens."""
+    weight = section.sft_weight
+    stated = {
+        "output_dir": folder,
+        "seed": seed,
+        "max_steps": section.max_steps,
+        "per_device_train_batch_size": section.per_device_train_batch_size,
+        "gradient_accumulation_steps": section.gradient_accumulation_steps,
+        "learning_rate": section.learning_rate,
+        "lr_scheduler_type": section.lr_scheduler_type,
+        "warmup_steps": section.warmup_steps,
+        "optim": section.optim,
+        "weight_decay": 0.0,
+        "max_grad_norm": section.max_grad_norm,
+        "beta": section.beta,
+        "loss_type": [section.loss_type, "sft"] if weight else [section.loss_type],
+        "loss_weights": [1.0, weight] if weight else None,
+        "max_length": max_length,
+        "gradient_checkpointing": gradient_checkpointing,
+        "save_strategy": "no",  # our Keeper saves
+        "logging_steps": 1,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+    return stated | machine_settings(cuda, precision)
