@@ -82,11 +82,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Score:
-    """One completion under one reward. A grader adds its verdict and the answer that it read."""
+    """One completion under one reward. A grader adds its verdict and the answer that it read.
+
+    `per_step`: what each of the completion's steps is worth (rewards/steps.py), from a reward that
+    judges steps.
+    """
 
     value: float
     verdict: Verdict | None = None
     extracted: str | None = None
+    per_step: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

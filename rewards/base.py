@@ -19,6 +19,7 @@ from onecard.types import Problem, Rollout, Score, Verdict
 from rewards.answer.grader import GraderError
 from rewards.answer.section import Answer
 from rewards.deadline import in_parallel
+from rewards.steps import step_ends
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,16 @@ def checked(outcome: Outcome) -> Outcome:
     if outcome.verdict == Verdict.GRADER_ERROR:
         read = outcome.extracted
         return Fault(GraderError(f"the grader came to no verdict on {read!r} in time"))
+    return outcome
+
+
+def checked_steps(outcome: Outcome, rollout: Rollout) -> Outcome:
+    """An outcome as it is, or a Fault where it has another number of steps than the completion."""
+    if not isinstance(outcome, Score) or outcome.per_step is None:
+        return outcome
+    count, wanted = len(outcome.per_step), len(step_ends(rollout.text))
+    if count != wanted or not all(map(math.isfinite, outcome.per_step)):
+        return Fault(ValueError(f"{count} values for {wanted} steps, or one that is not finite"))
     return outcome
 
 

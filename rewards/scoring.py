@@ -9,9 +9,20 @@ from typing import Any
 from onecard.types import Rollout, RunFailed, Score, Verdict
 from rewards.answer.grader import graded, seconds_of
 from rewards.answer.section import Answer
-from rewards.base import Context, Fault, Moment, Outcome, Reward, Scorer, at_step_0, checked
+from rewards.base import (
+    Context,
+    Fault,
+    Moment,
+    Outcome,
+    Reward,
+    Scorer,
+    at_step_0,
+    checked,
+    checked_steps,
+)
 from rewards.deadline import THREADS, in_parallel
 from rewards.section import Scoring
+from rewards.steps import step_ends
 
 NOT_GRADED = Score(0.0, Verdict.GRADER_ERROR)
 LONGEST_SHOWN = 500  # characters of the completion on which a reward failed
@@ -23,13 +34,15 @@ class Scored:
 
     `rollout` is graded. `scores` has one entry for each reward, None where it does not apply or
     where the group was left out. `total` is the weighted sum: what the completion is paid.
-    `compared` is what training compares within a group: the total, or what each reward pays.
+    `compared` is what training compares within a group, each kind for itself: the total, or what
+    each reward pays, or what the steps are paid. `steps` is the last of these, where it is known.
     """
 
     rollout: Rollout
     scores: tuple[Score | None, ...]
     total: float
-    compared: tuple[float, ...]
+    compared: tuple[tuple[float, ...], ...]
+    steps: tuple[float, ...] = ()
 
     def values(self) -> list[float | None]:
         """What each reward says, before its weight."""
@@ -40,6 +53,7 @@ class BatchScorer:
     """The opened rewards of a recipe. To be closed when the run is over.
 
     `apart`: training compares what each reward pays, and not their sum (normalize_then_sum).
+    `by_step`: it compares what the steps of completions are paid.
     """
 
     def __init__(
@@ -50,9 +64,10 @@ class BatchScorer:
         columns: frozenset[str] | None = None,
         max_steps: int = 1,
         apart: bool = False,
+        by_step: bool = False,
         say: Callable[[str], None] = print,
     ) -> None:
-        self.rewards, self.apart = tuple(rewards), apart
+        self.rewards, self.apart, self.by_step = tuple(rewards), apart, by_step
         self.answer, self.scoring = answer, scoring
         self.faults = 0  # since the start of the run
         self.moment = Moment(at_step_0(max_steps))
@@ -94,10 +109,18 @@ class BatchScorer:
                     for cell in row
                 ],
             )
-            paid = tuple(weighted(self.rewards, scores))
-            total = sum(paid, start=0.0)
-            scored.append(Scored(rollout, scores, total, paid if self.apart else (total,)))
+            scored.append(self.scored(rollout, scores))
         return scored
+
+    def scored(self, rollout: Rollout, scores: tuple[Score | None, ...]) -> Scored:
+        """What a completion is paid in all, and what of that training compares."""
+        paid = weighted(self.rewards, scores)
+        total = sum(paid, start=0.0)
+        if self.by_step:
+            steps = step_pays(self.rewards, scores, len(step_ends(rollout.text)))
+            return Scored(rollout, scores, total, (steps,), steps)
+        compared = tuple((one,) for one in paid) if self.apart else ((total,),)
+        return Scored(rollout, scores, total, compared)
 
     def grade(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
         """The rollouts with the verdict of the one grader, which all rewards and measures read."""
@@ -125,6 +148,7 @@ class BatchScorer:
         for finish, reward in zip(started, self.rewards, strict=True):
             column = [checked(outcome) for outcome in finish()]
             assert len(column) == len(rollouts), f"{reward.label}: one outcome for each completion"
+            column = [checked_steps(*pair) for pair in zip(column, rollouts, strict=True)]
             columns.append(column)
         return [list(row) for row in zip(*columns, strict=True)]
 
@@ -179,7 +203,8 @@ def gated(rewards: Sequence[Reward], scores: Sequence[Score | None]) -> tuple[Sc
     left = []
     for reward, score in zip(rewards, scores, strict=True):
         pays = score is not None and not reward.gate and reward.weight * score.value > 0
-        left.append(replace(score, value=0.0) if score is not None and pays else score)
+        shut_out = replace(score, value=0.0, per_step=None) if score is not None else None
+        left.append(shut_out if pays else score)
     return tuple(left)
 
 
@@ -189,6 +214,21 @@ def weighted(rewards: Sequence[Reward], scores: Sequence[Score | None]) -> list[
         0.0 if score is None else reward.weight * score.value
         for reward, score in zip(rewards, scores, strict=True)
     ]
+
+
+def step_pays(
+    rewards: Sequence[Reward], scores: Sequence[Score | None], count: int
+) -> tuple[float, ...]:
+    """What each of `count` steps is paid. A reward for the whole completion pays at its end."""
+    pays = [0.0] * count
+    for reward, score in zip(rewards, scores, strict=True):
+        if score is None or not count:
+            continue
+        of_steps = score.per_step
+        if of_steps is None:
+            of_steps = (*[0.0] * (count - 1), score.value)
+        pays = [pay + reward.weight * value for pay, value in zip(pays, of_steps, strict=True)]
+    return tuple(pays)
 
 
 def total_of(rewards: Sequence[Reward], scores: Sequence[Score | None]) -> float:

@@ -13,6 +13,7 @@ from rewards.judges.http import Http
 from rewards.judges.judge import Judge
 from rewards.presets import DeepseekR1, Robust
 from rewards.rules.correct import AnswerIsNumber, CorrectAnswer
+from rewards.rules.equations import TrueEquations
 from rewards.rules.format import TagCount, ThinkFormat, ThinkFormatSoft
 from rewards.rules.length import CosineLength, Overlong, TooShort
 from rewards.rules.random_control import RandomReward
@@ -37,6 +38,7 @@ REWARDS: dict[str, type[Reward]] = {
     "overlong": Overlong,
     "cosine_length": CosineLength,
     "repetition": Repetition,
+    "true_equations": TrueEquations,
     "too_short": TooShort,
     "deepseek_r1": DeepseekR1,
     "robust": Robust,

@@ -495,7 +495,7 @@ def scored(*rows: tuple[int, bool, float], rewards: int = 1) -> list[Scored]:
         graded = Score(float(right), Verdict.CORRECT if right else Verdict.WRONG)
         rollout = Rollout(PROBLEM, "abcdefgh"[place], 1, place=place, group=group, graded=graded)
         found.append(
-            Scored(rollout, (Score(value),) * rewards, value * rewards, (value * rewards,))
+            Scored(rollout, (Score(value),) * rewards, value * rewards, ((value * rewards,),))
         )
     return found
 
@@ -547,7 +547,7 @@ def test_the_completions_shown_for_hacking_are_the_best_paid_wrong_ones() -> Non
         rollout = replace(one.rollout, text="abcdef"[place])
         scores = (Score(float(right)), Score(layout))
         total = float(right) + 0.5 * layout
-        return Scored(rollout, scores, total, (total,))
+        return Scored(rollout, scores, total, ((total,),))
 
     labels = ["correct_answer", "think_format"]
     layouts = [1.0, 0.0, 1.0, 0.5, 0.2, 0.1]

@@ -23,6 +23,8 @@ WAYS = {str(loss): (f"grpo.loss_type={loss}", *COMPANIONS.get(loss, ())) for los
     "gspo": ("grpo.loss_type=grpo", "grpo.importance_sampling_level=sequence"),
     "the least sure fifth": ("grpo.top_entropy_quantile=0.2",),
     "each reward normalised": ("grpo.multi_objective_aggregation=normalize_then_sum",),
+    "accepted or not": ("grpo.credit=accepted",),
+    "step by step": ("grpo.credit=steps",),
 }
 
 

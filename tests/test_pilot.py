@@ -42,7 +42,7 @@ def summarized(groups: list[list[float]], tokens: int = 10, truncated: int = 0) 
             group=group,
             graded=Score(float(total >= 1), verdict),
         )
-        scored.append(Scored(rollout, (), total, (total,)))
+        scored.append(Scored(rollout, (), total, ((total,),)))
     return summarize(pilot, scored, seconds=2.0)
 
 

@@ -20,5 +20,6 @@ def open_rewards(
         columns,
         recipe.all_rounds[-1].max_steps,
         apart=recipe.normalizes_each,
+        by_step=recipe.grpo is not None and recipe.grpo.credit == "steps",
         say=say,
     )

@@ -8,6 +8,7 @@ from onecard.types import Verdict
 from onecard.watch.metric_names import ANSWERS, FORMAT_PAID, PASS_AT_G, SIGNAL_SHARE
 from rewards.base import Reward
 from rewards.scoring import Scored
+from rewards.steps import steps_of
 
 COMPLETIONS_SUSPECTED = 3
 ALIKE = 1e-6  # rewards that differ by no more
@@ -38,14 +39,16 @@ def share_of(scored: Sequence[Scored], verdict: Verdict) -> float:
 def signal_share(scored: Sequence[Scored]) -> float:
     """The share of groups whose completions were not all paid alike: the others teach nothing.
 
-    Where rewards are normalised before they are summed, one that differs is enough. TRL's
+    Where rewards are normalised before they are summed, one that differs is enough; where steps
+    are paid, a step of any completion. TRL's
     frac_reward_zero_std misses groups whose rewards are not exact in binary, and knows none
     where scale_rewards is batch.
     """
     apart = []
     for group in groups(scored):
-        each = zip(*(completion.compared for completion in group), strict=True)
-        apart.append(any(max(paid) - min(paid) > ALIKE for paid in each))
+        kinds = zip(*(completion.compared for completion in group), strict=True)
+        each = [[value for values in kind for value in values] for kind in kinds]
+        apart.append(any(paid and max(paid) - min(paid) > ALIKE for paid in each))
     return sum(apart) / len(apart)
 
 
@@ -84,11 +87,16 @@ def most_paid(scored: Sequence[Scored], labels: Sequence[str]) -> list[str]:
 
 
 def readable(
-    scored: Sequence[Scored], labels: Sequence[str], advantages: Sequence[float], count: int
+    scored: Sequence[Scored],
+    labels: Sequence[str],
+    advantages: Sequence[float],
+    count: int,
+    of_steps: Sequence[Sequence[float]] = (),
 ) -> str:
     """`count` completions from all over a batch, as Markdown.
 
-    Each with its question, what each reward says, and its advantage.
+    Each with its question, what each reward says, and its advantage; and where steps are credited,
+    what each step was paid and its advantage.
     """
     blocks = []
     for place in range(0, len(scored), max(1, len(scored) // count)):
@@ -98,7 +106,19 @@ def readable(
             f"**completion**\n\n{fenced(one.rollout.text)}\n\n"
             f"{paid_text(one, labels)}; advantage {advantages[place]:+.2f}"
         )
+        if of_steps:
+            blocks[-1] += steps_text(one, of_steps[place])
     return "\n\n---\n\n".join(blocks)
+
+
+def steps_text(one: Scored, advantages: Sequence[float]) -> str:
+    """A line for each step of a completion: what it was paid, its advantage, and what it says."""
+    lines = ["", "", "| step | paid | advantage |", "|---|---|---|"]
+    steps = steps_of(one.rollout.text)
+    for step, paid, advantage in zip(steps, one.steps, advantages, strict=True):
+        said = step.strip().replace("|", "\\|").replace("`", "'").replace("\n", " ")
+        lines.append(f"| `{said}` | {paid:g} | {advantage:+.2f} |")
+    return "\n".join(lines)
 
 
 def paid_text(one: Scored, labels: Sequence[str]) -> str:

@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from onecard.section import Count, Positive, did_you_mean
+from onecard.stages.advantages import Credit
 from onecard.stages.losses import Level, Loss, check_loss
 from onecard.stages.sections.base import Load, StageSection
 from onecard.stages.trl.fields import SET_BY_ONECARD, trl_fields
 
+ONE_ADVANTAGE = ("vespo",)  # losses that weigh a whole completion by its advantage
 Correction = Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
 
 
@@ -21,6 +23,10 @@ class Grpo(StageSection):
 
     `iterate` rounds are trained one after the other, each with a learning rate schedule of its own;
     the reference of the KL term is the policy as a round begins with it.
+
+    `credit` says what a token is credited with (onecard/stages/advantages.py): what its completion
+    earned beside the others of its group; what its step and those after it earned; or whether its
+    completion is accepted.
     """
 
     num_generations: Annotated[int, Field(ge=2)]
@@ -44,6 +50,7 @@ class Grpo(StageSection):
     vllm_importance_sampling_mode: Correction = "sequence_mask"
     vllm_importance_sampling_clip_max: Positive | None = 3.0
     vllm_importance_sampling_clip_min: Positive | None = None
+    credit: Credit = "outcome"
     scale_rewards: Literal["group", "batch", "none"] = "group"
     multi_objective_aggregation: Literal["sum_then_normalize", "normalize_then_sum"] = (
         "sum_then_normalize"
@@ -56,7 +63,7 @@ class Grpo(StageSection):
     @property
     def of_trl(self) -> dict[str, Any]:
         """The values that GRPOConfig takes under the same names, without `extra`."""
-        return self.model_dump(exclude={"extra", "iterate"})
+        return self.model_dump(exclude={"extra", "iterate", "credit"})
 
     @property
     def rounds(self) -> int:
@@ -109,6 +116,16 @@ class Grpo(StageSection):
             raise ValueError(
                 f"scale_rewards {self.scale_rewards} does nothing with multi_objective_aggregation"
                 " normalize_then_sum, which divides each reward by its own deviation; leave it out"
+            )
+        if self.credit == "steps" and self.normalizes_each:
+            raise ValueError(
+                "credit steps normalises what the steps are paid, all rewards together; leave out"
+                " multi_objective_aggregation normalize_then_sum"
+            )
+        if self.credit == "steps" and self.loss_type in ONE_ADVANTAGE:
+            raise ValueError(
+                f"credit steps: the loss {self.loss_type} takes one advantage for a completion, and"
+                " not one for a token; make it dapo"
             )
         for name in self.extra:
             check_extra(name)

@@ -52,7 +52,8 @@ def build_grpo_trainer(
         train_dataset=Dataset.from_list(rows),
         callbacks=[steps],
     )
-    trainer.columns = columns
+    assert training.sections.grpo is not None
+    trainer.columns, trainer.credit = columns, training.sections.grpo.credit
     if is_generated_config(config):
         cut_scoring(trainer, config.per_device_train_batch_size)
     time_parts(trainer, clock)

@@ -171,7 +171,9 @@ class GrpoSteps(TrainerCallback):
         if step == 1 or step % STEPS_BETWEEN_COMPLETIONS == 0:
             advantages = last_advantages(self.trainer)
             labels = columns.scorer.labels
-            text = readable(columns.scored, labels, advantages, COMPLETIONS_SHOWN)
+            text = readable(
+                columns.scored, labels, advantages, COMPLETIONS_SHOWN, columns.step_credit
+            )
             self.journal.text(step, "completions", text)
 
     def is_hopeless(self, step: int) -> bool:

@@ -46,6 +46,9 @@ NAMES = (
         TRL,
     ),
     # Overridden in trainers.py.
+    PrivateName(
+        "_generate_and_score_completions", "GRPOTrainer", "puts another credit in its place", TRL
+    ),
     PrivateName("_generate_single_turn", "GRPOTrainer", "our own engine on a CPU", TRL),
     PrivateName("_prepare_inputs", "GRPOTrainer", "puts a prompt's completions together", TRL),
     # Overridden there too: where transformers would unpickle a checkpoint, ours is read.
@@ -60,6 +63,14 @@ NAMES = (
 def last_advantages(trainer: Any) -> list[float]:
     """The advantage of each completion of the last batch, in the order of the rewards."""
     return list(trainer._logs["advantages"])
+
+
+def put_advantages(trainer: Any, values: list[float]) -> None:
+    """Have these stand for the last batch where TRL shows advantages."""
+    logged = trainer._logs["advantages"]
+    for _ in values:
+        logged.pop()
+    logged.extend(values)
 
 
 def add_metric(trainer: Any, name: str, value: float) -> None:

@@ -4,8 +4,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from onecard.model.engines.tokens import decode
+from onecard.stages.advantages import (
+    Credit,
+    accepted,
+    step_advantages,
+    token_advantages,
+    tokens_up_to,
+)
 from onecard.types import Messages, Problem, Rollout
 from rewards.scoring import BatchScorer, Scored
+from rewards.steps import step_ends
 
 PROBLEM_ID = "problem_id"  # the column of the training set by which a completion finds its problem
 
@@ -35,6 +43,8 @@ class RewardColumns:
         self.first_place = first_place
         self.scored: list[Scored] = []
         self.batch: object = None  # the list of completions that `scored` is of
+        self.shown: list[float] = []  # of the last batch: the mean advantage of each completion
+        self.step_credit: list[tuple[float, ...]] = []  # and of each of its steps
 
     def functions(self) -> list[Callable[..., list[float | None]]]:
         """One function per reward, under its own label, with TRL's signature."""
@@ -63,6 +73,30 @@ class RewardColumns:
 
         score_batch.__name__ = label
         return score_batch
+
+    def credited(self, credit: Credit, width: int, divide: bool) -> list[Any]:
+        """The advantages of the last batch: (B,), or (B, T) with T `width` for each token."""
+        if credit == "accepted":
+            self.shown = accepted(self.scored)
+            return self.shown
+        paid = [one.steps for one in self.scored]
+        groups = [one.rollout.group for one in self.scored]
+        of_steps = step_advantages(paid, groups, divide)
+        self.step_credit = [tuple(one) for one in of_steps]
+        rows = []
+        for one, advantages in zip(self.scored, of_steps, strict=True):
+            ids = one.rollout.ids
+            upto = tokens_up_to(step_ends(one.rollout.text), len(ids), self.length_of(ids))
+            rows.append(token_advantages(advantages, upto, width))
+        self.shown = [
+            sum(row) / max(1, len(one.rollout.ids))
+            for row, one in zip(rows, self.scored, strict=True)
+        ]
+        return rows
+
+    def length_of(self, ids: Sequence[int]) -> Callable[[int], int]:
+        """The length of the text of a completion's first k tokens."""
+        return lambda k: len(decode(self.tokenizer, ids[:k], self.end_tokens))
 
     def rollouts(
         self,

@@ -12,10 +12,12 @@ from onecard.model.engines.generation import one_batch
 from onecard.model.engines.on_cpu import quick
 from onecard.run.checkpoint import Checkpoint
 from onecard.run.state import put_random_states, read_tree
+from onecard.stages.advantages import Credit
 from onecard.stages.order import PromptOrder
 from onecard.stages.trl.private_names import (
     micro_batches,
     micro_steps,
+    put_advantages,
     put_micro_batches,
     put_micro_steps,
 )
@@ -96,6 +98,7 @@ class OnecardGrpoTrainer(Resumable, GRPOTrainer):
     """TRL's GRPOTrainer that can be killed, and draws its prompts in an order that can be too."""
 
     columns: RewardColumns
+    credit: Credit = "outcome"
 
     def own_state(self) -> dict[str, Any]:
         return {"micro_steps": micro_steps(self), "scoring": self.columns.scorer.state()}
@@ -117,6 +120,17 @@ class OnecardGrpoTrainer(Resumable, GRPOTrainer):
             leave=True,
         )
         return [list(completion.ids) for completion in completions], None
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        """TRL's own advantages, or those of another credit in their place."""
+        outputs = super()._generate_and_score_completions(inputs)
+        if self.credit == "outcome":
+            return outputs
+        width, like = outputs["completion_ids"].size(1), outputs["advantages"]
+        credited = self.columns.credited(self.credit, width, divide=self.scale_rewards != "none")
+        outputs["advantages"] = torch.tensor(credited, dtype=like.dtype, device=like.device)
+        put_advantages(self, self.columns.shown)
+        return outputs
 
     @property
     def shares_prompts(self) -> bool:
