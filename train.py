@@ -14,7 +14,6 @@ import sys
 from contextlib import ExitStack
 
 from eval.problems import Problems, load_problems
-from eval.task import Task
 from onecard.console.command import RUNS, run_command
 from onecard.console.display import Display
 from onecard.console.stopping import Stopping
@@ -24,6 +23,7 @@ from onecard.files.hub import check_available, check_code
 from onecard.machine.gpu import check_card, find_cards
 from onecard.machine.gpu_memory import watch_card
 from onecard.machine.packages import check_vllm
+from onecard.model.start import find_start, keep_start
 from onecard.plan.fit import how_to_save
 from onecard.plan.text import fit_text, plan_text
 from onecard.recipe.file import load_recipe
@@ -93,6 +93,7 @@ def check_input(recipe: Recipe) -> Problems:
     if not recipe.model.made_here:
         check_available(recipe.model.name, "model", key="model.name")
         check_code(recipe.model.name, recipe.model.trust_remote_code)
+    find_start(recipe.model, recipe.lora)
     pairs = recipe.dpo.pairs if recipe.dpo else None
     return load_problems(recipe.source, recipe.eval, recipe.answer, recipe.data, pairs)
 
@@ -128,6 +129,7 @@ def prepare(
         from onecard.model.load import load_tokenizer  # isort: skip  (unsloth, before all others)
         from onecard.model.random_model import build_random_model
 
+    keep_start(recipe.model, recipe.lora, run)
     with run.phase("model"):
         training = new_training(recipe, columns_of(problems.train), opened, stopping)
         at_end.callback(training.scorer.close)
@@ -190,6 +192,7 @@ def run_stages(
     recipe: Recipe, problems: Problems, training: Training
 ) -> tuple[list[EvalResult], list[EvalResult]]:
     """Evaluate the model before its last stage and after it: what that stage did is the claim."""
+    from onecard.stages.evaluations import ask, write_scores
     from onecard.watch.alarm_log import tell_worse_benchmarks
 
     run = training.run
@@ -219,22 +222,6 @@ def run_stages(
         write_scores(training, training.last_step, after)
     tell_worse_benchmarks(run, training.last_step, before, after, training.display)
     return before, after
-
-
-def ask(training: Training, task: Task, when: str) -> EvalResult:
-    """Put a task to the policy as it is now."""
-    from eval.asking import evaluate
-
-    policy, folder = training.load_policy(), training.run.evaluation(task.benchmark, when)
-    what = f"{task.benchmark} {when}"
-    return evaluate(policy, task, folder, training.display, what, scorer=training.scorer)
-
-
-def write_scores(training: Training, step: int, results: list[EvalResult]) -> None:
-    """Evaluations at a step, to metrics.jsonl and TensorBoard."""
-    from eval.scores import scores
-
-    training.journal.evaluation(step, {result.benchmark: scores(result) for result in results})
 
 
 def report(

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, run_train
+from conftest import ROOT, completions, run_train
 from test_sft import start
 
 from onecard.data.pairs import Pair, load_pairs, read_pairs
 from onecard.files.formats import read_jsonl
+from onecard.model.section import Lora, Model
+from onecard.model.start import find_start
 from onecard.recipe.file import load_recipe
 from onecard.stages.dpo import right_against_wrong
 from onecard.stages.dpo import section_of as dpo_of
@@ -71,11 +73,33 @@ def test_a_recipe_needs_no_grpo() -> None:
             [DPO.replace(f"samples: {SAMPLES}", "pairs: a.jsonl, iterate: 2")],
             "iterate 2 rounds would train on the same file of pairs again",
         ),
+        (["model.adapter=runs/a"], "an adapter belongs to the weights that it was trained on"),
         ([DPO, "stages=[dpo, sft, grpo]"], "make sft the first, or train its adapter"),
     ],
 )
 def test_what_cannot_be_is_refused(settings: list[str], message: str) -> None:
     assert message in told(*settings)
+
+
+@pytest.mark.unit
+def test_an_adapter_to_go_on_from_is_looked_at_before_anything_is_loaded(tmp_path: Path) -> None:
+    adapter, base = tmp_path / "a/adapter", tmp_path / "base"
+    model = Model(name=str(base), adapter=str(tmp_path / "a"), max_seq_length=64)
+    with pytest.raises(UserError, match="there is no folder"):
+        find_start(model, Lora(rank=8, alpha=16))
+    adapter.mkdir(parents=True)
+    (tmp_path / "a/recipe.resolved.yaml").touch()
+    config = {"r": 8, "lora_alpha": 16, "base_model_name_or_path": str(base)}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    (adapter / "adapter_model.safetensors").touch()
+    base.mkdir()
+    assert find_start(model, Lora(rank=8, alpha=16)) == adapter
+    with pytest.raises(UserError, match=r"rank 8 and alpha 16.*set lora.rank=8"):
+        find_start(model, Lora(rank=16, alpha=16))
+    other = model.model_copy(update={"name": "Qwen/Qwen3-4B"})
+    with pytest.raises(UserError, match=f"another base model by its name.*model.name={base}"):
+        find_start(other, Lora(rank=8, alpha=16))
+    assert find_start(Model(name="x", max_seq_length=64), Lora(rank=8, alpha=16)) is None
 
 
 PROBLEMS = [Problem(name, f"question {name}", "1") for name in "ab"]
@@ -216,6 +240,21 @@ def test_each_stage_trains_what_the_one_before_it_left(whole: tuple[Path, str]) 
     assert [abs(line["kl"]) < 1e-6 for line in measured] == [True, False, True, False]
     assert list((run / "tensorboard/dpo").glob("events.*"))
     assert set(json.loads((run / "results.json").read_text())["seconds"]) >= {"RFT", "DPO", "GRPO"}
+
+
+@pytest.mark.e2e
+def test_a_run_goes_on_from_another_runs_adapter(
+    settings: tuple[str, ...], whole: tuple[Path, str]
+) -> None:
+    """Its first evaluation is the other run's last one."""
+    cwd = whole[0].parent.parent
+    more = (*settings, "rft=null", "dpo=null", "grpo.iterate=1", f"model.adapter={whole[0]}")
+    done = run_train(cwd, "tiny", *more, name="more")
+    assert done.returncode == 0, done.stdout + done.stderr
+    before, after = cwd / "runs/more/eval/tiny-before", whole[0] / "eval/tiny-after"
+    assert completions(before) == completions(after)
+    start = cwd / "runs/more/start-adapter/adapter_model.safetensors"
+    assert start.read_bytes() == (whole[0] / "adapter/adapter_model.safetensors").read_bytes()
 
 
 @pytest.mark.e2e

@@ -18,9 +18,11 @@ class Model(Section):
     Those are `tiny` and `random-qwen2.5-0.5b`. `chat_template_kwargs` are values that the model's
     chat template asks for, as enable_thinking of Qwen3's: in training, evaluation and export alike.
     `chat_template` is a file with another chat template, such as for a base model that has none.
+    `adapter` is a run's folder, or an adapter's: training goes on from it.
     """
 
     name: str
+    adapter: str | None = None
     load_in_4bit: bool = True
     fast_inference: bool = False  # generate with vLLM, in this process; needs a CUDA card
     # What to do with a model that Unsloth does not run with vLLM.

@@ -138,6 +138,12 @@ class Recipe(StageSections):
                     f" vllm_importance_sampling_mode {mode} has one for the whole completion; make"
                     " it token_truncate"
                 )
+        whole = self.sft is not None and self.sft.trains == "all_weights"
+        if self.model.adapter is not None and (whole or self.model.made_here):
+            raise ValueError(
+                "model.adapter: an adapter belongs to the weights that it was trained on; name them"
+                " in model.name, and leave out sft or have it train the adapter"
+            )
         if self.model.name != "tiny":
             return
         if self.model.fast_inference:

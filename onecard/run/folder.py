@@ -69,6 +69,11 @@ class Run:
         """The whole model after SFT of all weights: the base of the run's adapter."""
         return self.folder / SFT_MODEL
 
+    @property
+    def start_adapter(self) -> Path:
+        """The adapter that the run goes on from, copied from another run."""
+        return self.folder / "start-adapter"
+
     def adapter_after(self, label: str) -> Path:
         """The adapter after a round that was not the run's last: sft-adapter, grpo-1-adapter."""
         return self.folder / f"{label}-adapter"

@@ -3,7 +3,7 @@
 from onecard.data.section import Data
 from onecard.machine.gpu import find_cards
 from onecard.run.round import Round
-from onecard.stages.dev import best_on_dev, best_step
+from onecard.stages.evaluations import best_on_dev, best_step
 from onecard.stages.sections import StageSections
 from onecard.stages.sections.grpo import Grpo
 from onecard.stages.training import Training

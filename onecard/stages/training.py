@@ -22,7 +22,7 @@ from onecard.run.resumed import Resumed
 from onecard.run.round import Round
 from onecard.run.section import Save
 from onecard.stages.sections import StageSections
-from onecard.types import Problem
+from onecard.types import Problem, UserError
 from onecard.watch.section import Health
 from rewards.answer.section import Answer
 from rewards.scoring import BatchScorer
@@ -110,7 +110,18 @@ class Training:
             completions_at_once=self.sections.sampled_at_once,
             how_to_save=self.how_to_save,
         )
+        if self.run.start_adapter.is_dir():
+            self.load_start(self.policy)
         return self.policy
+
+    def load_start(self, policy: "Policy") -> None:
+        """Put the adapter of another run into the policy: this one goes on from it."""
+        from onecard.model.adapter import load_adapter
+
+        try:
+            load_adapter(policy.model, self.run.start_adapter)
+        except ValueError as error:
+            raise UserError(f"model.adapter: {error}; `lora.target_modules` differ") from None
 
     def take_up(self, one: Round) -> bool:
         """Put the adapter of a round that is done already into the policy; False where none is."""

@@ -14,7 +14,7 @@ from onecard.model.adapter import lora_b_norm
 from onecard.model.policy import Policy
 from onecard.run.keeper import Keeper
 from onecard.run.round import Round
-from onecard.stages.dev import ask_dev
+from onecard.stages.evaluations import ask_dev
 from onecard.stages.training import Training
 from onecard.stages.trl.largest_step import try_largest_step
 from onecard.stages.trl.private_names import (

@@ -15,7 +15,7 @@ from onecard.console.display import Advance
 from onecard.model.policy import Policy
 from onecard.run.keeper import Keeper
 from onecard.run.round import Round
-from onecard.stages.dev import ask_dev, best_on_dev, best_step
+from onecard.stages.evaluations import ask_dev, best_on_dev, best_step
 from onecard.stages.training import Training
 from onecard.stages.trl.state import TrainingState, take_state
 

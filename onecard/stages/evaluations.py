@@ -1,15 +1,33 @@
-"""The dev split during training: asked every few steps, and the best step by it."""
+"""What a run asks the policy: benchmarks, and the dev split every few steps; its best step."""
 
 from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
 
+from eval.task import Task
 from onecard.console.display import Display
 from onecard.run.checkpoint import ADAPTER
 from onecard.run.journal import Journal
 from onecard.run.round import Round
 from onecard.stages.training import Training
+from onecard.types import EvalResult
+
+
+def ask(training: Training, task: Task, when: str) -> EvalResult:
+    """Put a task to the policy as it is now."""
+    from eval.asking import evaluate
+
+    policy, folder = training.load_policy(), training.run.evaluation(task.benchmark, when)
+    what = f"{task.benchmark} {when}"
+    return evaluate(policy, task, folder, training.display, what, scorer=training.scorer)
+
+
+def write_scores(training: Training, step: int, results: list[EvalResult]) -> None:
+    """Evaluations at a step, to metrics.jsonl and TensorBoard."""
+    from eval.scores import scores
+
+    training.journal.evaluation(step, {result.benchmark: scores(result) for result in results})
 
 
 def ask_dev(training: Training, journal: Journal, step: int) -> None:
