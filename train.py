@@ -40,6 +40,7 @@ from onecard.stages.training import Training
 from onecard.types import EvalResult, RunFailed
 from onecard.watch.first_look import try_rewards
 from rewards.custom import check_functions
+from rewards.judges.reward_model import RewardModel
 
 
 def main() -> int:
@@ -93,6 +94,10 @@ def check_input(recipe: Recipe) -> Problems:
     if not recipe.model.made_here:
         check_available(recipe.model.name, "model", key="model.name")
         check_code(recipe.model.name, recipe.model.trust_remote_code)
+    for reward in recipe.rewards:
+        if isinstance(reward, RewardModel):
+            check_available(reward.model, "model", key="rewards: reward_model.model")
+            check_code(reward.model, reward.trust_remote_code)
     find_start(recipe.model, recipe.lora)
     pairs = recipe.dpo.pairs if recipe.dpo else None
     return load_problems(recipe.source, recipe.eval, recipe.answer, recipe.data, pairs)

@@ -62,6 +62,11 @@ class Moment:
     log_extra: Callable[[str, list[Any]], None] = ignore
     log_metric: Callable[[str, float], None] = ignore
 
+    @property
+    def in_training(self) -> bool:
+        """Whether a step is being scored, and not a self-test, the pilot or an evaluation."""
+        return self.log_metric is not ignore
+
     @contextmanager
     def before_training(self) -> Iterator[None]:
         """Step 0 inside, whatever the step is: an evaluation scores alike before and after."""
@@ -80,7 +85,8 @@ class Context:
 
     `deadline_seconds` is for one batch. A scorer keeps it itself: what has no value by then is a
     Fault. `columns` are the names of the rows' columns, None where they are not known. `moment`
-    changes as training goes on. `say` tells a person something.
+    changes as training goes on. `say` tells a person something. `load_model` loads the model of a
+    reward that has one (rewards/judges/reward_model.py).
     """
 
     answer: Answer
@@ -88,6 +94,7 @@ class Context:
     columns: frozenset[str] | None = None
     moment: Moment = field(default_factory=Moment)
     say: Callable[[str], None] = print
+    load_model: Callable[[Any], Any] | None = None
 
 
 class Scorer:

@@ -66,12 +66,14 @@ class BatchScorer:
         apart: bool = False,
         by_step: bool = False,
         say: Callable[[str], None] = print,
+        load_model: Callable[[Any], Any] | None = None,
     ) -> None:
         self.rewards, self.apart, self.by_step = tuple(rewards), apart, by_step
         self.answer, self.scoring = answer, scoring
         self.faults = 0  # since the start of the run
         self.moment = Moment(at_step_0(max_steps))
-        context = Context(answer, scoring.deadline_seconds, columns, self.moment, say)
+        limit = scoring.deadline_seconds
+        context = Context(answer, limit, columns, self.moment, say, load_model)
         self.scorers = [reward.open(context) for reward in self.rewards]
 
     @property

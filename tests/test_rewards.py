@@ -37,7 +37,7 @@ KNOBS: dict[str, dict[str, Any]] = {
 }
 
 # Presets, and what asks a function, a process or a service.
-NOT_PURE = {"custom", "deepseek_r1", "robust", "code_tests", "http", "judge"}
+NOT_PURE = {"custom", "deepseek_r1", "robust", "code_tests", "http", "judge", "reward_model"}
 
 
 def build(name: str, **knobs: Any) -> Rule:

@@ -7,9 +7,10 @@ from onecard.machine.gpu import GIB
 from onecard.machine.model_shapes import ModelShape
 from onecard.machine.precision import Precision
 from onecard.model.section import ALL_LINEAR
-from onecard.plan.memory import NF4_BYTES
+from onecard.plan.memory import NF4_BYTES, weight_bytes
 from onecard.recipe.schema import Recipe
 from onecard.stages.sections.base import Load
+from rewards.judges.reward_model import RewardModel
 
 PROCESS = 0.6 * GIB  # Python with Unsloth, TRL and torch
 # Of one block, what its forward pass keeps for the backward pass: numbers a token, by what they are
@@ -27,6 +28,9 @@ def plan_laptop(recipe: Recipe, shape: ModelShape, precision: Precision) -> dict
     width = 4 if precision == "fp32" else 2
     data = recipe.data
     held = PROCESS + weights(recipe, shape, width) + adapter(recipe, shape)
+    for reward in recipe.rewards:
+        if isinstance(reward, RewardModel):
+            held += weight_bytes(reward, width)
     asked = recipe.eval.batch_size
     asking = generation(
         asked,

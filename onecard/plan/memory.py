@@ -7,10 +7,11 @@ be corrected.
 from dataclasses import dataclass
 
 from onecard.machine.gpu import GIB
-from onecard.machine.model_shapes import ModelShape
+from onecard.machine.model_shapes import ModelShape, load_shape
 from onecard.model.section import ALL_LINEAR
 from onecard.recipe.schema import Recipe
 from onecard.stages.sections.base import Load
+from rewards.judges.reward_model import RewardModel
 
 CARDS = (8, 12, 16, 24)  # GB, as they are sold
 HELD_BACK = 0.5 * GIB  # of the card: the desktop, the driver
@@ -97,11 +98,30 @@ def plan_memory(recipe: Recipe, shape: ModelShape) -> MemoryPlan:
     }
     if recipe.model.fast_inference:
         always |= {"vLLM's CUDA graphs": CUDA_GRAPHS, "vLLM's copy of the LoRA": trained * 2}
+    always |= reward_models(recipe)
     phases = [sampling(recipe, shape, load) for load in loads]
     generation = max(phases, key=lambda parts: sum(parts.values()))
     activations = max(backward(recipe, shape, load) for load in loads)
     training = {"activations": activations, "reserve": max(RESERVE, RESERVE_SHARE * activations)}
     return MemoryPlan(always, generation, training)
+
+
+def reward_models(recipe: Recipe) -> dict[str, float]:
+    """The weights of reward models on the card; nothing for one whose shape is not known here."""
+    found = {}
+    for reward in recipe.rewards:
+        if isinstance(reward, RewardModel) and reward.device != "cpu":
+            found["reward model"] = weight_bytes(reward, 2.0)
+    return found
+
+
+def weight_bytes(reward: RewardModel, width: float) -> float:
+    """The weights of a reward model; `width` bytes for a number that is not in 4 bits."""
+    shape = load_shape(reward.model)
+    if shape is None:
+        return 0.0
+    linear = NF4_BYTES if reward.load_in_4bit else width
+    return shape.linear_parameters * linear + shape.other_parameters * width
 
 
 def sampling(recipe: Recipe, shape: ModelShape, load: Load) -> dict[str, float]:

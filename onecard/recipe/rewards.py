@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from onecard.recipe.schema import Recipe
+from rewards.judges.reward_model import RewardModel, ScoringModel
 from rewards.scoring import BatchScorer
 
 
@@ -22,4 +23,12 @@ def open_rewards(
         apart=recipe.normalizes_each,
         by_step=recipe.grpo is not None and recipe.grpo.credit == "steps",
         say=say,
+        load_model=load_model,
     )
+
+
+def load_model(reward: RewardModel) -> ScoringModel:
+    """The model of a reward that has one."""
+    from onecard.model.scoring import load_scoring_model
+
+    return load_scoring_model(reward)

@@ -1,0 +1,35 @@
+"""One number for a whole completion."""
+
+from collections.abc import Sequence
+
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from onecard.model.scoring.base import Scoring
+from onecard.types import UserError
+from rewards.judges.reward_model import Asked, RewardModel
+
+
+class SequenceModel(Scoring):
+    """One number for a whole completion, read at its last token."""
+
+    auto = AutoModelForSequenceClassification
+
+    def __init__(self, reward: RewardModel) -> None:
+        super().__init__(reward)
+        if self.model.config.num_labels != 1:
+            raise UserError(
+                f"reward_model: {reward.model} has {self.model.config.num_labels} labels, and a"
+                " reward model has one"
+            )
+
+    def encode(self, asked: Asked) -> list[int]:
+        end = [self.tokenizer.eos_token_id]
+        return self.plain(self.prompt(asked)) + self.plain(asked.text) + end
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def read(
+        self, ids: torch.Tensor, mask: torch.Tensor, asked: Sequence[Asked]
+    ) -> list[tuple[float, ...]]:
+        logits = self.model(input_ids=ids, attention_mask=mask).logits[:, 0].float()  # (B,)
+        return [(score,) for score in logits.tolist()]
