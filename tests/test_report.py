@@ -169,7 +169,7 @@ def test_what_a_model_wrote_stays_in_its_block_of_the_markdown_report() -> None:
 
 def test_accuracy_is_drawn_without_a_correct_answer_reward() -> None:
     metrics = [{"step": step, "eval/tiny-dev/accuracy": 0.5} for step in (0, 5)]
-    assert draw(metrics, *CURVES["accuracy"]).startswith("<svg")
+    assert draw(metrics, CURVES["accuracy"]).startswith("<svg")
 
 
 def test_what_became_of_the_problems(folder: Path) -> None:

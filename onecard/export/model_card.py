@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eval.scores import p_text
 from onecard.console.text import fenced
+from onecard.report.curves import title_of
 from onecard.types import UserError
 
 
@@ -28,7 +29,7 @@ def model_card(run: Path, repo: str, weights: str) -> str:
     header: dict[str, Any] = {
         "library_name": "peft" if weights == "adapter" else "transformers",
         "pipeline_tag": "text-generation",
-        "tags": ["grpo", "trl", "unsloth", "onecard"],
+        "tags": [*stated["stages"], "trl", "unsloth", "onecard"],
     }
     if "/" in base and not Path(base).is_dir():
         header["base_model"] = base
@@ -49,6 +50,7 @@ def model_card(run: Path, repo: str, weights: str) -> str:
         repo=repo,
         weights=weights,
         base=recipe["model"]["name"],
+        stages=", then ".join(map(title_of, recipe["stages"])),
     )
     return text
 

@@ -1,54 +1,95 @@
 """The curves of a run, as SVG."""
 
 import io
+from dataclasses import dataclass, replace
 from typing import Any
 
 from onecard.watch.metric_names import CORRECT
 
-# title, the metrics.jsonl keys drawn, unit of the vertical axis
+
+@dataclass(frozen=True)
+class Curve:
+    """`series`: the keys of metrics that are drawn, each with its label; `unit`: of the axis.
+
+    `with_benchmarks`: the accuracies of evaluations are drawn too.
+    """
+
+    title: str
+    series: dict[str, str]
+    unit: str
+    with_benchmarks: bool = False
+
+
+# Of GRPO.
 CURVES = {
-    "reward": (
+    "reward": Curve(
         "Reward per step",
         {"reward": "mean", "rewards/best": "best completion", "rewards/worst": "worst completion"},
         "reward",
     ),
-    "accuracy": (
-        "Accuracy",
-        {CORRECT: "training batches, sampled"},
-        "share correct",
-    ),
-    "length": (
+    "accuracy": Curve("Accuracy", {CORRECT: "training batches, sampled"}, "share correct", True),
+    "length": Curve(
         "Completion length",
         {"completions/mean_length": "mean", "completions/max_length": "longest"},
         "tokens",
     ),
-    "kl": ("KL from the starting policy", {"kl": "mean per token"}, "nats"),
+    "kl": Curve("KL from the starting policy", {"kl": "mean per token"}, "nats"),
+    "reward-model": Curve(
+        "The reward model's scores", {"reward_model/mean": "mean of a batch"}, "score"
+    ),
+}
+# Of the other stages; GRPO's loss says nothing.
+OF_OTHERS = {
+    "loss": Curve("Loss", {"loss": "loss"}, "loss"),
+    "preferred": Curve(
+        "Chosen before rejected",
+        {"rewards/accuracies": "pairs of a batch", "accuracy": "pairs of a batch"},
+        "share",
+    ),
+    "accuracy": Curve("Accuracy", {}, "share correct", True),
 }
 
 
-def draw(metrics: list[dict[str, Any]], title: str, series: dict[str, str], unit: str) -> str:
+def curves_of(
+    stage: str, metrics: list[dict[str, Any]], named: bool = False
+) -> dict[str, tuple[str, str]]:
+    """The charts of a stage: each one's title, and its SVG text. `named`: the title says which."""
+    found = {}
+    for name, curve in (CURVES if stage == "grpo" else OF_OTHERS).items():
+        title = f"{title_of(stage)}: {curve.title.lower()}" if named else curve.title
+        if svg := draw(metrics, replace(curve, title=title), stage):
+            found[name] = (title, svg)
+    return found
+
+
+def draw(metrics: list[dict[str, Any]], curve: Curve, stage: str = "grpo") -> str:
     """One chart as SVG text; "" where the run logged none of its series."""
     from matplotlib.figure import Figure  # not pyplot: no display, no global state
 
     figure = Figure(figsize=(5.2, 2.9), layout="constrained")
     axes = figure.subplots()
-    for key, label in series.items():
+    for key, label in curve.series.items():
         if points := points_of(metrics, key):
             axes.plot(*zip(*points, strict=True), label=label, linewidth=1.4)
-    if title == "Accuracy":
+    if curve.with_benchmarks:
         for key in accuracy_keys(metrics):
             points, label = points_of(metrics, key), f"{key.split('/')[1]}, greedy"
             axes.plot(*zip(*points, strict=True), "o--", label=label, linewidth=1)
         axes.set_ylim(0, 1)
     if not axes.lines:
         return ""
-    axes.set(xlabel="GRPO step", ylabel=unit, title=title)
+    axes.set(xlabel=f"{title_of(stage)} step", ylabel=curve.unit, title=curve.title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
+
+
+def title_of(stage: str) -> str:
+    """A stage's name as people write it: GRPO, reward model."""
+    return stage.replace("_", " ") if "_" in stage else stage.upper()
 
 
 def points_of(metrics: list[dict[str, Any]], key: str) -> list[tuple[int, float]]:
