@@ -40,7 +40,7 @@ from onecard.stages.training import Training
 from onecard.types import EvalResult, RunFailed
 from onecard.watch.first_look import try_rewards
 from rewards.custom import check_functions
-from rewards.judges.reward_model import RewardModel
+from rewards.judges.reward_model import TRAINED, RewardModel
 
 
 def main() -> int:
@@ -95,12 +95,11 @@ def check_input(recipe: Recipe) -> Problems:
         check_available(recipe.model.name, "model", key="model.name")
         check_code(recipe.model.name, recipe.model.trust_remote_code)
     for reward in recipe.rewards:
-        if isinstance(reward, RewardModel):
+        if isinstance(reward, RewardModel) and reward.model != TRAINED:
             check_available(reward.model, "model", key="rewards: reward_model.model")
             check_code(reward.model, reward.trust_remote_code)
     find_start(recipe.model, recipe.lora)
-    pairs = recipe.dpo.pairs if recipe.dpo else None
-    return load_problems(recipe.source, recipe.eval, recipe.answer, recipe.data, pairs)
+    return load_problems(recipe.source, recipe.eval, recipe.answer, recipe.data, recipe.pair_files)
 
 
 def open_or_resume(
@@ -138,7 +137,8 @@ def prepare(
     with run.phase("model"):
         training = new_training(recipe, columns_of(problems.train), opened, stopping)
         at_end.callback(training.scorer.close)
-        training.dev, training.card, training.pairs = problems.dev, card, list(problems.pairs)
+        training.dev, training.card = problems.dev, card
+        training.pairs = {stage: list(pairs) for stage, pairs in problems.pairs.items()}
         system_prompt = recipe.data.system_prompt
         if recipe.model.made_here:
             training.weights = build_random_model(
@@ -187,7 +187,7 @@ def new_training(
         stopping=stopping,
         weights=recipe.model.name,
         how_to_save=how_to_save(recipe),
-        scorer=open_rewards(recipe, columns, stopping.display.say),
+        scorer=open_rewards(recipe, columns, stopping.display.say, opened.run.reward_model),
         origin=opened.origin,
         resumed=opened,
     )

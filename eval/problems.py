@@ -1,6 +1,8 @@
 """The problems of a run: trained on, and asked before, during and after. None is in both."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from eval.section import Eval
@@ -24,22 +26,26 @@ class Problems:
     train: tuple[Problem, ...]
     benchmarks: tuple[Task, ...]
     dev: Task | None
-    pairs: tuple[Pair, ...] = ()  # trained on too, where a stage prefers one completion to another
+    pairs: Mapping[str, tuple[Pair, ...]] = field(default_factory=dict)  # that a stage trains on
     told: tuple[str, ...] = ()  # what a person should know of the rows
 
     def trained_on(self) -> dict[str, Any]:
         """A hash of the training problems, and of the pairs where there are some."""
         found = digest(self.train)
-        if self.pairs:
-            sides = [replace(p.problem, gold=p.chosen, solution=p.rejected) for p in self.pairs]
-            found["pairs"] = digest(sides)
+        for stage, pairs in self.pairs.items():
+            sides = [replace(p.problem, gold=p.chosen, solution=p.rejected) for p in pairs]
+            found[f"{stage}.pairs"] = digest(sides)
         return found
 
 
 def load_problems(
-    source: Source, asked: Eval, answer: Answer, data: Data, pairs_file: str | None = None
+    source: Source,
+    asked: Eval,
+    answer: Answer,
+    data: Data,
+    pair_files: Mapping[str, str] = MappingProxyType({}),
 ) -> Problems:
-    """All that a recipe names. `pairs_file` has pairs of completions.
+    """All that a recipe names. `pair_files` have pairs of completions, each for a stage.
 
     Raises UserError for data that is not there or not right, and for benchmarks that would be
     trained on.
@@ -62,15 +68,16 @@ def load_problems(
     dev = load(source.dev_benchmark, asked.dev_problems) if asked.every_steps else None
     check_lines(train, answer)
     told = check_rows(train, data.accept)
-    pairs = load_pairs(pairs_file) if pairs_file else []
-    trained = by_words([*train, *(pair.problem for pair in pairs)])
+    pairs = {stage: tuple(load_pairs(stage, file)) for stage, file in pair_files.items()}
+    paired = [pair.problem for of_stage in pairs.values() for pair in of_stage]
+    trained = by_words([*train, *paired])
     for task in (*benchmarks, *([dev] if dev else [])):
         told += check_unseen(trained, task.problems, task.benchmark, data.accept)
     if data.system_prompt and isinstance(train[0].prompt, str):
         told.append("data.system_prompt is not used: the prompts are plain text, and not chat")
     if answer.kind is None and source.kind is None:
         told.insert(0, f"right answers are read as answer.kind: {train[0].kind}")
-    return Problems(tuple(train), benchmarks, dev, tuple(pairs), tuple(told))
+    return Problems(tuple(train), benchmarks, dev, pairs, tuple(told))
 
 
 def check_lines(problems: list[Problem], answer: Answer) -> None:

@@ -197,9 +197,9 @@ def test_pairs_that_ask_what_a_benchmark_asks_are_refused(tmp_path: Path) -> Non
     asked = recipe.source.load("test")[0].question
     file = tmp_path / "pairs.jsonl"
     file.write_text(json.dumps({"question": asked, "chosen": "a", "rejected": "b"}) + "\n")
-    assert load_pairs(str(file)) == [Pair(Problem("1", asked, "", kind="none"), "a", "b")]
+    assert load_pairs("dpo", str(file)) == [Pair(Problem("1", asked, "", kind="none"), "a", "b")]
     with pytest.raises(UserError, match="in the training data"):
-        load_problems(recipe.source, recipe.eval, recipe.answer, recipe.data, str(file))
+        load_problems(recipe.source, recipe.eval, recipe.answer, recipe.data, {"dpo": str(file)})
 
 
 @pytest.fixture(scope="module")

@@ -19,11 +19,11 @@ class Pair:
     rejected: str
 
 
-def load_pairs(path: str) -> list[Pair]:
-    """The pairs of a file. Raises UserError with the row's number."""
+def load_pairs(stage: str, path: str) -> list[Pair]:
+    """The pairs of a file that a stage names. Raises UserError with the row's number."""
     file = Path(path)
     if not file.is_file():
-        raise UserError(f"dpo.pairs: there is no file {path}")
+        raise UserError(f"{stage}.pairs: there is no file {path}")
     return read_pairs(read_table(file), path)
 
 

@@ -30,7 +30,7 @@ def plan_laptop(recipe: Recipe, shape: ModelShape, precision: Precision) -> dict
     held = PROCESS + weights(recipe, shape, width) + adapter(recipe, shape)
     for reward in recipe.rewards:
         if isinstance(reward, RewardModel):
-            held += weight_bytes(reward, width)
+            held += weight_bytes(reward, recipe, width)
     asked = recipe.eval.batch_size
     asking = generation(
         asked,

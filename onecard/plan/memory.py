@@ -11,7 +11,7 @@ from onecard.machine.model_shapes import ModelShape, load_shape
 from onecard.model.section import ALL_LINEAR
 from onecard.recipe.schema import Recipe
 from onecard.stages.sections.base import Load
-from rewards.judges.reward_model import RewardModel
+from rewards.judges.reward_model import TRAINED, RewardModel
 
 CARDS = (8, 12, 16, 24)  # GB, as they are sold
 HELD_BACK = 0.5 * GIB  # of the card: the desktop, the driver
@@ -111,13 +111,15 @@ def reward_models(recipe: Recipe) -> dict[str, float]:
     found = {}
     for reward in recipe.rewards:
         if isinstance(reward, RewardModel) and reward.device != "cpu":
-            found["reward model"] = weight_bytes(reward, 2.0)
+            found["reward model"] = weight_bytes(reward, recipe, 2.0)
     return found
 
 
-def weight_bytes(reward: RewardModel, width: float) -> float:
+def weight_bytes(reward: RewardModel, recipe: Recipe, width: float) -> float:
     """The weights of a reward model; `width` bytes for a number that is not in 4 bits."""
-    shape = load_shape(reward.model)
+    base = recipe.reward_model.base if recipe.reward_model else None
+    name = reward.model if reward.model != TRAINED else base or recipe.model.name
+    shape = load_shape(name)
     if shape is None:
         return 0.0
     linear = NF4_BYTES if reward.load_in_4bit else width

@@ -14,6 +14,7 @@ from onecard.stages.sections import StageSections
 from onecard.types import FOLDER_NAME
 from onecard.watch.section import Health
 from rewards.answer.section import Answer
+from rewards.judges.reward_model import TRAINED, RewardModel
 from rewards.rules.length import Overlong
 from rewards.section import Scoring
 from rewards.table import RewardList
@@ -103,6 +104,13 @@ class Recipe(StageSections):
         if self.num_generations and all(reward.weight == 0 for reward in self.rewards):
             raise ValueError(
                 "rewards: every weight is 0, so nothing would be learned; give one a weight"
+            )
+        trained = [r for r in self.rewards if isinstance(r, RewardModel) and r.model == TRAINED]
+        before_last = "reward_model" in self.stages[:-1]
+        if trained and not before_last:
+            raise ValueError(
+                "rewards: reward_model `model: trained` is trained by a stage before the last one;"
+                " write `reward_model:`"
             )
         longest = self.grpo.max_completion_length if self.grpo else None
         for reward in self.rewards:

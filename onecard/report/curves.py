@@ -79,8 +79,29 @@ def draw(metrics: list[dict[str, Any]], curve: Curve, stage: str = "grpo") -> st
     if not axes.lines:
         return ""
     axes.set(xlabel=f"{title_of(stage)} step", ylabel=curve.unit, title=curve.title)
-    axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
+    return as_svg(figure)
+
+
+def reliability(ranker: dict[str, Any]) -> tuple[str, str]:
+    """How sure a reward model is of its choice, against how often that is right; and the title."""
+    from matplotlib.figure import Figure
+
+    title = "The reward model: how sure, how right"
+    figure = Figure(figsize=(5.2, 2.9), layout="constrained")
+    axes = figure.subplots()
+    points = [(point["said"], point["happened"]) for point in ranker["calibration"]]
+    axes.plot([0.5, 1], [0.5, 1], "--", linewidth=1, label="as sure as right")
+    axes.plot(*zip(*points, strict=True), "o-", linewidth=1.4, label="fifths of the pairs")
+    axes.set(xlabel="chance that it gives its choice", ylabel="share right", title=title)
+    axes.set_ylim(0, 1)
+    axes.legend(fontsize=7)
+    return title, as_svg(figure)
+
+
+def as_svg(figure: Any) -> str:
+    for axes in figure.axes:
+        axes.grid(alpha=0.3)
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()

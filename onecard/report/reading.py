@@ -26,6 +26,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     recipe_text = (folder / "recipe.resolved.yaml").read_text(encoding="utf-8")
     pilot, alarms = folder / "pilot.json", folder / "health.jsonl"
+    ranker = folder / "reward-model.json"
     answers, prompts, kinds = [], {}, {}
     for name in results["benchmarks"]:
         answers += read_answers(folder, name)
@@ -38,6 +39,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
         "recipe": yaml.safe_load(recipe_text),
         "recipe_text": recipe_text,
         "pilot": json.loads(pilot.read_text(encoding="utf-8")) if pilot.is_file() else None,
+        "ranker": json.loads(ranker.read_text(encoding="utf-8")) if ranker.is_file() else None,
         "environment": json.loads((folder / "environment.json").read_text(encoding="utf-8")),
         "alarms": read_jsonl(alarms) if alarms.exists() else None,
         "answers": answers,

@@ -1,5 +1,6 @@
 """report.md and report.html. Every number comes from files in the run folder."""
 
+import json
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -7,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from eval.scores import p_text
 from onecard.console.text import fenced
 from onecard.files.formats import read_jsonl
-from onecard.report.curves import curves_of, title_of
+from onecard.report.curves import curves_of, reliability, title_of
 from onecard.report.reading import examples, read_facts
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -51,4 +52,7 @@ def draw_all(folder: Path, stages: list[str]) -> dict[str, tuple[str, str]]:
             continue
         for name, chart in curves_of(stage, read_jsonl(file), named=True).items():
             found[f"{stage}-{name}"] = chart
+    ranker = folder / "reward-model.json"
+    if ranker.is_file():
+        found["reliability"] = reliability(json.loads(ranker.read_text(encoding="utf-8")))
     return found

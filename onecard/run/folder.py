@@ -70,6 +70,16 @@ class Run:
         return self.folder / SFT_MODEL
 
     @property
+    def reward_model(self) -> Path:
+        """The reward model that this run trained."""
+        return self.folder / "reward-model"
+
+    @property
+    def reward_model_file(self) -> Path:
+        """How well it ranks what it was not trained on."""
+        return self.folder / "reward-model.json"
+
+    @property
     def start_adapter(self) -> Path:
         """The adapter that the run goes on from, copied from another run."""
         return self.folder / "start-adapter"
@@ -80,7 +90,8 @@ class Run:
 
     def is_done(self, label: str) -> bool:
         """Whether a round that was not the run's last was finished."""
-        whole = label == "sft" and self.sft_model.is_dir()
+        models = {"sft": self.sft_model, "reward_model": self.reward_model}
+        whole = label in models and models[label].is_dir()
         return whole or self.adapter_after(label).is_dir()
 
     @property

@@ -24,7 +24,7 @@ class Round:
     @property
     def title(self) -> str:
         """Its name on the screen: GRPO, or GRPO 2 of 3."""
-        name = self.stage.upper()
+        name = self.stage.upper().replace("_", " ")
         return name if self.of == 1 else f"{name} {self.number} of {self.of}"
 
     @property

@@ -28,29 +28,28 @@ def plan_lines(sections: StageSections, data: Data) -> list[str]:
 
 def check(training: Training, tokenizer: Any) -> None:
     """Raise UserError where the model does not take pairs as long as those of the file."""
-    if not training.pairs:
+    pairs = training.pairs.get("dpo")
+    if not pairs:
         return
     system_prompt, most = training.data.system_prompt, training.model.max_seq_length
-    prompts = prompt_tokens(
-        tokenizer, [prompt_for(p.problem, system_prompt) for p in training.pairs]
-    )
-    sides = [[pair.chosen for pair in training.pairs], [pair.rejected for pair in training.pairs]]
+    prompts = prompt_tokens(tokenizer, [prompt_for(p.problem, system_prompt) for p in pairs])
+    sides = [[pair.chosen for pair in pairs], [pair.rejected for pair in pairs]]
     answers = [tokenize(tokenizer, texts) for texts in sides]
     fitting = []
-    for pair, prompt, *two in zip(training.pairs, prompts, *answers, strict=True):
+    for pair, prompt, *two in zip(pairs, prompts, *answers, strict=True):
         # A token more ends the completion.
         if len(prompt) + max(map(len, two)) + 1 <= most:
             fitting.append(pair)
-    if left_out := len(training.pairs) - len(fitting):
+    if left_out := len(pairs) - len(fitting):
         training.display.say(
-            f"DPO: {left_out:,} of {len(training.pairs):,} pairs are longer than"
+            f"DPO: {left_out:,} of {len(pairs):,} pairs are longer than"
             f" model.max_seq_length {most} tokens and are left out"
         )
     if not fitting:
         raise UserError(
             f"dpo.pairs: no pair fits into model.max_seq_length {most} tokens; raise it"
         )
-    training.pairs = fitting
+    training.pairs["dpo"] = fitting
 
 
 def pilot(training: Training) -> None:
@@ -64,7 +63,7 @@ def run(training: Training, one: Round) -> None:
     if training.take_up(one):
         return
     section = section_of(training.sections)
-    pairs = training.pairs
+    pairs = training.pairs.get("dpo", [])
     if section.samples:
         samples = draw_samples(training, one, section.samples)
         pairs = right_against_wrong(samples, section, training.seed_of(one))

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from onecard.data.section import Data
 from onecard.run.round import Round
-from onecard.stages import dpo, grpo, rft, sft
+from onecard.stages import dpo, grpo, reward_model, rft, sft
 from onecard.stages.sections import StageSections
 from onecard.stages.training import Training
 
@@ -28,4 +28,10 @@ class Stage(Protocol):
         """Train a round, from its checkpoint where the run was interrupted in it."""
 
 
-STAGES: dict[str, Stage] = {"sft": sft, "rft": rft, "dpo": dpo, "grpo": grpo}
+STAGES: dict[str, Stage] = {
+    "sft": sft,
+    "reward_model": reward_model,
+    "rft": rft,
+    "dpo": dpo,
+    "grpo": grpo,
+}

@@ -65,7 +65,7 @@ class Training:
     origin: dict[str, Any]
     card: CardUse | None = None
     problems: list[Problem] = field(default_factory=list)
-    pairs: list[Pair] = field(default_factory=list)  # that somebody prefers one of
+    pairs: dict[str, list[Pair]] = field(default_factory=dict)  # of completions, by stage
     dev: Task | None = None
     resumed: Resumed | None = None  # from where an interrupted run goes on
     # What came out so far.

@@ -16,6 +16,7 @@ from rewards.steps import steps_of
 
 Family = Literal["sequence", "token", "qwen_prm", "math_shepherd"]
 LEAST_DEVIATION = 1e-6
+TRAINED = "trained"  # by the run itself, in its stage reward_model
 
 
 class Asked(NamedTuple):
@@ -37,7 +38,7 @@ class ScoringModel(Protocol):
 
 
 class RewardModel(Reward):
-    """Pays what the model says. `model` is a hub id or a folder.
+    """Pays what the model says. `model` is a hub id, a folder, or `trained`: by this run itself.
 
     `family` says how its score is read: `sequence` is a model for sequence classification with one
     label; `token` one for token classification, read at the last token of each step; `qwen_prm` is
@@ -75,10 +76,15 @@ class RewardModelScorer(Scorer):
         if context.load_model is None:
             raise UserError("reward_model: it is scored in a run alone")
         self.reward, self.moment, self.answer = reward, context.moment, context.answer
-        self.model: ScoringModel = context.load_model(reward)
+        self.load = context.load_model
+        self.model: ScoringModel | None = self.load(reward)
         self.scale: tuple[float, float] | None = None
 
     def score(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
+        if self.model is None:
+            self.model = self.load(self.reward)
+        if self.model is None:  # its stage comes later
+            return [None] * len(rollouts)
         asked = [Asked(prompt_of(rollout.problem), steps_of(rollout.text)) for rollout in rollouts]
         said = self.model.scores(asked)
         if self.moment.in_training:
@@ -111,6 +117,8 @@ class RewardModelScorer(Scorer):
 
     def look_at(self, problems: Sequence[Problem]) -> list[str]:
         """How often it prefers a right answer to a wrong one, in a few rows that have golds."""
+        if self.model is None and self.load(self.reward) is None:
+            return ["reward_model: it is trained in this run, and pays nothing before that"]
         found = agreement(self, problems, self.answer.format)
         if found is None:
             return ["reward_model: the rows have no right answers, so nobody knows how it judges"]

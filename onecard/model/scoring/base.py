@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, BitsAndBytesConfig
 
 from onecard.machine.gpu import find_cards
 from onecard.machine.precision import TORCH_NAMES, choose_precision
-from onecard.types import UserError
+from onecard.types import Messages, UserError
 from rewards.judges.reward_model import Asked, RewardModel
 
 transformers.utils.logging.disable_progress_bar()  # one progress display is enough: ours
@@ -84,22 +84,26 @@ class Scoring:
         raise NotImplementedError
 
     def plain(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+        return plain(self.tokenizer, text)
 
-    def prompt(self, asked: Asked, system: str | None = None) -> str:
-        """The text before a completion, by the model's own chat template where it has one."""
-        if isinstance(asked.prompt, str):
-            return asked.prompt
-        if self.tokenizer.chat_template is None:
-            return "\n".join(message["content"] for message in asked.prompt) + "\n"
-        messages = [dict(message) for message in asked.prompt]
-        if system and messages[0]["role"] != "system":
-            messages = [{"role": "system", "content": system}, *messages]
-        text: str = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
-        return text
+
+def plain(tokenizer: Any, text: str) -> list[int]:
+    """A text's tokens; a chat template has written its special tokens already."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def prompt_text(tokenizer: Any, prompt: str | Messages, system: str | None = None) -> str:
+    """The text before a completion, by the model's own chat template where it has one."""
+    if isinstance(prompt, str):
+        return prompt
+    if tokenizer.chat_template is None:
+        return "\n".join(message["content"] for message in prompt) + "\n"
+    messages = [dict(message) for message in prompt]
+    if system and messages[0]["role"] != "system":
+        messages = [{"role": "system", "content": system}, *messages]
+    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return text
 
 
 def quantized(reward: RewardModel, cards: list[Any]) -> dict[str, Any]:

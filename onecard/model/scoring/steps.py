@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForTokenClassification
 
-from onecard.model.scoring.base import Scoring
+from onecard.model.scoring.base import Scoring, prompt_text
 from rewards.judges.reward_model import Asked
 
 # Their words, as the models' cards have them.
@@ -47,7 +47,7 @@ class TokenModel(StepModel):
     auto = AutoModelForTokenClassification
 
     def marked(self, asked: Asked) -> tuple[list[int], list[int]]:
-        ids, ends = self.plain(self.prompt(asked)), []
+        ids, ends = self.plain(prompt_text(self.tokenizer, asked.prompt)), []
         for step in asked.steps:
             ids = ids + self.plain(step)
             ends.append(len(ids) - 1)
@@ -67,7 +67,7 @@ class QwenPrm(StepModel):
 
     def marked(self, asked: Asked) -> tuple[list[int], list[int]]:
         mark = self.tokenizer.convert_tokens_to_ids(QWEN_STEP)
-        ids, ends = self.plain(self.prompt(asked, QWEN_SYSTEM)), []
+        ids, ends = self.plain(prompt_text(self.tokenizer, asked.prompt, QWEN_SYSTEM)), []
         for step in asked.steps:
             ids = [*ids, *self.plain(step.strip()), mark]
             ends.append(len(ids) - 1)

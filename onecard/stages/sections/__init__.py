@@ -6,14 +6,16 @@ from pydantic import Field, model_validator
 
 from onecard.run.round import Round
 from onecard.section import Section
-from onecard.stages.sections.base import Load, StageSection
+from onecard.stages.sections.base import Load, Samples, StageSection
 from onecard.stages.sections.dpo import Dpo
 from onecard.stages.sections.grpo import Grpo
+from onecard.stages.sections.reward_model import RewardModelStage
 from onecard.stages.sections.rft import Rft
 from onecard.stages.sections.sft import Sft
 
-StageName = Literal["sft", "rft", "dpo", "grpo"]
-NAMES: tuple[StageName, ...] = ("sft", "rft", "dpo", "grpo")  # their order where none is given
+StageName = Literal["sft", "reward_model", "rft", "dpo", "grpo"]
+# Their order where none is given.
+NAMES: tuple[StageName, ...] = ("sft", "reward_model", "rft", "dpo", "grpo")
 
 
 class StageSections(Section):
@@ -24,6 +26,7 @@ class StageSections(Section):
 
     stages: list[StageName] = Field(default=[])
     sft: Sft | None = None
+    reward_model: RewardModelStage | None = None
     rft: Rft | None = None
     dpo: Dpo | None = None
     grpo: Grpo | None = None
@@ -91,8 +94,15 @@ class StageSections(Section):
     @property
     def num_generations(self) -> int:
         """Completions of a problem that are scored side by side; 0 where no stage samples."""
-        sampling = (self.grpo, self.rft and self.rft.samples, self.dpo and self.dpo.samples)
-        return max((one.num_generations for one in sampling if one), default=0)
+        asked: list[Grpo | Samples | None] = [self.grpo]
+        asked += [part.samples for part in (self.reward_model, self.rft, self.dpo) if part]
+        return max((one.num_generations for one in asked if one), default=0)
+
+    @property
+    def pair_files(self) -> dict[str, str]:
+        """The files of pairs that stages learn from."""
+        parts = {"reward_model": self.reward_model, "dpo": self.dpo}
+        return {name: part.pairs for name, part in parts.items() if part and part.pairs}
 
     @property
     def least_problems(self) -> int:

@@ -6,7 +6,8 @@ from typing import Any
 
 import onecard.model.load  # noqa: F401  isort: skip  (unsloth, which must come before trl)
 import torch
-from trl import DPOTrainer, GRPOTrainer, SFTTrainer
+from transformers import Trainer
+from trl import DPOTrainer, GRPOTrainer, RewardTrainer, SFTTrainer
 
 from onecard.model.engines.generation import one_batch
 from onecard.model.engines.on_cpu import quick
@@ -92,6 +93,23 @@ class OnecardDpoTrainer(Resumable, DPOTrainer):
     def compute_loss(self, model: Any, *arguments: Any, **named: Any) -> Any:
         with self.forward_pass(model):
             return super().compute_loss(model, *arguments, **named)
+
+
+class OnecardRewardTrainer(Resumable, RewardTrainer):
+    """TRL's RewardTrainer that can be killed."""
+
+
+class OnecardRowTrainer(Resumable, Trainer):
+    """Right or wrong, completion by completion: TRL has no loss for rows without a pair."""
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(**named)
+        self.model_accepts_loss_kwargs = False  # a mean over each micro-batch
+
+    def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> torch.Tensor:
+        labels = inputs.pop("labels")  # (B,)
+        logits = model(**inputs).logits[:, 0]  # (B,)
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
 
 
 class OnecardGrpoTrainer(Resumable, GRPOTrainer):

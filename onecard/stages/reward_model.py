@@ -1,0 +1,96 @@
+"""A reward model: trained on completions whose worth is known, and judged by others of them."""
+
+import json
+import shutil
+from collections.abc import Sequence
+
+from onecard.data.section import Data
+from onecard.files.formats import write_json
+from onecard.run.process import is_first
+from onecard.run.round import Round
+from onecard.stages.labelled import Labelled, is_held_out, labels, pairs_to_rank
+from onecard.stages.ranking import Judged, as_sentence, measured
+from onecard.stages.sections import StageSections
+from onecard.stages.sections.reward_model import RewardModelStage
+from onecard.stages.training import Training
+from onecard.types import RunFailed
+from rewards.judges.reward_model import RewardModel
+
+CHANCE = 0.5
+
+
+def plan_lines(sections: StageSections, data: Data) -> list[str]:
+    section = section_of(sections)
+    per_step = section.per_device_train_batch_size * section.gradient_accumulation_steps
+    of = f"of {section.pairs}"
+    if section.samples:
+        asked = section.samples
+        of = f"from {asked.problems} problems x {asked.num_generations} completions"
+    what = "pairs" if section.learns == "from_pairs" else "completions"
+    return [f"REWARD     a reward model: {section.max_steps} steps x {per_step} {what} {of}"]
+
+
+def check(training: Training, tokenizer: object) -> None:
+    """The file of pairs was read already."""
+
+
+def pilot(training: Training) -> None:
+    """What it is judged by shows whether it has learned anything."""
+
+
+def run(training: Training, one: Round) -> None:
+    """Label, train, judge. The run ends where it has learned nothing."""
+    from onecard.stages.trl.ranker import train_ranker
+
+    folder, file = training.run.reward_model, training.run.reward_model_file
+    section = section_of(training.sections)
+    labelled = labels(training, one, section)
+    held_out = [each for each in labelled if is_held_out(each, section, training.seed)]
+    seen = [each for each in labelled if not is_held_out(each, section, training.seed)]
+    if folder.is_dir():
+        training.display.say(f"{one.title} is done already: {folder}")
+    else:
+        check_enough(one, seen, held_out)
+        train_ranker(training, one, section, seen)
+        if is_first():
+            shutil.rmtree(training.run.checkpoints(one.label), ignore_errors=True)
+        training.tell_kept(one)
+    if not file.is_file() and is_first():
+        write_json(file, measured(judge(training, held_out)))
+    found = json.loads(file.read_text(encoding="utf-8"))
+    training.display.say(f"{one.title}: {as_sentence(found)}")
+    if found["ranking"]["ci_low"] <= CHANCE:
+        raise RunFailed(
+            f"{one.title}: that is no better than chance, so nothing may be paid by it; more"
+            " samples, more reward_model.max_steps, or another reward_model.base"
+        )
+
+
+def check_enough(one: Round, seen: Sequence[Labelled], held_out: Sequence[Labelled]) -> None:
+    """Raise RunFailed where a side has no pair of a right and a wrong completion."""
+    for name, side in (("to train on", seen), ("to judge it by", held_out)):
+        if not pairs_to_rank(side):
+            raise RunFailed(
+                f"{one.title}: there is no pair of a right and a wrong completion of one problem"
+                f" {name}; more reward_model.samples"
+            )
+
+
+def judge(training: Training, held_out: Sequence[Labelled]) -> list[Judged]:
+    """The held-out completions with the scores that the trained model gives them."""
+    from onecard.model.scoring import load_scoring_model
+
+    most = training.model.max_seq_length
+    entry = RewardModel(name="reward_model", model=str(training.run.reward_model), max_length=most)
+    model = load_scoring_model(entry)
+    scores = model.scores([one.asked for one in held_out])
+    found = []
+    for one, score in zip(held_out, scores, strict=True):
+        if score is not None:
+            found.append(Judged(one.problem.id, one.right, len(one.text), score[0]))
+    return found
+
+
+def section_of(sections: StageSections) -> RewardModelStage:
+    assert sections.reward_model is not None
+    return sections.reward_model
