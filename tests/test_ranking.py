@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import run_train
+from conftest import ShortRun, no_sft, run_train
 from test_sft import start
 from test_stages import TINY, told
 
@@ -127,16 +127,21 @@ def test_each_text_is_in_one_pair_at_most() -> None:
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """A model that has had enough SFT to be right now and then."""
-    cwd = tmp_path_factory.mktemp("after-sft")
-    quick = ("pilot=0", "eval.limit=8", "eval.benchmarks=[tiny]", "save.every_steps=5")
-    longer = ("sft.max_steps=250", "grpo.max_steps=1", "data.train_problems=1000")
-    done = run_train(cwd, "tiny", *quick, *longer)
-    assert done.returncode == 0, done.stdout + done.stderr
-    model = cwd / "runs/tiny/base-model"
-    more = (f"model.name={model}", "sft=null", "data.train_problems=400", "grpo.max_steps=2")
-    return (*quick, *more, STAGE, TRAINED)
+def settings(short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Pairs that even the tiny model tells apart: a sentence, and a number again and again.
+
+    Which of its own sums are right it cannot tell: 53 to 56 % of unseen pairs, in LOG.md.
+    """
+    rows = []
+    for number in range(120):
+        question = f"Leo has {number} buttons and finds 1 more. How many has he?"
+        chosen, rejected = f"Leo has {number + 1} buttons.", f"{number} " * 6
+        rows.append({"question": question, "chosen": chosen, "rejected": rejected})
+    file = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    more = ("save.every_steps=5", "data.train_problems=400", "grpo.max_steps=2", TRAINED)
+    stage = STAGE.replace(f"samples: {SAMPLES}", f"pairs: {file}")
+    return (*no_sft(short_run), *more, stage)
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +188,9 @@ def test_a_killed_reward_model_goes_on_to_the_same_bits(
 
 @pytest.mark.e2e
 def test_one_that_learned_nothing_pays_nobody(settings: tuple[str, ...], tmp_path: Path) -> None:
-    none = ("reward_model.max_steps=1", "reward_model.learning_rate=1e-9")
-    done = run_train(tmp_path, "tiny", *settings, *none, "reward_model.learns=from_rows")
+    """Judged by the policy's own completions, of which some are right."""
+    none = STAGE.replace("max_steps: 40", "max_steps: 2").replace("1e-3", "1e-9")
+    rows = none.replace("held_out", "learns: from_rows, held_out")
+    done = run_train(tmp_path, "tiny", *settings, rows)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "no better than chance, so nothing may be paid by it" in done.stdout + done.stderr
