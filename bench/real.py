@@ -11,12 +11,13 @@ is in docs/real-model/, one file a run, and docs/real-model.md is made of those 
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from bench.real_table import RECIPES, ROOT, text
+from bench.real_table import ALONE, GRPO, RECIPES, ROOT, SFT, text
 from eval.record import read_result
 from eval.scores import ACCURACIES, by_problem
 from onecard.files.atomic import write_atomic
@@ -80,50 +81,56 @@ def untrained(run: Path, model: str) -> dict[str, Any]:
     }
 
 
-def one_seed(recipe: str, model: str, seed: int) -> dict[str, Any]:
-    """SFT, then GRPO, and SFT alone for as long."""
-    settings = [*settings_of(recipe, model), f"seed={seed}"]
-    run = train(recipe, f"real-{recipe}-{seed}", *settings)
+def run_of(recipe: str, model: str, seed: int) -> dict[str, Any]:
+    """The recipe itself: SFT, then GRPO; and how many steps SFT alone does in as many seconds."""
+    run = train(recipe, f"real-{recipe}-{seed}", *settings_of(recipe, model), f"seed={seed}")
     found = json.loads((run / "results.json").read_text(encoding="utf-8"))
     seconds = found["seconds"]
     sft = load_recipe(ROOT / f"recipes/{recipe}.yaml").sft
     assert sft is not None
-    steps = sft.max_steps
-    longer = round(steps * (seconds["SFT"] + seconds["GRPO"]) / seconds["SFT"])
-    # A run ends with GRPO; of this one, what is asked before it counts.
-    alone = train(
-        recipe,
-        f"real-{recipe}-{seed}-sft",
-        *settings,
-        f"sft.max_steps={longer}",
-        "grpo.max_steps=1",
-        "pilot=0",
-    )
-
-    def sampled(folder: Path, adapter: str) -> dict[str, Any]:
-        out = folder / f"sampled-{adapter}"
-        return outcome(ask(model, run, out, "--adapter", str(folder / adapter), *SAMPLED))
-
+    longer = sft.max_steps * (seconds["SFT"] + seconds["GRPO"]) / seconds["SFT"]
     (benchmark,) = found["benchmarks"]
     return {
         "seconds": seconds,
         "peak_memory_gib": found["peak_memory_gib"],
         "precision": choose_precision([]),
-        "sft_steps": steps,
-        "sft_alone_steps": longer,
-        "after SFT": {
+        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
+        "sft_steps": sft.max_steps,
+        "sft_alone_steps": round(longer),
+        SFT: {
             "greedy": outcome(run / f"eval/{benchmark}-before"),
-            "sampled": sampled(run, "sft-adapter"),
+            "sampled": sampled(model, run, "sft-adapter"),
         },
-        "after GRPO": {
+        GRPO: {
             "greedy": outcome(run / f"eval/{benchmark}-after"),
-            "sampled": sampled(run, "adapter"),
-        },
-        "SFT alone, as long": {
-            "greedy": outcome(alone / f"eval/{benchmark}-before"),
-            "sampled": sampled(alone, "sft-adapter"),
+            "sampled": sampled(model, run, "adapter"),
         },
     }
+
+
+def sft_alone(recipe: str, model: str, seed: int, steps: int) -> dict[str, Any]:
+    """SFT alone for as long. A run ends with GRPO: of this one, what is asked before it counts."""
+    alone = train(
+        recipe,
+        f"real-{recipe}-{seed}-sft",
+        *settings_of(recipe, model),
+        f"seed={seed}",
+        f"sft.max_steps={steps}",
+        "grpo.max_steps=1",
+        "pilot=0",
+    )
+    results = json.loads((alone / "results.json").read_text(encoding="utf-8"))
+    (benchmark,) = results["benchmarks"]
+    return {
+        "greedy": outcome(alone / f"eval/{benchmark}-before"),
+        "sampled": sampled(model, alone, "sft-adapter"),
+    }
+
+
+def sampled(model: str, run: Path, adapter: str) -> dict[str, Any]:
+    """Four samples of each problem at temperature 1, by one of a run's adapters."""
+    out = run / f"sampled-{adapter}"
+    return outcome(ask(model, run, out, "--adapter", str(run / adapter), *SAMPLED))
 
 
 def main() -> None:
@@ -134,9 +141,15 @@ def main() -> None:
             continue
         for seed in SEEDS:
             file = RESULTS / f"{recipe}-{seed}.json"
-            if file.is_file() or (only[1:] and str(seed) != only[1]):
+            if only[1:] and str(seed) != only[1]:
                 continue
-            write_json(file, one_seed(recipe, model, seed))
+            found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+            if GRPO not in found:
+                found = run_of(recipe, model, seed)
+                write_json(file, found)
+            if ALONE not in found:
+                found[ALONE] = sft_alone(recipe, model, seed, found["sft_alone_steps"])
+                write_json(file, found)
             first = RESULTS / f"{recipe}-untrained.json"
             if not first.is_file():
                 write_json(first, untrained(ROOT / f"runs/real-{recipe}-{seed}", model))

@@ -1,6 +1,7 @@
 """docs/real-model.md, from the files that `make real` leaves in docs/real-model/."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -57,7 +58,7 @@ def more(before: list[float], after: list[float]) -> str:
 
 def table(untrained: dict[str, Any] | None, seeds: dict[int, dict[str, Any]]) -> list[str]:
     """A row for each state of the model."""
-    numbers = ", ".join(map(str, seeds))
+    numbers = listed(seeds)
     lines = [
         (
             f"| state | greedy, seeds {numbers}: % | pooled: % (95 %) | more than SFT: points |"
@@ -72,10 +73,14 @@ def table(untrained: dict[str, Any] | None, seeds: dict[int, dict[str, Any]]) ->
             f" {accuracy(sampled['right'])} | | {percent(greedy['flexible'])} |"
             f" {greedy['tokens']:.0f} |"
         )
-    runs = list(seeds.values())
     for state in (SFT, GRPO, ALONE):
+        # The seeds of which it is known; what is put beside it is of the same ones.
+        known = {seed: run for seed, run in seeds.items() if state in run}
+        if not known:
+            continue
+        runs = list(known.values())
         each = ", ".join(percent(mean(run[state]["greedy"]["right"])) for run in runs)
-        cells = [state, each]
+        cells = [state, each if len(known) == len(seeds) else f"{each} (of {listed(known)})"]
         for how in ("greedy", "sampled"):
             right = pooled(runs, state, how)
             gain = "" if state == SFT else more(pooled(runs, SFT, how), right)
@@ -87,21 +92,26 @@ def table(untrained: dict[str, Any] | None, seeds: dict[int, dict[str, Any]]) ->
     return lines
 
 
+def listed(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, seeds))
+
+
 def cost(seeds: dict[int, dict[str, Any]]) -> str:
     """One sentence: what the runs took."""
     runs = list(seeds.values())
     steps = ", ".join(f"{run['sft_alone_steps']}" for run in runs)
+    threads = ", ".join(f"{run.get('threads', 2)}" for run in runs)
     minutes = ", ".join(f"{run['seconds']['total'] / 60:.0f}" for run in runs)
     parts = {
         phase: ", ".join(f"{run['seconds'][phase] / 60:.0f}" for run in runs)
         for phase in ("SFT", "GRPO")
     }
     return (
-        f"A whole run took {minutes} minutes on two cores (SFT {parts['SFT']}, GRPO"
+        f"A whole run took {minutes} minutes with {threads} threads (SFT {parts['SFT']}, GRPO"
         f" {parts['GRPO']}, the rest is the pilot and evaluation), computing in"
         f" {', '.join(run['precision'] for run in runs)}, and"
         f" {', '.join(format(run['peak_memory_gib'], '.1f') for run in runs)} GiB at its peak. SFT"
-        f" has {runs[0]['sft_steps']} steps; SFT alone had {steps}."
+        f" has {runs[0]['sft_steps']} steps; SFT alone has {steps}."
     )
 
 
