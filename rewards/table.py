@@ -11,7 +11,7 @@ from rewards.custom import Custom
 from rewards.judges.code_tests import CodeTests
 from rewards.judges.http import Http
 from rewards.judges.judge import Judge
-from rewards.judges.reward_model import RewardModel
+from rewards.judges.online import LearningRewardModel
 from rewards.presets import DeepseekR1, Robust
 from rewards.rules.correct import AnswerIsNumber, CorrectAnswer
 from rewards.rules.equations import TrueEquations
@@ -46,7 +46,7 @@ REWARDS: dict[str, type[Reward]] = {
     "code_tests": CodeTests,
     "http": Http,
     "judge": Judge,
-    "reward_model": RewardModel,
+    "reward_model": LearningRewardModel,
     "custom": Custom,
     "random": RandomReward,
 }

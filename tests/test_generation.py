@@ -215,7 +215,7 @@ def test_shared_prompts_give_the_same_scores_and_gradients_as_trl(torch_process:
     ours, theirs = torch_process(both_scores)
     for one, other in zip(ours, theirs, strict=True):
         assert np.abs(other).max() > 1e-3
-        assert np.allclose(one, other, atol=1e-5)
+        assert np.abs(np.subtract(one, other)).max() < rounding(other)
 
 
 def sorted_batches() -> list[dict[str, Any]]:
@@ -283,7 +283,12 @@ def test_grouped_attention_is_torchs_own(
 ) -> None:
     ours, torchs = torch_process(attention_and_gradients, new, seen, masked)
     for one, other in zip(ours, torchs, strict=True):
-        assert flat(one) == pytest.approx(flat(other), abs=1e-5)
+        assert flat(one) == pytest.approx(flat(other), abs=rounding(other))
+
+
+def rounding(numbers: Any) -> float:
+    """By how much two ways to add the same numbers may differ in 32 bit: processors round."""
+    return 1e-5 * max(1.0, *map(abs, flat(numbers)))
 
 
 def flat(nested: Any) -> list[float]:

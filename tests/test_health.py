@@ -195,6 +195,21 @@ CASES: list[tuple[str, str, list[dict[str, Any]], list[dict[str, Any]]]] = [
         history(20, grad_norm=lambda step: 0.9 if step % 6 == 0 else 0.01),
     ),
     (
+        "reward_model_hacked",
+        "alarm",
+        history(40, reward_model__mean=lambda step: 0.1 * step, answers__correct=0.3),
+        history(39, reward_model__mean=lambda step: 0.1 * step, answers__correct=0.3),
+    ),
+    (
+        "reward_model_hacked",
+        "alarm",
+        history(
+            60, reward_model__mean=lambda step: step, answers__correct=lambda s: 0.9 - 0.01 * s
+        ),
+        # What it likes is right.
+        history(60, reward_model__mean=lambda s: s, answers__correct=lambda s: 0.01 * s),
+    ),
+    (
         "accuracy_falls",
         "alarm",
         dev(history(40, reward=FLAT), 10, 0.6, 0.6, 0.45, 0.45),

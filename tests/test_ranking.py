@@ -13,9 +13,10 @@ from test_stages import TINY, told
 from onecard.recipe.file import load_recipe
 from onecard.report.curves import reliability
 from onecard.stages.labelled import Labelled, is_held_out, pairs_to_rank
-from onecard.stages.ranking import Judged, as_sentence, correlation, measured
+from onecard.stages.ranking import as_sentence, correlation, measured
 from onecard.stages.reward_model import section_of
 from onecard.types import Problem
+from rewards.judges.ranks import Judged
 
 SAMPLES = "{problems: 128, num_generations: 8, max_completion_length: 48}"
 STAGE = (

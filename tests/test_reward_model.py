@@ -1,16 +1,29 @@
 """A reward that is a model: how it is asked, what its scores become, what is refused."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Call, ShortRun, another_process, begin_offline, no_sft, run_train
+from conftest import (
+    ROOT,
+    Call,
+    ShortRun,
+    another_process,
+    begin_offline,
+    no_sft,
+    run_train,
+    variables,
+)
 
 from onecard.files.formats import read_jsonl
 from onecard.recipe.file import load_recipe
 from onecard.types import Problem, Rollout, RunFailed, Score, UserError, Verdict
 from rewards.answer.section import Answer
+from rewards.judges.online import LearningRewardModel, Online
 from rewards.judges.reward_model import Asked, RewardModel, prompt_of
 from rewards.scoring import BatchScorer
 from rewards.section import Scoring
@@ -97,6 +110,114 @@ def test_before_training_it_says_how_often_the_right_answer_is_preferred() -> No
     assert told == "reward_model: mine prefers the right answer to a wrong one in 1 of 1 rows"
     (told,) = scorer.scorers[0].look_at([Problem("1", "Write.", "", kind="none")])
     assert "nobody knows how it judges" in told
+
+
+class Learning(Lengths):
+    """Worth by length, of which `learn` makes more; it notes what it was shown."""
+
+    def __init__(self, reward: RewardModel) -> None:
+        super().__init__(reward)
+        self.worth = 0.0
+        self.learned: list[tuple[list[str], list[bool]]] = []
+
+    def scores(self, asked: Sequence[Asked]) -> list[tuple[float, ...] | None]:
+        return [(self.worth * len(one.text),) for one in asked]
+
+    def learn(self, asked: Sequence[Asked], right: Sequence[bool]) -> float:
+        self.learned.append(([one.text for one in asked], list(right)))
+        self.worth += 0.25
+        return 0.5
+
+    def state(self) -> dict[str, Any]:
+        return {"worth": self.worth}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.worth = state["worth"]
+
+
+LOGGED: dict[str, float] = {}
+
+
+def learning(told: list[str], buffer: int = 80) -> BatchScorer:
+    online = Online(every_steps=2, updates=3, batch_size=4, held_out=0.5, buffer=buffer)
+    reward = LearningRewardModel(name="reward_model", model="mine", online=online)
+    scorer = BatchScorer([reward], Answer(), Scoring(), load_model=Learning, say=told.append)
+    scorer.moment.log_metric = LOGGED.__setitem__
+    return scorer
+
+
+def batch(first: int, right_is_longer: bool = True) -> list[Rollout]:
+    """A right and a wrong completion of each of ten problems."""
+    found = []
+    for number in range(first, first + 10):
+        problem = Problem(str(number), f"question {number}", "4")
+        for right in (True, False):
+            text = "long text" if right == right_is_longer else "short"
+            answer = "4" if right else "5"
+            found.append(Rollout(problem, f"{text} <answer>{answer}</answer>", 3, group=number))
+    return found
+
+
+@pytest.mark.unit
+def test_an_online_model_learns_every_few_batches_and_never_from_held_out_problems() -> None:
+    LOGGED.clear()
+    scorer = learning([], buffer=40)
+    paid = [scorer.score(batch(10 * number))[0].total for number in range(4)]
+    assert paid[:2] == [0.0, 0.0]  # it learns after the second and the fourth batch
+    assert paid[2] == paid[3] > 0
+    online: Any = scorer.scorers[0]
+    learned = online.model.learned
+    assert len(learned) == 6
+    assert all(len(texts) == 4 for texts, _ in learned)
+    for texts, right in learned:
+        assert [text.startswith("long text") for text in texts] == right
+    assert len(online.examples) == 40  # the newest
+    assert LOGGED["reward_model/ranking"] == 1.0
+    assert LOGGED["reward_model/loss"] == 0.5
+    assert LOGGED["reward_model/drift"] > 0
+    held_out = [example for example in online.examples if online.is_held_out(example)]
+    assert 8 <= len(held_out) <= 32
+
+
+@pytest.mark.unit
+def test_an_online_model_is_frozen_where_it_stops_generalising() -> None:
+    told: list[str] = []
+    scorer = learning(told)
+    for number in range(2):
+        scorer.score(batch(10 * number))
+    for number in range(2, 10):  # and now short is right: it ranks everything the wrong way round
+        scorer.score(batch(10 * number, right_is_longer=False))
+    assert len(told) == 1
+    assert "it is frozen, and does not learn any more" in told[0]
+    online: Any = scorer.scorers[0]
+    updates = len(online.model.learned)
+    for number in range(10, 14):
+        scorer.score(batch(10 * number))
+    assert len(online.model.learned) == updates
+
+
+@pytest.mark.unit
+def test_an_online_model_goes_on_where_it_was_interrupted() -> None:
+    whole, part = learning([]), learning([])
+    for number in range(3):
+        whole.score(batch(10 * number))
+        part.score(batch(10 * number))
+    rest = learning([])
+    rest.load_state(part.state())
+    for number in range(3, 8):
+        whole.score(batch(10 * number))
+        rest.score(batch(10 * number))
+    one: Any = whole.scorers[0]
+    other: Any = rest.scorers[0]
+    assert one.model.learned[-6:] == other.model.learned[-6:]
+    assert whole.state() == rest.state()
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("keys", [{"family": "token"}, {"load_in_4bit": True}])
+def test_a_model_that_learns_is_not_in_4_bit(keys: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="is one of the family `sequence`, and not in 4 bit"):
+        LearningRewardModel(name="reward_model", model="mine", online=Online(), **keys)
 
 
 @pytest.mark.unit
@@ -219,3 +340,59 @@ def test_a_run_is_paid_by_it(models: Path, short_run: ShortRun, tmp_path: Path) 
     file = "adapter/adapter_model.safetensors"
     adapters = [(tmp_path / "runs" / name / file).read_bytes() for name in ("whole", "part")]
     assert adapters[0] == adapters[1]
+
+
+@pytest.mark.e2e
+@pytest.mark.fault(
+    "kill -9 in the middle of an online reward model's update",
+    "the same adapter and the same reward model to the bit",
+)
+def test_an_online_model_learns_and_can_be_killed(
+    models: Path, short_run: ShortRun, tmp_path: Path
+) -> None:
+    online = "{every_steps: 2, updates: 3, batch_size: 8, held_out: 0.3}"
+    entry = f"{{name: reward_model, model: {models / 'sequence'}, online: {online}, weight: 0.2}}"
+    settings = (
+        *no_sft(short_run),
+        f"rewards=[{{name: correct_answer}}, {entry}]",
+        "grpo.max_steps=6",
+        "grpo.per_device_train_batch_size=32",
+        "save.every_steps=1",
+    )
+    whole = run_train(tmp_path, "tiny", *settings, name="whole")
+    assert whole.returncode == 0, whole.stdout + whole.stderr
+    steps = read_jsonl(tmp_path / "runs/whole/metrics.jsonl")
+    losses = [line["reward_model/loss"] for line in steps if "reward_model/loss" in line]
+    assert len(losses) == 3
+    harm = """
+import os, signal, sys
+import onecard.model.load, train
+from onecard.model.scoring.learning import LearningSequenceModel
+plain, calls = LearningSequenceModel.learn, []
+def learn(self, *arguments):
+    calls.append(1)
+    if len(calls) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(self, *arguments)
+LearningSequenceModel.learn = learn
+sys.argv[0] = "train.py"
+sys.exit(train.main())
+"""
+    options = [part for setting in settings for part in ("--set", setting)]
+    command = [sys.executable, "-c", harm, str(ROOT / "recipes/tiny.yaml"), *options]
+    killed = subprocess.run(
+        [*command, "--name", "killed"],
+        cwd=tmp_path,
+        env=variables() | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=600,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    done = run_train(tmp_path, "tiny", *settings, name="killed", extra=("--resume",))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "after step 3 of GRPO" in done.stdout
+    state = "checkpoints/grpo/checkpoint-6/state.safetensors"
+    for file in ("adapter/adapter_model.safetensors", state):
+        one, other = (tmp_path / "runs" / name / file for name in ("whole", "killed"))
+        assert one.read_bytes() == other.read_bytes(), file

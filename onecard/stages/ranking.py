@@ -2,27 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import product
 from statistics import fmean
 from typing import Any
 
 from eval.statistics import mean_interval
+from rewards.judges.ranks import Judged, pairs_of, share_in_order
 
 BINS = 5
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A completion that was not trained on, and its score.
-
-    `group`: which ones are compared. `length`: in characters.
-    """
-
-    group: str
-    right: bool
-    length: int
-    score: float
 
 
 def measured(judged: Sequence[Judged]) -> dict[str, Any]:
@@ -34,7 +20,7 @@ def measured(judged: Sequence[Judged]) -> dict[str, Any]:
     scores with the length of completions, and of being right with it.
     """
     groups = pairs_of(judged)
-    shares = [fmean(float(right > wrong) for right, wrong in pairs) for pairs in groups]
+    shares = [share_in_order(pairs) for pairs in groups]
     low, high = mean_interval(shares) if shares else (0.0, 1.0)
     lengths = [float(one.length) for one in judged]
     return {
@@ -47,15 +33,6 @@ def measured(judged: Sequence[Judged]) -> dict[str, Any]:
             "of_right": correlation(lengths, [float(one.right) for one in judged]),
         },
     }
-
-
-def pairs_of(judged: Sequence[Judged]) -> list[list[tuple[float, float]]]:
-    """For each problem that has both, the scores of every right and wrong completion."""
-    sides: dict[str, tuple[list[float], list[float]]] = {}
-    for one in judged:
-        right, wrong = sides.setdefault(one.group, ([], []))
-        (right if one.right else wrong).append(one.score)
-    return [list(product(right, wrong)) for right, wrong in sides.values() if right and wrong]
 
 
 def calibration(pairs: Sequence[tuple[float, float]]) -> list[dict[str, float]]:

@@ -9,11 +9,12 @@ from onecard.files.formats import write_json
 from onecard.run.process import is_first
 from onecard.run.round import Round
 from onecard.stages.labelled import Labelled, is_held_out, labels, pairs_to_rank
-from onecard.stages.ranking import Judged, as_sentence, measured
+from onecard.stages.ranking import as_sentence, measured
 from onecard.stages.sections import StageSections
 from onecard.stages.sections.reward_model import RewardModelStage
 from onecard.stages.training import Training
 from onecard.types import RunFailed
+from rewards.judges.ranks import Judged
 from rewards.judges.reward_model import RewardModel
 
 CHANCE = 0.5

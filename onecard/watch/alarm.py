@@ -21,6 +21,7 @@ MAY_STOP = (
     "accuracy_falls",
     "overfitting",
     "reward_hacking",
+    "reward_model_hacked",
     "pass_at_g_flat",
     "memory_climbs",
     "sampling_drift",

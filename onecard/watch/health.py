@@ -23,6 +23,7 @@ from onecard.watch.checks.mechanics import (
     skipped_steps,
     tokens_rejected,
 )
+from onecard.watch.checks.models import reward_model_hacked
 from onecard.watch.history import History
 from onecard.watch.section import Health
 
@@ -43,6 +44,7 @@ CHECKS: dict[str, Callable[[History, Health], Alarm | None]] = {
     "accuracy_falls": accuracy_falls,
     "overfitting": overfitting,
     "reward_hacking": reward_hacking,
+    "reward_model_hacked": reward_model_hacked,
     "pass_at_g_flat": pass_at_g_flat,
     "memory_climbs": memory_climbs,
     "sampling_drift": sampling_drift,

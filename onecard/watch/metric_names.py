@@ -10,4 +10,5 @@ FORMAT_PAID = "rewards/format_paid"  # share of completions that the least paid 
 DRIFT = "sampling/drift"  # nats a token between vLLM's log-probabilities and the trainer's
 REJECTED = "sampling/rejected"  # share of tokens that the correction for that drift leaves out
 SKIPPED, SKIPPED_IN_A_ROW = "steps/skipped", "steps/skipped_in_a_row"
+MODEL_SCORE = "reward_model/mean"  # of a step's completions, before it is normalised
 LORA_B_NORM, MEMORY = "adapter/lora_b_norm", "memory/gib"

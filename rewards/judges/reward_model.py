@@ -81,15 +81,20 @@ class RewardModelScorer(Scorer):
         self.scale: tuple[float, float] | None = None
 
     def score(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
-        if self.model is None:
-            self.model = self.load(self.reward)
-        if self.model is None:  # its stage comes later
+        if self.ready() is None:  # its stage comes later
             return [None] * len(rollouts)
         asked = [Asked(prompt_of(rollout.problem), steps_of(rollout.text)) for rollout in rollouts]
+        assert self.model is not None
         said = self.model.scores(asked)
         if self.moment.in_training:
             self.log([min(scores, default=0.0) for scores in said if scores is not None])
         return [self.outcome(scores) for scores in said]
+
+    def ready(self) -> ScoringModel | None:
+        """The model, loaded as soon as it is there."""
+        if self.model is None:
+            self.model = self.load(self.reward)
+        return self.model
 
     def outcome(self, scores: tuple[float, ...] | None) -> Outcome:
         if scores is None:
@@ -117,7 +122,7 @@ class RewardModelScorer(Scorer):
 
     def look_at(self, problems: Sequence[Problem]) -> list[str]:
         """How often it prefers a right answer to a wrong one, in a few rows that have golds."""
-        if self.model is None and self.load(self.reward) is None:
+        if self.ready() is None:
             return ["reward_model: it is trained in this run, and pays nothing before that"]
         found = agreement(self, problems, self.answer.format)
         if found is None:

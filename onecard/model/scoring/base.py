@@ -19,6 +19,7 @@ class Scoring:
     """What all families do: render, batch, and put the model on its device."""
 
     auto: Any  # transformers' class that loads it
+    precision: str | None = None  # torch's name; None: what this machine computes in
 
     def __init__(self, reward: RewardModel) -> None:
         self.reward = reward
@@ -30,7 +31,7 @@ class Scoring:
             self.tokenizer = AutoTokenizer.from_pretrained(reward.model, trust_remote_code=trusted)
             self.model, told = self.auto.from_pretrained(
                 reward.model,
-                dtype=getattr(torch, TORCH_NAMES[choose_precision(cards)]),
+                dtype=getattr(torch, self.precision or TORCH_NAMES[choose_precision(cards)]),
                 device_map={"": 0 if cards else "cpu"},
                 trust_remote_code=trusted,
                 output_loading_info=True,

@@ -1,0 +1,32 @@
+"""Pairs of a right and a wrong completion of one problem: whose score is higher?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A completion that was not trained on, and its score.
+
+    `group`: which ones are compared. `length`: in characters.
+    """
+
+    group: str
+    right: bool
+    length: int
+    score: float
+
+
+def pairs_of(judged: Sequence[Judged]) -> list[list[tuple[float, float]]]:
+    """For each problem that has both, the scores of every right and wrong completion."""
+    sides: dict[str, tuple[list[float], list[float]]] = {}
+    for one in judged:
+        right, wrong = sides.setdefault(one.group, ([], []))
+        (right if one.right else wrong).append(one.score)
+    return [list(product(right, wrong)) for right, wrong in sides.values() if right and wrong]
+
+
+def share_in_order(pairs: Sequence[tuple[float, float]]) -> float:
+    """The share of pairs in which the right one has the higher score."""
+    return sum(right > wrong for right, wrong in pairs) / len(pairs)
