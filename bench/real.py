@@ -144,7 +144,7 @@ def main() -> None:
             if only[1:] and str(seed) != only[1]:
                 continue
             found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-            if GRPO not in found:
+            if "sampled" not in found.get(GRPO, {}):
                 found = run_of(recipe, model, seed)
                 write_json(file, found)
             if ALONE not in found:

@@ -82,6 +82,9 @@ def table(untrained: dict[str, Any] | None, seeds: dict[int, dict[str, Any]]) ->
         each = ", ".join(percent(mean(run[state]["greedy"]["right"])) for run in runs)
         cells = [state, each if len(known) == len(seeds) else f"{each} (of {listed(known)})"]
         for how in ("greedy", "sampled"):
+            if not all(how in run[state] and how in run[SFT] for run in runs):
+                cells += ["not asked", ""]
+                continue
             right = pooled(runs, state, how)
             gain = "" if state == SFT else more(pooled(runs, SFT, how), right)
             cells += [accuracy(right), gain]
