@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from onecard.machine.gpu import find_cards
 from onecard.machine.precision import Precision, choose_precision
 from onecard.run.round import Round
-from onecard.stages.sections.base import Supervised
+from onecard.stages.sections.base import StageSection, Supervised
 from onecard.stages.sections.grpo import Grpo
 from onecard.stages.training import Training
 from onecard.types import UserError
@@ -79,25 +79,34 @@ def sft_settings(
 ) -> dict[str, Any]:
     """Every SFTConfig value of a round. Pure. `max_length`: of prompt and completion, in tokens."""
     stated = {
-        "output_dir": str(folder),
-        "seed": seed,
-        "max_steps": section.max_steps,
         "per_device_train_batch_size": section.batch_size,
         "learning_rate": section.learning_rate,
         "lr_scheduler_type": "linear",
         "warmup_steps": section.lr_warmup_steps,
         "optim": "adamw_torch_fused",
-        "weight_decay": 0.0,
         "max_length": max_length,
         "completion_only_loss": True,
         "packing": False,
+    }
+    plain = plain_settings(section, folder, seed, gradient_checkpointing)
+    return plain | stated | machine_settings(cuda, precision)
+
+
+def plain_settings(
+    section: StageSection, folder: Path, seed: int, gradient_checkpointing: bool
+) -> dict[str, Any]:
+    """What all trainers but GRPO's have in common. Pure."""
+    return {
+        "output_dir": str(folder),
+        "seed": seed,
+        "max_steps": section.max_steps,
+        "weight_decay": 0.0,
         "gradient_checkpointing": gradient_checkpointing,
         "save_strategy": "no",  # our Keeper saves
         "logging_steps": 1,
         "report_to": "none",
         "disable_tqdm": True,
     }
-    return stated | machine_settings(cuda, precision)
 
 
 def machine_settings(cuda: bool, precision: Precision) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Preference optimization on pairs, by TRL's DPOTrainer."""
 
+from pathlib import Path
 from typing import Any
 
 import onecard.model.load  # noqa: F401  isort: skip  (unsloth, which must come before trl)
@@ -14,7 +15,7 @@ from onecard.model.policy import Policy
 from onecard.run.round import Round
 from onecard.stages.sections.dpo import Dpo
 from onecard.stages.training import Training
-from onecard.stages.trl.config import machine_settings
+from onecard.stages.trl.config import machine_settings, plain_settings
 from onecard.stages.trl.plain import PlainSteps, train_round
 from onecard.stages.trl.trainers import OnecardDpoTrainer
 
@@ -31,7 +32,7 @@ def prefer(
         forget_reference(policy.model)
         settings = dpo_settings(
             section,
-            str(training.run.checkpoints(one.label)),
+            training.run.checkpoints(one.label),
             seed=training.seed_of(one),
             max_length=training.model.max_seq_length,
             gradient_checkpointing=training.sections.gradient_checkpointing,
@@ -51,7 +52,7 @@ def prefer(
 
 def dpo_settings(
     section: Dpo,
-    folder: str,
+    folder: Path,
     *,
     seed: int,
     max_length: int,
@@ -62,25 +63,17 @@ def dpo_settings(
     """Every DPOConfig value of a round. Pure. `max_length`: of prompt and completion, in tokens."""
     weight = section.sft_weight
     stated = {
-        "output_dir": folder,
-        "seed": seed,
-        "max_steps": section.max_steps,
         "per_device_train_batch_size": section.per_device_train_batch_size,
         "gradient_accumulation_steps": section.gradient_accumulation_steps,
         "learning_rate": section.learning_rate,
         "lr_scheduler_type": section.lr_scheduler_type,
         "warmup_steps": section.warmup_steps,
         "optim": section.optim,
-        "weight_decay": 0.0,
         "max_grad_norm": section.max_grad_norm,
         "beta": section.beta,
         "loss_type": [section.loss_type, "sft"] if weight else [section.loss_type],
         "loss_weights": [1.0, weight] if weight else None,
         "max_length": max_length,
-        "gradient_checkpointing": gradient_checkpointing,
-        "save_strategy": "no",  # our Keeper saves
-        "logging_steps": 1,
-        "report_to": "none",
-        "disable_tqdm": True,
     }
-    return stated | machine_settings(cuda, precision)
+    plain = plain_settings(section, folder, seed, gradient_checkpointing)
+    return plain | stated | machine_settings(cuda, precision)

@@ -22,7 +22,7 @@ from onecard.run.round import Round
 from onecard.stages.labelled import Labelled, pairs_to_rank
 from onecard.stages.sections.reward_model import RewardModelStage
 from onecard.stages.training import Training
-from onecard.stages.trl.config import machine_settings
+from onecard.stages.trl.config import machine_settings, plain_settings
 from onecard.stages.trl.plain import PlainSteps, train_round
 from onecard.stages.trl.trainers import OnecardRewardTrainer, OnecardRowTrainer
 
@@ -45,22 +45,15 @@ def train_ranker(
         model = get_peft_model(model, config)
     most = training.model.max_seq_length
     ranker = Policy(model, tokenizer, base, most)
-    settings = {
-        "output_dir": str(training.run.checkpoints(one.label)),
-        "seed": training.seed_of(one),
-        "max_steps": section.max_steps,
+    folder, seed = training.run.checkpoints(one.label), training.seed_of(one)
+    settings = plain_settings(section, folder, seed, section.gradient_checkpointing)
+    settings |= {
         "per_device_train_batch_size": section.per_device_train_batch_size,
         "gradient_accumulation_steps": section.gradient_accumulation_steps,
         "learning_rate": section.learning_rate,
         "lr_scheduler_type": section.lr_scheduler_type,
         "warmup_steps": section.warmup_steps,
         "optim": "adamw_torch_fused",
-        "weight_decay": 0.0,
-        "gradient_checkpointing": section.gradient_checkpointing,
-        "save_strategy": "no",  # our Keeper saves
-        "logging_steps": 1,
-        "report_to": "none",
-        "disable_tqdm": True,
     }
     settings |= machine_settings(torch.cuda.is_available(), "fp32")
 
@@ -84,10 +77,10 @@ def train_ranker(
     train_round(training, one, ranker, build)
     if is_first():
         trained = model.merge_and_unload() if section.trains == "adapter" else model
-        with atomic_folder(training.run.reward_model) as folder:
-            trained.to(getattr(torch, kept_as())).save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-            make_readable(folder)
+        with atomic_folder(training.run.reward_model) as unfinished:
+            trained.to(getattr(torch, kept_as())).save_pretrained(unfinished)
+            tokenizer.save_pretrained(unfinished)
+            make_readable(unfinished)
 
 
 def kept_as() -> str:
