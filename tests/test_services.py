@@ -108,8 +108,20 @@ def rollouts(*texts: str, size: int = 2) -> list[Rollout]:
     return found
 
 
+OPENED: list[BatchScorer] = []
+
+
+@pytest.fixture(autouse=True)
+def nobody_waits_any_longer() -> Iterator[None]:
+    """Threads that wait for the end of an outage would be waited for when the tests are over."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 def open_scorer(reward: Reward, told: list[str] | None = None) -> BatchScorer:
-    return BatchScorer([reward], Answer(), Scoring(), say=(told or []).append)
+    OPENED.append(BatchScorer([reward], Answer(), Scoring(), say=(told or []).append))
+    return OPENED[-1]
 
 
 def paid(scorer: BatchScorer, asked: Sequence[Rollout]) -> list[float | None]:
@@ -226,12 +238,26 @@ def test_an_outage_pauses_tells_and_stops_the_run_after_its_limit(server: Server
     server.behave = lambda asked: 503
     before = len(server.requests)
     begun = time.monotonic()
+    OPENED.append(scorer)
     with pytest.raises(RunFailed, match=r"has not answered for .* s \(status 503\); `--resume`"):
         scorer.score(rollouts(*"abcdefgh"))
     assert time.monotonic() - begun >= 0.5
     assert len(told) == 1
     assert "does not answer (status 503); waiting up to 0.5 s" in told[0]
     assert len(server.requests) - before < 40  # it is not flooded
+
+
+def test_a_run_that_ends_in_an_outage_waits_no_longer(server: Server) -> None:
+    """As with Ctrl-C: Python waits at its end for threads, which waited for the service."""
+    scorer = open_scorer(http(server, concurrency=1))
+    assert paid(scorer, rollouts("a", "b")) == [1.0, 1.0]
+    server.behave = lambda asked: 503
+    finish = scorer.scorers[0].start(rollouts("c", "d"))
+    while not server.requests[1:]:
+        time.sleep(0.01)
+    scorer.close()
+    with pytest.raises(RunFailed, match="the run ends while http"):
+        finish()
 
 
 def test_what_is_back_after_an_outage_is_told(server: Server) -> None:

@@ -59,6 +59,7 @@ class Service:
         self.client = httpx.Client(headers=headers, timeout=timeout_seconds)
         self.lock = threading.Lock()
         self.trying = threading.Lock()  # held by the one request that tries a service that is down
+        self.closed = threading.Event()  # nobody waits any longer
         self.failures = 0  # since the last answer
         self.asked_to_wait = 0.0  # seconds, by the service itself
         self.answered_at: float | None = None
@@ -98,7 +99,8 @@ class Service:
         with self.trying:
             if not self.failures:
                 return None
-            time.sleep(self.wait())
+            if self.closed.wait(self.wait()):
+                raise RunFailed(f"reward {self.reward}: the run ends while {self.where} is down")
             return self.try_once(message)
 
     def try_once(self, message: Any) -> Any:
@@ -166,4 +168,6 @@ class Service:
             self.answered_at = time.monotonic()
 
     def close(self) -> None:
+        """Let go of the connections, and of the requests that wait for the end of an outage."""
+        self.closed.set()
         self.client.close()

@@ -60,6 +60,6 @@ class ServiceScorer(Scorer):
         return said
 
     def close(self) -> None:
-        self.threads.shutdown(wait=False, cancel_futures=True)
         self.service.close()
+        self.threads.shutdown(wait=False, cancel_futures=True)
         self.cache.close()
