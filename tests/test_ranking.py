@@ -12,11 +12,11 @@ from test_stages import TINY, told
 
 from onecard.recipe.file import load_recipe
 from onecard.report.curves import reliability
-from onecard.stages.labelled import Labelled, is_held_out, pairs_to_rank
+from onecard.stages.labelled import Labelled, pairs_to_rank
 from onecard.stages.ranking import as_sentence, correlation, measured
 from onecard.stages.reward_model import section_of
 from onecard.types import Problem
-from rewards.judges.ranks import Judged
+from rewards.judges.ranks import Judged, is_held_out
 
 SAMPLES = "{problems: 128, num_generations: 8, max_completion_length: 48}"
 STAGE = (
@@ -104,13 +104,13 @@ def test_the_completions_of_a_problem_are_all_on_one_side() -> None:
     sides = {}
     for problem in problems:
         where = {
-            is_held_out(Labelled(problem, text, right), section, 0)
+            is_held_out(Labelled(problem, text, right).problem.id, section.held_out, 0)
             for text, right in (("a", True), ("b", False))
         }
         assert len(where) == 1
         sides[problem.id] = where.pop()
     assert 0.2 < sum(sides.values()) / len(sides) < 0.4
-    other = [is_held_out(Labelled(problem, "a", True), section, 1) for problem in problems]
+    other = [is_held_out(problem.id, section.held_out, 1) for problem in problems]
     assert other != list(sides.values())  # another seed, other problems
 
 

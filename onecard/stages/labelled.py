@@ -1,6 +1,5 @@
 """Completions that somebody, or the rewards, called right or wrong: what a reward model learns."""
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,10 +8,7 @@ from onecard.stages.samples import draw_samples
 from onecard.stages.sections.reward_model import RewardModelStage
 from onecard.stages.training import Training
 from onecard.types import Problem
-from rewards.judges.reward_model import Asked, prompt_of
-from rewards.steps import steps_of
-
-PARTS = 1000  # of which a share of the problems is held out
+from rewards.judges.reward_model import Asked, asked_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,7 @@ class Labelled:
     @property
     def asked(self) -> Asked:
         """As the model is shown it, in training and in use alike."""
-        return Asked(prompt_of(self.problem), steps_of(self.text))
+        return asked_of(self.problem, self.text)
 
 
 def labels(training: Training, one: Round, section: RewardModelStage) -> list[Labelled]:
@@ -40,12 +36,6 @@ def labels(training: Training, one: Round, section: RewardModelStage) -> list[La
     drawn = draw_samples(training, one, section.samples)
     ended = [sample for sample in drawn if not sample.truncated]
     return [Labelled(sample.problem, sample.text, sample.is_right(None)) for sample in ended]
-
-
-def is_held_out(one: Labelled, section: RewardModelStage, seed: int) -> bool:
-    """By the problem alone: all its completions are on one side."""
-    place = zlib.crc32(f"{seed}/{one.problem.id}".encode()) % PARTS
-    return place < section.held_out * PARTS
 
 
 def pairs_to_rank(labelled: Sequence[Labelled]) -> list[tuple[Labelled, Labelled]]:

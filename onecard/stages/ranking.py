@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from eval.statistics import mean_interval
-from rewards.judges.ranks import Judged, pairs_of, share_in_order
+from rewards.judges.ranks import Judged, pairs_of, share_in_order, sigmoid
 
 BINS = 5
 
@@ -54,10 +54,6 @@ def calibration(pairs: Sequence[tuple[float, float]]) -> list[dict[str, float]]:
                 }
             )
     return points
-
-
-def sigmoid(value: float) -> float:
-    return 1 / (1 + math.exp(-value)) if value > -700 else 0.0
 
 
 def correlation(xs: Sequence[float], ys: Sequence[float]) -> float | None:

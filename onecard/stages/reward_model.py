@@ -8,13 +8,13 @@ from onecard.data.section import Data
 from onecard.files.formats import write_json
 from onecard.run.process import is_first
 from onecard.run.round import Round
-from onecard.stages.labelled import Labelled, is_held_out, labels, pairs_to_rank
+from onecard.stages.labelled import Labelled, labels, pairs_to_rank
 from onecard.stages.ranking import as_sentence, measured
 from onecard.stages.sections import StageSections
 from onecard.stages.sections.reward_model import RewardModelStage
 from onecard.stages.training import Training
 from onecard.types import RunFailed
-from rewards.judges.ranks import Judged
+from rewards.judges.ranks import Judged, is_held_out
 from rewards.judges.reward_model import RewardModel
 
 CHANCE = 0.5
@@ -46,8 +46,11 @@ def run(training: Training, one: Round) -> None:
     folder, file = training.run.reward_model, training.run.reward_model_file
     section = section_of(training.sections)
     labelled = labels(training, one, section)
-    held_out = [each for each in labelled if is_held_out(each, section, training.seed)]
-    seen = [each for each in labelled if not is_held_out(each, section, training.seed)]
+    held_out: list[Labelled] = []
+    seen: list[Labelled] = []
+    for each in labelled:
+        apart = is_held_out(each.problem.id, section.held_out, training.seed)
+        (held_out if apart else seen).append(each)
     if folder.is_dir():
         training.display.say(f"{one.title} is done already: {folder}")
     else:

@@ -5,9 +5,7 @@ are held out say whether it still tells them apart; where it does so worse and w
 All that it is, is in the checkpoint: weights, optimizer, completions, and its random numbers.
 """
 
-import math
 import random
-import zlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,22 +17,20 @@ from pydantic import Field, model_validator
 from onecard.section import Count, Positive, Section, Share
 from onecard.types import Rollout, Verdict
 from rewards.base import Context, Outcome
-from rewards.judges.ranks import Judged, pairs_of, share_in_order
+from rewards.judges.ranks import Judged, is_held_out, pairs_of, share_in_order, sigmoid
 from rewards.judges.reward_model import (
     Asked,
     RewardModel,
     RewardModelScorer,
     ScoringModel,
-    prompt_of,
+    asked_of,
 )
-from rewards.steps import steps_of
 
 # What a label can be made of: a completion that was cut off is neither right nor wrong.
 LABELS = {Verdict.CORRECT: True, Verdict.WRONG: False, Verdict.NO_ANSWER: False}
 FALL = 0.1  # of the held-out ranking, below its best; assumed
 FALLS = 2  # one after the other, and it is frozen; assumed
 FEWEST_PAIRS = 10  # that say anything about ranking; assumed
-PARTS = 1000
 
 
 class Online(Section):
@@ -128,14 +124,12 @@ class OnlineScorer(RewardModelScorer):
     def remember(self, rollouts: Sequence[Rollout]) -> None:
         for rollout in rollouts:
             if rollout.problem.kind != "none" and rollout.verdict in LABELS:
-                asked = Asked(prompt_of(rollout.problem), steps_of(rollout.text))
+                asked = asked_of(rollout.problem, rollout.text)
                 label = LABELS[rollout.verdict]
                 self.examples.append(Example(rollout.problem.id, asked, label))
 
     def is_held_out(self, example: Example) -> bool:
-        """By the problem alone."""
-        place = zlib.crc32(f"{self.online.seed}/{example.problem}".encode()) % PARTS
-        return place < self.online.held_out * PARTS
+        return is_held_out(example.problem, self.online.held_out, self.online.seed)
 
     def update(self) -> None:
         """Some optimizer steps, and what they did to the ranking of held-out problems."""
@@ -155,9 +149,8 @@ class OnlineScorer(RewardModelScorer):
         if after:
             moved = [abs(new - old) for new, old in zip(after, before, strict=True)]
             log("reward_model/drift", fmean(moved))
-            chances = [1 / (1 + math.exp(-min(max(score, -50.0), 50.0))) for score in after]
             rule = fmean(float(example.right) for example in held_out)
-            log("reward_model/gap", fmean(chances) - rule)
+            log("reward_model/gap", fmean(map(sigmoid, after)) - rule)
         self.watch(held_out, after)
 
     @property

@@ -1,8 +1,12 @@
 """Pairs of a right and a wrong completion of one problem: whose score is higher?"""
 
+import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+
+PARTS = 1000  # of which a share of the problems is held out
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,17 @@ class Judged:
     right: bool
     length: int
     score: float
+
+
+def is_held_out(problem: str, share: float, seed: int) -> bool:
+    """Whether a problem is among those that are not trained on: all its completions, or none."""
+    place = zlib.crc32(f"{seed}/{problem}".encode()) % PARTS
+    return place < share * PARTS
+
+
+def sigmoid(score: float) -> float:
+    """The chance that a score stands for, as the losses have it."""
+    return 1 / (1 + math.exp(-score)) if score > -700 else 0.0
 
 
 def pairs_of(judged: Sequence[Judged]) -> list[list[tuple[float, float]]]:

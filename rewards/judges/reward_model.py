@@ -83,7 +83,7 @@ class RewardModelScorer(Scorer):
     def score(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
         if self.ready() is None:  # its stage comes later
             return [None] * len(rollouts)
-        asked = [Asked(prompt_of(rollout.problem), steps_of(rollout.text)) for rollout in rollouts]
+        asked = [asked_of(rollout.problem, rollout.text) for rollout in rollouts]
         assert self.model is not None
         said = self.model.scores(asked)
         if self.moment.in_training:
@@ -138,6 +138,11 @@ class RewardModelScorer(Scorer):
     def load_state(self, state: dict[str, Any]) -> None:
         scale = state["scale"]
         self.scale = (scale[0], scale[1]) if scale else None
+
+
+def asked_of(problem: Problem, text: str) -> Asked:
+    """A completion of a problem, as every model is shown it."""
+    return Asked(prompt_of(problem), steps_of(text))
 
 
 def prompt_of(problem: Problem) -> str | Messages:

@@ -1,6 +1,6 @@
 """Models that give scores: to completions, or to each of their steps.
 
-They stand beside the policy, on the same card or on the CPU, and are not trained.
+They stand beside the policy, on the same card or on the CPU.
 """
 
 from onecard.files.hub import check_code

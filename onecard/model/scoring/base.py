@@ -68,12 +68,9 @@ class Scoring:
         return [found.get(place) for place in range(len(asked))]
 
     def padded(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, T) tokens and mask, padded on the right."""
-        width, device = max(map(len, rows)), self.model.device
-        padding = self.tokenizer.pad_token_id
-        ids = [row + [padding] * (width - len(row)) for row in rows]
-        mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
-        return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+        """(B, T) tokens and mask, on the model's device."""
+        ids, mask = padded(rows, self.tokenizer.pad_token_id)
+        return ids.to(self.model.device), mask.to(self.model.device)
 
     def encode(self, asked: Asked) -> list[int]:
         """The tokens of a completion after its prompt."""
@@ -86,6 +83,14 @@ class Scoring:
 
     def plain(self, text: str) -> list[int]:
         return plain(self.tokenizer, text)
+
+
+def padded(rows: list[list[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, T) tokens and mask, padded on the right."""
+    width = max(map(len, rows))
+    ids = [row + [padding] * (width - len(row)) for row in rows]
+    mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
+    return torch.tensor(ids), torch.tensor(mask)
 
 
 def plain(tokenizer: Any, text: str) -> list[int]:

@@ -15,6 +15,7 @@ from onecard.files.atomic import atomic_folder
 from onecard.machine.gpu import find_cards
 from onecard.machine.precision import choose_precision
 from onecard.model.policy import Policy
+from onecard.model.scoring.base import padded
 from onecard.model.scoring.sequence import whole
 from onecard.model.weights import make_readable
 from onecard.run.process import is_first
@@ -112,15 +113,9 @@ def rows_of(tokenizer: Any, labelled: Sequence[Labelled], most: int) -> list[dic
 
 def collate(rows: list[dict[str, Any]], padding: int) -> dict[str, torch.Tensor]:
     """(B, T) tokens and mask, padded on the right, and (B,) labels."""
-    width = max(len(row["input_ids"]) for row in rows)
-    missing = [width - len(row["input_ids"]) for row in rows]
-    return {
-        "input_ids": torch.tensor(
-            [row["input_ids"] + [padding] * n for row, n in zip(rows, missing, strict=True)]
-        ),
-        "attention_mask": torch.tensor([[1] * (width - n) + [0] * n for n in missing]),
-        "labels": torch.tensor([row["labels"] for row in rows]),
-    }
+    ids, mask = padded([row["input_ids"] for row in rows], padding)
+    labels = torch.tensor([row["labels"] for row in rows])
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
 def pairs_of(tokenizer: Any, labelled: Sequence[Labelled]) -> list[dict[str, Any]]:
