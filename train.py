@@ -17,6 +17,7 @@ from eval.problems import Problems, load_problems
 from onecard.console.command import RUNS, run_command
 from onecard.console.display import Display
 from onecard.console.stopping import Stopping
+from onecard.data.difficulty import levels_of
 from onecard.data.prompts import drop_long_prompts
 from onecard.data.rows import columns_of
 from onecard.files.hub import check_available, check_code
@@ -94,12 +95,19 @@ def check_input(recipe: Recipe) -> Problems:
     if not recipe.model.made_here:
         check_available(recipe.model.name, "model", key="model.name")
         check_code(recipe.model.name, recipe.model.trust_remote_code)
+    for key, name in recipe.models.items():
+        check_available(name, "model", key=key)
+        check_code(name, recipe.model.trust_remote_code)
     for reward in recipe.rewards:
         if isinstance(reward, RewardModel) and reward.model != TRAINED:
             check_available(reward.model, "model", key="rewards: reward_model.model")
             check_code(reward.model, reward.trust_remote_code)
     find_start(recipe.model, recipe.lora)
-    return load_problems(recipe.source, recipe.eval, recipe.answer, recipe.data, recipe.pair_files)
+    problems = load_problems(
+        recipe.source, recipe.eval, recipe.answer, recipe.data, recipe.pair_files
+    )
+    levels_of(problems.train, recipe.data.difficulty)
+    return problems
 
 
 def open_or_resume(
@@ -152,7 +160,7 @@ def prepare(
         tokenizer = load_tokenizer(recipe.model, training.weights)
         for stage in recipe.stages:
             STAGES[stage].check(training, tokenizer)
-        size, least = recipe.num_generations, recipe.least_problems
+        size, least = max(1, recipe.num_generations), recipe.least_problems
         for line in try_rewards(training.scorer, problems.train, tokenizer, system_prompt, size):
             display.say(f"rewards: {line}")
         training.problems = drop_long_prompts(problems.train, tokenizer, recipe.data, least)

@@ -104,10 +104,7 @@ FAULTS = (
 ELSEWHERE = {
     "tokens_rejected": "needs vLLM, and Unsloth's trainer for a card",
     "sampling_drift": "needs vLLM: `make rehearse` takes the adapter's hand-over away",
-    "reward_model_hacked": (
-        "by made-up histories alone (tests/test_health.py): no run here has been paid by a reward"
-        " model for long enough"
-    ),
+    "reward_model_hacked": "in the arm hacked-reward-model of docs/experiments.md",
     "entropy_collapse": (
         "by made-up histories alone (tests/test_health.py): here groups were all alike before"
         " entropy was at 5 %"

@@ -271,3 +271,37 @@ def test_a_steps_gradient_is_that_of_a_plain_loss(short_run: ShortRun, tmp_path:
     assert found["most values in a row"] > 1
     assert found["cosine"] == pytest.approx(1.0, abs=1e-2)  # in bf16 on some processors
     assert found["ratio"] == pytest.approx(1.0, abs=2e-2)
+
+
+def packed_by_both() -> list[bool]:
+    """Of each way to know the width: whether ours is where Unsloth's loss looks."""
+    import onecard.model.load  # noqa: F401  isort: skip  (unsloth, before all others)
+    import torch
+    from unsloth_zoo import rl_replacements as theirs
+
+    from onecard.stages.trl.packing import pack_advantages
+
+    prompts, lengths, columns, wide = [5, 2, 4], [3, 6, 1], 6, 7
+    prompt_ids = torch.tensor([[0] * (wide - n) + [1] * n for n in prompts])  # 0 is padding
+    completion_ids = torch.tensor([[2] * n + [0] * (columns - n) for n in lengths])
+    advantages = torch.arange(1.0, 19.0).view(3, columns)
+    ids = torch.cat([prompt_ids, completion_ids], dim=1)
+    left = theirs.calculate_pad_tokens_in_prompt(ids, columns, 0)
+    found = []
+    for widest in (int(left.max()), 6):  # of this micro-batch; of others of its step
+        inputs = {"advantages": advantages, "prompt_mask": (prompt_ids != 0).long()}
+        if widest != int(left.max()):
+            inputs["ref_per_token_logps"] = torch.zeros(3, columns + widest)
+        last = theirs.left_pack_padding(ids, 0)[:, -(columns + widest) :]
+        mask = theirs.create_completion_attention_mask(last, left, widest, 0)
+        wanted = theirs.align_logprobs_with_mask(advantages, mask.long())
+        packed = pack_advantages(inputs)["advantages"]
+        found.append(packed.shape == mask.shape and bool((packed == wanted)[mask].all()))
+        found.append(packed[mask].tolist() == advantages[completion_ids != 0].tolist())
+    return found
+
+
+@pytest.mark.e2e
+def test_credit_stands_where_the_loss_for_a_card_looks_for_it() -> None:
+    with another_process(begin_offline) as call:
+        assert call(packed_by_both) == [True] * 4

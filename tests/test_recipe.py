@@ -449,7 +449,7 @@ def test_a_section_that_is_set_or_left_out_changes_the_stages_of_a_resolved_reci
         ("[grpo]", "stages: [grpo] are not the sections that are there: sft, grpo"),
         ("[sft, sft, grpo]", "name each once"),
         ("[grpo, sft]", "stages: sft trains all weights, and grpo before it an adapter"),
-        ("[sft, ppo]", "Input should be 'sft', 'reward_model', 'rft', 'dpo' or 'grpo'"),
+        ("[sft, ppo]", "Input should be 'sft', 'distill', 'reward_model', 'rft', 'dpo' or 'grpo'"),
     ],
 )
 def test_a_list_of_stages_that_says_otherwise_is_refused(stages: str, told: str) -> None:

@@ -36,13 +36,17 @@ def start(
     code = f"""
 import os, signal, sys, time
 import onecard.model.load, train
+from onecard.stages.trl.callback import GrpoSteps
 from onecard.stages.trl.plain import PlainSteps
-plain = PlainSteps.on_log
-def on_log(self, args, state, control, **others):
-    plain(self, args, state, control, **others)
-    if self.round.label == "{label}" and state.global_step == {step}:
-        {harm}
-PlainSteps.on_log = on_log
+def harmful(kind):
+    plain = kind.on_log
+    def on_log(self, args, state, control, **others):
+        plain(self, args, state, control, **others)
+        if self.round.label == "{label}" and state.global_step == {step}:
+            {harm}
+    kind.on_log = on_log
+harmful(GrpoSteps)
+harmful(PlainSteps)
 sys.argv[0] = "train.py"
 sys.exit(train.main())
 """

@@ -38,8 +38,10 @@ class Data(Section):
 
     `columns` says what a column of ours is called in the rows: {question: problem}. `template` is a
     Jinja template over a row's columns, for the text of the question, and `solution_template` one
-    for the worked solution that SFT shows. `accept` lets rows pass that are refused otherwise: one
-    question with two different right answers, and questions of a benchmark that are trained on.
+    for the worked solution that SFT shows. `difficulty` names a column that says how hard a row is,
+    `level` or `metadata.num_terms`, for grpo.dynamic_sampling. `accept` lets rows pass that are
+    refused otherwise: one question with two different right answers, and questions of a benchmark
+    that are trained on.
     """
 
     path: str
@@ -49,6 +51,7 @@ class Data(Section):
     columns: dict[Column, str] = Field(default={})
     template: Annotated[str, AfterValidator(parsed)] | None = None
     solution_template: Annotated[str, AfterValidator(parsed)] | None = None
+    difficulty: str | None = None
     accept: list[Literal["contradictions", "leaks"]] = Field(default=[])
     # How many are made, of the synthetic set and of reasoning-gym; a real set is used whole.
     train_problems: Count = 3000

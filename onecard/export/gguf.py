@@ -3,12 +3,13 @@ Studio.
 """
 
 import os
-import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from onecard.console.display import Display
 from onecard.export.merged import Drift, write_merged
+from onecard.model.llama_cpp import convert_to_gguf
+from onecard.run.library_output import redirect_output
 from onecard.target import Target
 from onecard.types import UserError
 
@@ -55,15 +56,9 @@ def write_gguf(
         merged.mkdir()
         drift = write_merged(target, merged, display)
         display.say(f"converting to GGUF, {quantization}")
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-                # it wants to be imported first, for the speed of models that are loaded after it:
-                # none is
-            )
-            from onecard.model.llama_cpp import convert_to_gguf
-
-        convert_to_gguf(merged, file, quantization, llama_cpp)
+        # Unsloth prints as it is imported; a failure is told by the error.
+        with redirect_output(Path(temporary)):
+            convert_to_gguf(merged, file, quantization, llama_cpp)
     with file.open("rb") as content:
         if content.read(4) != b"GGUF":
             raise UserError(

@@ -31,6 +31,11 @@ def check_available(name: str, kind: Literal["model", "dataset"], key: str) -> N
     """
     if Path(name).is_dir():
         if kind == "model" and not (Path(name) / "config.json").is_file():
+            if (Path(name) / "adapter").is_dir():
+                raise UserError(
+                    f"{key}: {name} is a run, and not a model; `python -m onecard.export {name}"
+                    f" --to merged` makes one, in {name}/merged"
+                )
             raise UserError(
                 f"{key}: the folder {name} has no config.json, so it is not a model;"
                 " save_pretrained writes one"

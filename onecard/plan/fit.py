@@ -36,7 +36,7 @@ def knobs(recipe: Recipe) -> list[list[str]]:
 def smaller_passes(recipe: Recipe) -> list[list[str]]:
     """The same completions, or pairs, a step, in twice as many passes."""
     found = []
-    for name, section in (("grpo", recipe.grpo), ("dpo", recipe.dpo)):
+    for name, section in (("grpo", recipe.grpo), ("dpo", recipe.dpo), ("distill", recipe.distill)):
         if section is None or section.per_device_train_batch_size % 2:
             continue
         half = section.per_device_train_batch_size // 2

@@ -7,7 +7,7 @@ from onecard.machine.gpu import GIB
 from onecard.machine.model_shapes import ModelShape
 from onecard.machine.precision import Precision
 from onecard.model.section import ALL_LINEAR
-from onecard.plan.memory import NF4_BYTES, weight_bytes
+from onecard.plan.memory import NF4_BYTES, teachers, weight_bytes
 from onecard.recipe.schema import Recipe
 from onecard.stages.sections.base import Load
 from rewards.judges.reward_model import RewardModel
@@ -19,6 +19,9 @@ KEPT = {"hidden": 3, "mlp": 4, "queries": 2, "keys": 2}
 NORMS = 2  # numbers a token of the hidden size, in 32 bit
 HEAD_ROWS = 341  # tokens that TRL's loss takes through the last layer at once
 HEAD_COPIES = 3  # of their scores for the whole vocabulary
+# Of the scores of all tokens of completions, in 32 bit, where a teacher's are compared with them:
+# both models' scores, their logarithms, the distances, and what the backward pass makes of them.
+COMPARED_COPIES = 8
 DRAWN_COPIES = 5  # of a batch's scores, in 32 bit, while the next tokens are drawn
 UNUSED = 1.15  # what the allocator keeps, of what is used
 
@@ -31,6 +34,7 @@ def plan_laptop(recipe: Recipe, shape: ModelShape, precision: Precision) -> dict
     for reward in recipe.rewards:
         if isinstance(reward, RewardModel):
             held += weight_bytes(reward, recipe, width)
+    held += sum(teachers(recipe, width).values())
     asked = recipe.eval.batch_size
     asking = generation(
         asked,
@@ -57,6 +61,8 @@ def of_stage(load: Load, recipe: Recipe, shape: ModelShape, width: int) -> float
     training = backward(prompts * prompt + rows * completion, shape, width)
     if shared:
         training += attention(rows, recipe, completion, shape, width)
+    if load.teacher:
+        training += rows * completion * shape.vocab_size * 4 * COMPARED_COPIES
     if not load.sampled:
         return training
     read = load.sampled // load.group * prompt

@@ -98,7 +98,7 @@ def plan_memory(recipe: Recipe, shape: ModelShape) -> MemoryPlan:
     }
     if recipe.model.fast_inference:
         always |= {"vLLM's CUDA graphs": CUDA_GRAPHS, "vLLM's copy of the LoRA": trained * 2}
-    always |= reward_models(recipe)
+    always |= reward_models(recipe) | teachers(recipe, 2.0)
     phases = [sampling(recipe, shape, load) for load in loads]
     generation = max(phases, key=lambda parts: sum(parts.values()))
     activations = max(backward(recipe, shape, load) for load in loads)
@@ -113,6 +113,14 @@ def reward_models(recipe: Recipe) -> dict[str, float]:
         if isinstance(reward, RewardModel) and reward.device != "cpu":
             found["reward model"] = weight_bytes(reward, recipe, 2.0)
     return found
+
+
+def teachers(recipe: Recipe, width: float) -> dict[str, float]:
+    """The weights of teachers, `width` bytes for a number; nothing where a shape is not known."""
+    names = [load.teacher for load in recipe.loads.values() if load.teacher]
+    shapes = [shape for name in names if (shape := load_shape(name))]
+    numbers = sum(shape.linear_parameters + shape.other_parameters for shape in shapes)
+    return {"teacher": numbers * width} if numbers else {}
 
 
 def weight_bytes(reward: RewardModel, recipe: Recipe, width: float) -> float:

@@ -67,6 +67,7 @@ class Recipe(StageSections):
         """Raise ValueError for the first thing that cannot be, with what to write."""
         self.check_lengths()
         self.check_rewards()
+        self.check_choice()
         self.check_evaluations()
         self.check_model()
         return self
@@ -119,6 +120,20 @@ class Recipe(StageSections):
                     f"rewards: overlong's max_tokens {reward.max_tokens} is more than"
                     f" grpo.max_completion_length {longest}"
                 )
+
+    def check_choice(self) -> None:
+        dynamic = self.grpo.dynamic_sampling if self.grpo else None
+        by_pass_rate = dynamic is not None and dynamic.choose == "by_pass_rate"
+        if by_pass_rate and self.answer.kind == "none":
+            raise ValueError(
+                "grpo.dynamic_sampling: choose by_pass_rate needs right answers, and answer.kind is"
+                " none; write in_turn"
+            )
+        if self.data.difficulty and not by_pass_rate:
+            raise ValueError(
+                "data.difficulty is read by grpo.dynamic_sampling: {choose: by_pass_rate} alone;"
+                " leave it out"
+            )
 
     def check_evaluations(self) -> None:
         names = self.eval.benchmarks

@@ -46,6 +46,7 @@ OF_OTHERS = {
         {"rewards/accuracies": "pairs of a batch", "accuracy": "pairs of a batch"},
         "share",
     ),
+    "length": CURVES["length"],
     "accuracy": Curve("Accuracy", {}, "share correct", True),
 }
 

@@ -83,3 +83,9 @@ class Journal:
         if is_first():
             self.writer.add_text(tag, text, step)
             self.writer.flush()
+
+    def histogram(self, step: int, tag: str, values: Any) -> None:
+        """`values`: an array of numbers."""
+        if is_first():
+            self.writer.add_histogram(tag, values, step)
+            self.writer.flush()

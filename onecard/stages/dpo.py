@@ -8,7 +8,7 @@ from onecard.data.pairs import Pair
 from onecard.data.prompts import prompt_for, prompt_tokens, tokenize
 from onecard.data.section import Data
 from onecard.run.round import Round
-from onecard.stages.samples import Sample, as_completion, draw_samples, prompt_of
+from onecard.stages.samples import Sample, as_completion, draw_samples
 from onecard.stages.sections import StageSections
 from onecard.stages.sections.dpo import Dpo
 from onecard.stages.training import Training
@@ -75,7 +75,7 @@ def run(training: Training, one: Round) -> None:
             )
     rows = []
     for pair in pairs:
-        prompt = prompt_of(pair.problem, training)
+        prompt = prompt_for(pair.problem, training.data.system_prompt)
         chosen, rejected = (as_completion(text, prompt) for text in (pair.chosen, pair.rejected))
         rows.append({"prompt": prompt, "chosen": chosen, "rejected": rejected})
     prefer(training, one, section, training.load_policy(), rows)

@@ -1,7 +1,8 @@
 """GRPO: completions of the same prompt are compared, and those that earn more become likelier."""
 
+import os
+
 from onecard.data.section import Data
-from onecard.machine.gpu import find_cards
 from onecard.run.round import Round
 from onecard.stages.evaluations import best_on_dev, best_step
 from onecard.stages.sections import StageSections
@@ -30,11 +31,9 @@ def plan_lines(sections: StageSections, data: Data) -> list[str]:
 def check(training: Training, tokenizer: object) -> None:
     from onecard.stages.trl.config import build_grpo_config
 
-    if section_of(training.sections).credit == "steps" and find_cards():
-        raise UserError(
-            "grpo.credit: steps works on a CPU alone until it was tried on a card: the loss that"
-            " Unsloth makes for CUDA moves the rows of a batch, and the credit would not move along"
-        )
+    grpo = section_of(training.sections)
+    if grpo.dynamic_sampling and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("grpo.dynamic_sampling works in one process alone")
     rounds = training.sections.all_rounds
     build_grpo_config(training, next(one for one in rounds if one.stage == "grpo"))
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from onecard.data.prompts import prompt_for
 from onecard.data.section import Data
 from onecard.run.round import Round
-from onecard.stages.samples import Sample, as_completion, draw_samples, prompt_of
+from onecard.stages.samples import Sample, as_completion, draw_samples
 from onecard.stages.sections import StageSections
 from onecard.stages.sections.rft import Rft
 from onecard.stages.training import Training
@@ -46,7 +47,7 @@ def run(training: Training, one: Round) -> None:
         )
     rows = []
     for one_kept in kept:
-        prompt = prompt_of(one_kept.problem, training)
+        prompt = prompt_for(one_kept.problem, training.data.system_prompt)
         rows.append({"prompt": prompt, "completion": as_completion(one_kept.text, prompt)})
     fine_tune(training, one, section, training.load_policy(), rows)
     training.put_away(one)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from onecard.data.prompts import Prompt, prompt_for
+from onecard.data.prompts import Prompt
 from onecard.files.formats import read_jsonl, write_jsonl
 from onecard.model.rollouts import roll_out
 from onecard.run.process import is_first
@@ -75,7 +75,8 @@ def sample(training: Training, one: Round, asked: Samples) -> list[Scored]:
         training.display,
         f"{one.title} samples",
     )
-    return training.scorer.score(rollouts)
+    with training.scorer.moment.before_training():  # also where GRPO came before
+        return training.scorer.score(rollouts)
 
 
 def row_of(scored: Scored) -> dict[str, Any]:
@@ -105,7 +106,3 @@ def sample_of(row: Mapping[str, Any], by_id: Mapping[str, Problem]) -> Sample:
 def as_completion(text: str, prompt: Prompt) -> Prompt:
     """A completion in the form of its prompt: text, or chat messages."""
     return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
-
-
-def prompt_of(problem: Problem, training: Training) -> Prompt:
-    return prompt_for(problem, training.data.system_prompt)

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from onecard.data.section import Data
 from onecard.run.round import Round
-from onecard.stages import dpo, grpo, reward_model, rft, sft
+from onecard.stages import distill, dpo, grpo, reward_model, rft, sft
 from onecard.stages.sections import StageSections
 from onecard.stages.training import Training
 
@@ -30,6 +30,7 @@ class Stage(Protocol):
 
 STAGES: dict[str, Stage] = {
     "sft": sft,
+    "distill": distill,
     "reward_model": reward_model,
     "rft": rft,
     "dpo": dpo,

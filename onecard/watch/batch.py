@@ -5,7 +5,7 @@ from itertools import groupby
 
 from onecard.console.text import fenced
 from onecard.types import Verdict
-from onecard.watch.metric_names import ANSWERS, FORMAT_PAID, PASS_AT_G, SIGNAL_SHARE
+from onecard.watch.metric_names import ANSWERS, FORMAT_PAID, PASS_AT_G, SAME_TEXT, SIGNAL_SHARE
 from rewards.base import Reward
 from rewards.scoring import Scored
 from rewards.steps import steps_of
@@ -24,6 +24,7 @@ def measure(scored: Sequence[Scored], rewards: Sequence[Reward]) -> dict[str, fl
         "rewards/worst": min(paid),
         SIGNAL_SHARE: signal_share(scored),
         PASS_AT_G: pass_at_g(scored),
+        SAME_TEXT: same_text_share(scored),
     }
     for verdict in Verdict:
         measured[ANSWERS[verdict]] = share_of(scored, verdict)
@@ -44,12 +45,25 @@ def signal_share(scored: Sequence[Scored]) -> float:
     frac_reward_zero_std misses groups whose rewards are not exact in binary, and knows none
     where scale_rewards is batch.
     """
-    apart = []
-    for group in groups(scored):
-        kinds = zip(*(completion.compared for completion in group), strict=True)
-        each = [[value for values in kind for value in values] for kind in kinds]
-        apart.append(any(paid and max(paid) - min(paid) > ALIKE for paid in each))
+    apart = [has_signal(group) for group in groups(scored)]
     return sum(apart) / len(apart)
+
+
+def has_signal(group: Sequence[Scored]) -> bool:
+    """Whether the completions of a group are not all paid alike."""
+    kinds = zip(*(completion.compared for completion in group), strict=True)
+    each = [[value for values in kind for value in values] for kind in kinds]
+    return any(bool(paid) and max(paid) - min(paid) > ALIKE for paid in each)
+
+
+def same_text_share(scored: Sequence[Scored]) -> float:
+    """The share of groups whose completions are all the same text.
+
+    They are paid alike because the policy has nothing else to say, and not because the rewards
+    tell nothing apart: the remedies differ.
+    """
+    alike = [len({one.rollout.text for one in group}) == 1 for group in groups(scored)]
+    return sum(alike) / len(alike)
 
 
 def pass_at_g(scored: Sequence[Scored]) -> float:

@@ -19,6 +19,8 @@ def try_rewards(
     num_generations: int,
 ) -> list[str]:
     """What there is to tell of the rewards. Raises UserError where they fail or pay for noise."""
+    if not scorer.rewards:
+        return []  # of a run whose stages sample nothing
     asked = [
         Asked(
             problem,

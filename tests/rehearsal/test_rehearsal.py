@@ -280,3 +280,46 @@ def test_other_architectures(tmp_path: Path, model_type: str) -> None:
         json.loads((tmp_path / "runs/gpu-smoke/random-model/config.json").read_text())["model_type"]
         == model_type
     )
+
+
+def test_step_credit_dynamic_sampling_and_a_falling_temperature(tmp_path: Path) -> None:
+    """With prompts of different lengths, by Unsloth's loss and its generation.
+
+    At the first step of a batch the ratio of policies is 1, so the loss is the mean advantage of
+    the tokens, turned round; as far as each advantage is looked for where it stands. And where vLLM
+    and the loss had not the same temperature, they would not have the same log-probabilities.
+    """
+    code = """
+import onecard.stages.trl.trainers as trainers
+plain = trainers.OnecardGrpoTrainer.compute_loss
+def told(self, model, inputs, *arguments, **named):
+    loss = plain(self, model, inputs, *arguments, **named)
+    advantages, mask = inputs["advantages"], inputs["completion_mask"]
+    if advantages.dim() == 2:
+        wanted = -(advantages * mask).sum() / inputs["num_items_in_batch"]
+        padding = (1 - inputs["prompt_mask"]).sum(1)
+        print("credit", loss.item(), wanted.item(), padding.min().item(), padding.max().item())
+    return loss
+trainers.OnecardGrpoTrainer.compute_loss = told
+""".strip()
+    settings = (
+        "grpo.credit=steps",
+        "grpo.dynamic_sampling={max_rounds: 2, choose: by_pass_rate}",
+        "grpo.per_device_train_batch_size=4",
+        "grpo.temperature=1.3",
+        "grpo.final_temperature=0.7",
+        "grpo.learning_rate=1e-3",
+        "grpo.beta=0",
+    )
+    process = start(tmp_path, *settings, name="credit", code=f"exec({code!r})")
+    printed = process.communicate(timeout=900)[0]
+    assert process.returncode == 0, printed
+    told = [line.split()[1:] for line in printed.splitlines() if line.startswith("credit ")]
+    assert len(told) == STEPS
+    for loss, wanted, least, widest in told:
+        assert float(loss) == pytest.approx(float(wanted), rel=0.02, abs=1e-3)
+        assert int(least) < int(widest)
+    steps = metrics(tmp_path / "runs/credit")
+    assert [step["temperature"] for step in steps] == pytest.approx([1.3, 1.0, 0.7])
+    assert max(step["sampling/drift"] for step in steps) < 0.005
+    assert all(step["dynamic_sampling/sampled_groups"] >= 2 for step in steps)

@@ -7,15 +7,16 @@ from pydantic import Field, model_validator
 from onecard.run.round import Round
 from onecard.section import Section
 from onecard.stages.sections.base import Load, Samples, StageSection
+from onecard.stages.sections.distill import Distill
 from onecard.stages.sections.dpo import Dpo
 from onecard.stages.sections.grpo import Grpo
 from onecard.stages.sections.reward_model import RewardModelStage
 from onecard.stages.sections.rft import Rft
 from onecard.stages.sections.sft import Sft
 
-StageName = Literal["sft", "reward_model", "rft", "dpo", "grpo"]
+StageName = Literal["sft", "distill", "reward_model", "rft", "dpo", "grpo"]
 # Their order where none is given.
-NAMES: tuple[StageName, ...] = ("sft", "reward_model", "rft", "dpo", "grpo")
+NAMES: tuple[StageName, ...] = ("sft", "distill", "reward_model", "rft", "dpo", "grpo")
 
 
 class StageSections(Section):
@@ -26,6 +27,7 @@ class StageSections(Section):
 
     stages: list[StageName] = Field(default=[])
     sft: Sft | None = None
+    distill: Distill | None = None
     reward_model: RewardModelStage | None = None
     rft: Rft | None = None
     dpo: Dpo | None = None
@@ -103,6 +105,16 @@ class StageSections(Section):
         """The files of pairs that stages learn from."""
         parts = {"reward_model": self.reward_model, "dpo": self.dpo}
         return {name: part.pairs for name, part in parts.items() if part and part.pairs}
+
+    @property
+    def models(self) -> dict[str, str]:
+        """The models that stages load beside the policy, by the key that names each."""
+        found = {}
+        if self.distill:
+            found["distill.teacher"] = self.distill.teacher
+        if self.reward_model and self.reward_model.base:
+            found["reward_model.base"] = self.reward_model.base
+        return found
 
     @property
     def least_problems(self) -> int:

@@ -15,7 +15,8 @@ class Load:
     `rows` sequences go through the model at once with gradients: each has a prompt and at most
     `completion_length` tokens after it, None where the recipe's longest completion says so.
     `sampled` completions are generated at once, `group` of them for each prompt. `optim` is the
-    optimizer.
+    optimizer. `teacher` is a second model beside the policy; then the scores of all tokens for the
+    whole vocabulary are held at once, of both.
     """
 
     rows: int
@@ -23,6 +24,7 @@ class Load:
     sampled: int = 0
     group: int = 1
     optim: str = "adamw_torch_fused"
+    teacher: str | None = None
 
 
 class StageSection(Section):

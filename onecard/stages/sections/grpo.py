@@ -8,8 +8,11 @@ from onecard.section import Count, Positive, did_you_mean
 from onecard.stages.advantages import Credit
 from onecard.stages.losses import Level, Loss, check_loss
 from onecard.stages.sections.base import Load, StageSection
+from onecard.stages.sections.dynamic_sampling import DynamicSampling
 from onecard.stages.trl.fields import SET_BY_ONECARD, trl_fields
 
+# Keys that GRPOConfig does not have.
+OURS = {"extra", "iterate", "credit", "final_temperature", "dynamic_sampling"}
 ONE_ADVANTAGE = ("vespo",)  # losses that weigh a whole completion by its advantage
 Correction = Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
 
@@ -27,6 +30,9 @@ class Grpo(StageSection):
     `credit` says what a token is credited with (onecard/stages/advantages.py): what its completion
     earned beside the others of its group; what its step and those after it earned; or whether its
     completion is accepted.
+
+    `final_temperature`: of a round's last step; the steps between go there from `temperature` in a
+    straight line.
     """
 
     num_generations: Annotated[int, Field(ge=2)]
@@ -40,6 +46,8 @@ class Grpo(StageSection):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_grad_norm: Positive = 1.0
     temperature: Positive = 1.0
+    final_temperature: Positive | None = None
+    dynamic_sampling: DynamicSampling | None = None
     beta: Annotated[float, Field(ge=0)]  # weight of the KL term; 0 leaves the KL curve out
     epsilon: Positive = 0.2
     epsilon_high: Positive = 0.2
@@ -63,11 +71,18 @@ class Grpo(StageSection):
     @property
     def of_trl(self) -> dict[str, Any]:
         """The values that GRPOConfig takes under the same names, without `extra`."""
-        return self.model_dump(exclude={"extra", "iterate", "credit"})
+        return self.model_dump(exclude=OURS)
 
     @property
     def rounds(self) -> int:
         return self.iterate
+
+    def temperature_at(self, step: int) -> float:
+        """The temperature of sampling at a step of a round, the first one being 0."""
+        if self.final_temperature is None:
+            return self.temperature
+        share = min(1.0, step / max(1, self.max_steps - 1))
+        return self.temperature + share * (self.final_temperature - self.temperature)
 
     @property
     def load(self) -> Load:

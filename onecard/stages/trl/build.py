@@ -8,12 +8,14 @@ import torch
 from datasets import Dataset
 from transformers import PrinterCallback
 
+from onecard.data.difficulty import levels_of
 from onecard.data.prompts import opens_think, prompt_for
 from onecard.model.adapter import forget_reference
 from onecard.model.engines.vllm_requests import seed_requests
 from onecard.model.policy import Policy
 from onecard.model.unsloth_private_names import hand_over_adapter, is_generated_config
 from onecard.run.round import Round
+from onecard.stages.choosing import ByPassRate, Choice, InTurn
 from onecard.stages.training import Training
 from onecard.stages.trl.callback import GrpoSteps
 from onecard.stages.trl.config import build_grpo_config
@@ -53,7 +55,9 @@ def build_grpo_trainer(
         callbacks=[steps],
     )
     assert training.sections.grpo is not None
-    trainer.columns, trainer.credit = columns, training.sections.grpo.credit
+    trainer.columns, trainer.section = columns, training.sections.grpo
+    trainer.choice = build_choice(training, one)
+    trainer.rows = dict(zip(columns.problems, rows, strict=True))
     if is_generated_config(config):
         cut_scoring(trainer, config.per_device_train_batch_size)
     time_parts(trainer, clock)
@@ -97,3 +101,16 @@ def in_parts(score: Callable[..., Any], rows: int) -> Callable[..., Any]:
         return torch.cat(padded), None, None
 
     return scored
+
+
+def build_choice(training: Training, one: Round) -> Choice | None:
+    """How dynamic sampling chooses problems; None without it."""
+    grpo = training.sections.grpo
+    assert grpo is not None
+    dynamic, seed = grpo.dynamic_sampling, training.seed_of(one)
+    if dynamic is None:
+        return None
+    if dynamic.choose == "in_turn":
+        return InTurn([problem.id for problem in training.problems], seed)
+    levels = levels_of(training.problems, training.data.difficulty)
+    return ByPassRate(levels, grpo.num_generations, seed, dynamic.floor)

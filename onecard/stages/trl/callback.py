@@ -14,6 +14,7 @@ from onecard.model.adapter import lora_b_norm
 from onecard.model.policy import Policy
 from onecard.run.keeper import Keeper
 from onecard.run.round import Round
+from onecard.stages.choosing import ByPassRate
 from onecard.stages.evaluations import ask_dev
 from onecard.stages.training import Training
 from onecard.stages.trl.largest_step import try_largest_step
@@ -156,11 +157,16 @@ class GrpoSteps(TrainerCallback):
         }
         measured |= self.clock.seconds
         if "reward" in logs:  # not where a step uses completions for the second time
-            measured |= measure(columns.scored, columns.scorer.rewards)
-        # The last two are names that tutorials teach.
+            measured |= measure(columns.sampled, columns.scorer.rewards)
+        choice = self.trainer.choice
+        if isinstance(choice, ByPassRate):
+            measured |= {f"problems/{name}": rate for name, rate in choice.by_level().items()}
+        if self.trainer.section.final_temperature is not None:
+            measured["temperature"] = self.trainer.temperature
         for name, trl_name in (
             (DRIFT, TRL_DRIFT),
             (REJECTED, TRL_REJECTED),
+            # Names that tutorials teach.
             ("objective/kl", "kl"),
             ("objective/entropy", "entropy"),
         ):
@@ -169,6 +175,8 @@ class GrpoSteps(TrainerCallback):
         self.journal.log(step, measured, trl=logs)
         self.advance(of_round, reward=logs.get("reward"))
         if step == 1 or step % STEPS_BETWEEN_COMPLETIONS == 0:
+            if isinstance(choice, ByPassRate):
+                self.journal.histogram(step, "problems/pass_rate", choice.pass_rates())
             advantages = last_advantages(self.trainer)
             labels = columns.scorer.labels
             text = readable(

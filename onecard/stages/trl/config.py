@@ -67,18 +67,33 @@ def grpo_settings(
     return stated | decided | machine_settings(cuda, precision) | grpo.extra
 
 
-def sft_settings(
-    section: Supervised,
-    folder: Path,
-    *,
-    seed: int,
-    max_length: int,
-    gradient_checkpointing: bool,
-    cuda: bool,
-    precision: Precision,
+def settings_of(
+    training: Training,
+    one: Round,
+    section: StageSection,
+    stated: dict[str, Any],
+    precision: Precision | None = None,
 ) -> dict[str, Any]:
-    """Every SFTConfig value of a round. Pure. `max_length`: of prompt and completion, in tokens."""
-    stated = {
+    """Every value of a round's config, for all trainers but GRPO's.
+
+    `stated` is what the recipe says. `precision`: None for what this machine computes in.
+    """
+    import torch
+
+    folder, seed = training.run.checkpoints(one.label), training.seed_of(one)
+    plain = plain_settings(section, folder, seed, training.sections.gradient_checkpointing)
+    machine = machine_settings(
+        torch.cuda.is_available(), precision or choose_precision(find_cards())
+    )
+    return plain | stated | machine
+
+
+def sft_settings(section: Supervised, max_length: int) -> dict[str, Any]:
+    """What the recipe states, as SFTConfig has it. Pure.
+
+    `max_length`: of prompt and completion, in tokens.
+    """
+    return {
         "per_device_train_batch_size": section.batch_size,
         "learning_rate": section.learning_rate,
         "lr_scheduler_type": "linear",
@@ -88,8 +103,6 @@ def sft_settings(
         "completion_only_loss": True,
         "packing": False,
     }
-    plain = plain_settings(section, folder, seed, gradient_checkpointing)
-    return plain | stated | machine_settings(cuda, precision)
 
 
 def plain_settings(
@@ -166,16 +179,13 @@ def build_sft_config(
 ) -> "SFTConfig":
     """TRL's SFTConfig. `whole`: all weights are trained, in 32 bit, also on a card."""
     import onecard.model.load  # noqa: F401  isort: skip  (unsloth, which must come before trl)
-    import torch
     from trl import SFTConfig
 
-    settings = sft_settings(
-        section,
-        training.run.checkpoints(one.label),
-        seed=training.seed_of(one),
-        max_length=training.model.max_seq_length,
-        gradient_checkpointing=training.sections.gradient_checkpointing,
-        cuda=torch.cuda.is_available(),
-        precision="fp32" if whole else choose_precision(find_cards()),
-    )
-    return SFTConfig(**settings)
+    stated = sft_settings(section, training.model.max_seq_length)
+    return SFTConfig(**settings_of(training, one, section, stated, "fp32" if whole else None))
+
+
+def draws_from_all(config: Any) -> bool:
+    """Whether a GRPOConfig draws tokens from the whole vocabulary, and asks for nothing else."""
+    whole = (config.top_p, config.top_k, config.min_p, config.repetition_penalty)
+    return whole == (1.0, 0, None, 1.0) and not config.generation_kwargs

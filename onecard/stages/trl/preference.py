@@ -1,21 +1,17 @@
 """Preference optimization on pairs, by TRL's DPOTrainer."""
 
-from pathlib import Path
 from typing import Any
 
 import onecard.model.load  # noqa: F401  isort: skip  (unsloth, which must come before trl)
-import torch
 from datasets import Dataset
 from trl import DPOConfig
 
-from onecard.machine.gpu import find_cards
-from onecard.machine.precision import Precision, choose_precision
 from onecard.model.adapter import forget_reference
 from onecard.model.policy import Policy
 from onecard.run.round import Round
 from onecard.stages.sections.dpo import Dpo
 from onecard.stages.training import Training
-from onecard.stages.trl.config import machine_settings, plain_settings
+from onecard.stages.trl.config import settings_of
 from onecard.stages.trl.plain import PlainSteps, train_round
 from onecard.stages.trl.trainers import OnecardDpoTrainer
 
@@ -30,19 +26,11 @@ def prefer(
 
     def build(steps: PlainSteps) -> OnecardDpoTrainer:
         forget_reference(policy.model)
-        settings = dpo_settings(
-            section,
-            training.run.checkpoints(one.label),
-            seed=training.seed_of(one),
-            max_length=training.model.max_seq_length,
-            gradient_checkpointing=training.sections.gradient_checkpointing,
-            cuda=torch.cuda.is_available(),
-            precision=choose_precision(find_cards()),
-        )
+        stated = dpo_settings(section, training.model.max_seq_length)
         return OnecardDpoTrainer(
             model=policy.model,
             processing_class=policy.tokenizer,
-            args=DPOConfig(**settings),
+            args=DPOConfig(**settings_of(training, one, section, stated)),
             train_dataset=Dataset.from_list(rows),
             callbacks=[steps],
         )
@@ -50,19 +38,13 @@ def prefer(
     train_round(training, one, policy, build)
 
 
-def dpo_settings(
-    section: Dpo,
-    folder: Path,
-    *,
-    seed: int,
-    max_length: int,
-    gradient_checkpointing: bool,
-    cuda: bool,
-    precision: Precision,
-) -> dict[str, Any]:
-    """Every DPOConfig value of a round. Pure. `max_length`: of prompt and completion, in tokens."""
+def dpo_settings(section: Dpo, max_length: int) -> dict[str, Any]:
+    """What the recipe states, as DPOConfig has it. Pure.
+
+    `max_length`: of prompt and completion, in tokens.
+    """
     weight = section.sft_weight
-    stated = {
+    return {
         "per_device_train_batch_size": section.per_device_train_batch_size,
         "gradient_accumulation_steps": section.gradient_accumulation_steps,
         "learning_rate": section.learning_rate,
@@ -75,5 +57,3 @@ def dpo_settings(
         "loss_weights": [1.0, weight] if weight else None,
         "max_length": max_length,
     }
-    plain = plain_settings(section, folder, seed, gradient_checkpointing)
-    return plain | stated | machine_settings(cuda, precision)

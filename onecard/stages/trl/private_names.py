@@ -4,6 +4,8 @@ tests/test_private_names.py proves that each is in the locked packages, and in t
 Unsloth generates for CUDA. An update that takes one away fails there, and not in step 1 on a card.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +38,8 @@ NAMES = (
         "_step", "GRPOTrainer", "micro-steps, by which it tells when to generate anew", TRL
     ),
     PrivateName("_buffered_inputs", "GRPOTrainer", "the micro-batches of a step, shuffled", TRL),
-    # Wrapped in build.py; the last of them is overridden in trainers.py too.
+    # Wrapped in build.py; the last of them is overridden in trainers.py too. The first two are
+    # called for dynamic sampling.
     PrivateName("_generate", "GRPOTrainer", "prompts to completions: timed", TRL),
     PrivateName("_calculate_rewards", "GRPOTrainer", "completions to rewards: timed", TRL),
     PrivateName(
@@ -91,6 +94,26 @@ def put_metrics(trainer: Any, kept: dict[str, dict[str, list[Any]]]) -> None:
     for mode, found in trainer._metrics.items():
         found.clear()
         found.update(kept[mode])
+
+
+def sample(trainer: Any, rows: list[dict[str, Any]]) -> tuple[tuple[Any, ...], Any]:
+    """What the trainer generates for rows of its training set, and (B, rewards) what that earns."""
+    prompts = [row["prompt"] for row in rows]
+    generated = trainer._generate(prompts)
+    completion_ids, completions = generated[1], generated[3]
+    return generated, trainer._calculate_rewards(rows, prompts, completions, completion_ids)
+
+
+@contextmanager
+def answering(trainer: Any, generated: tuple[Any, ...], rewards: Any) -> Iterator[None]:
+    """Have the trainer find these inside, where it would generate and score."""
+    own = trainer._generate, trainer._calculate_rewards
+    trainer._generate = lambda prompts: generated
+    trainer._calculate_rewards = lambda rows, prompts, completions, completion_ids: rewards
+    try:
+        yield
+    finally:
+        trainer._generate, trainer._calculate_rewards = own
 
 
 def micro_steps(trainer: Any) -> int:

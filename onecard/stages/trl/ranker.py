@@ -23,7 +23,7 @@ from onecard.run.round import Round
 from onecard.stages.labelled import Labelled, pairs_to_rank
 from onecard.stages.sections.reward_model import RewardModelStage
 from onecard.stages.training import Training
-from onecard.stages.trl.config import machine_settings, plain_settings
+from onecard.stages.trl.config import settings_of
 from onecard.stages.trl.plain import PlainSteps, train_round
 from onecard.stages.trl.trainers import OnecardRewardTrainer, OnecardRowTrainer
 
@@ -46,17 +46,16 @@ def train_ranker(
         model = get_peft_model(model, config)
     most = training.model.max_seq_length
     ranker = Policy(model, tokenizer, base, most)
-    folder, seed = training.run.checkpoints(one.label), training.seed_of(one)
-    settings = plain_settings(section, folder, seed, section.gradient_checkpointing)
-    settings |= {
+    stated = {
         "per_device_train_batch_size": section.per_device_train_batch_size,
         "gradient_accumulation_steps": section.gradient_accumulation_steps,
         "learning_rate": section.learning_rate,
         "lr_scheduler_type": section.lr_scheduler_type,
         "warmup_steps": section.warmup_steps,
         "optim": "adamw_torch_fused",
+        "gradient_checkpointing": section.gradient_checkpointing,  # it is not the policy
     }
-    settings |= machine_settings(torch.cuda.is_available(), "fp32")
+    settings = settings_of(training, one, section, stated, "fp32")
 
     def build(steps: PlainSteps) -> Any:
         if section.learns == "from_rows":

@@ -21,8 +21,8 @@ PROBLEM_ID = "problem_id"  # the column of the training set by which a completio
 class RewardColumns:
     """Scores each batch once and hands each reward's column to TRL.
 
-    `scored` is the last batch, for whoever measures or shows it. `first_place`: the completions of
-    earlier rounds.
+    `scored` is the last batch, for whoever measures or shows it, and `sampled` what it was chosen
+    from. `first_place`: the completions of earlier rounds.
     """
 
     def __init__(
@@ -40,8 +40,9 @@ class RewardColumns:
         self.tokenizer, self.end_tokens = tokenizer, end_tokens
         self.think_opened = think_opened
         self.num_generations = num_generations
-        self.first_place = first_place
+        self.place = first_place  # of the next completion
         self.scored: list[Scored] = []
+        self.sampled: list[Scored] = []
         self.batch: object = None  # the list of completions that `scored` is of
         self.shown: list[float] = []  # of the last batch: the mean advantage of each completion
         self.step_credit: list[tuple[float, ...]] = []  # and of each of its steps
@@ -65,9 +66,10 @@ class RewardColumns:
                 moment = self.scorer.moment
                 moment.trainer_state = trainer_state
                 moment.log_extra, moment.log_metric = log_extra, log_metric
-                first = self.first_place + trainer_state.global_step * len(completions)
-                rollouts = self.rollouts(prompts, completion_ids, problem_id, first)
+                rollouts = self.rollouts(prompts, completion_ids, problem_id, self.place)
+                self.place += len(rollouts)
                 self.batch, self.scored = completions, self.scorer.score(rollouts)
+                self.sampled = self.scored
                 log_metric("rewards/faults", float(self.scorer.faults))
             return [one.values()[place] for one in self.scored]
 

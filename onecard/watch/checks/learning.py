@@ -11,7 +11,7 @@ from onecard.watch.history import (
     values,
     window_values,
 )
-from onecard.watch.metric_names import CORRECT, LORA_B_NORM, PASS_AT_G, SIGNAL_SHARE
+from onecard.watch.metric_names import CORRECT, LORA_B_NORM, PASS_AT_G, SAME_TEXT, SIGNAL_SHARE
 from onecard.watch.section import Health
 
 # Of groups; assumed. DAPO (arXiv 2503.14476) draws anew until none is without a signal.
@@ -71,8 +71,14 @@ def no_signal(history: History, health: Health) -> Alarm | None:
     remedy = (
         "Some problems are too easy and the others too hard: choose those that it solves sometimes."
     )
+    same_text = mean(window_values(history, SAME_TEXT) or [0.0])
     if blind:
         remedy = blind.advice
+    elif same_text > mean(shares) / 2:
+        remedy = (
+            "In most of them they are the same text: the policy has nothing else to say. A higher"
+            " temperature, fewer steps of SFT, or a lower learning_rate."
+        )
     elif place >= TOO_EASY:
         remedy = (
             "Too easy: harder problems, a reward that tells more completions apart, or stop here."
