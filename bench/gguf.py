@@ -145,8 +145,8 @@ def compare(run: str, files: list[Path], limit: int) -> int:
     right = 100 * sum(item.correct for item in ours.items) / len(ours.items)
     text = f"""# GGUF files, asked in llama.cpp
 
-Made by `python -m bench.gguf RUN FILE.gguf ...` from a run of the recipe {recipe.name}
-({recipe.model.name.rpartition("/")[2]}): {len(ours.items)} problems of its benchmark, greedily.
+Made by `python -m bench.gguf RUN FILE.gguf ...` from a run of the recipe {recipe.name}:
+{len(ours.items)} problems of its benchmark, greedily.
 Our engine, base and adapter in 32 bit: {right:.1f} % right. A GGUF file is made of the two merged
 and rounded to 16 bit, and then to what the file's name says.
 

@@ -8,7 +8,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from onecard.stages.training import Training
 from onecard.stages.trl.build import build_grpo_trainer
 from onecard.stages.trl.callback import GrpoSteps
-from onecard.stages.trl.trainers import OnecardGrpoTrainer
+from onecard.stages.trl.grpo_trainer import OnecardGrpoTrainer
 from onecard.watch.clock import StepClock
 
 

@@ -108,7 +108,8 @@ def test_no_private_name_of_a_trainer_is_used_that_the_table_lacks() -> None:
         assert {use.removeprefix("trainer.") for use in used} <= TRL_NAMES, path
     overridden = {
         item.name
-        for node in ast.parse(TEXTS[f"{TRL_ROOM}trainers.py"]).body
+        for file in ("trainers.py", "grpo_trainer.py", "distillation.py")
+        for node in ast.parse(TEXTS[f"{TRL_ROOM}{file}"]).body
         if isinstance(node, ast.ClassDef)
         for item in node.body
         if isinstance(item, ast.FunctionDef) and re.match(r"_(?!_)", item.name)

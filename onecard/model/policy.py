@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from onecard.files.atomic import atomic_folder
+from onecard.machine.gpu import find_cards
 from onecard.machine.packages import versions
 from onecard.model.adapter import TRAINED
 from onecard.model.engines.generation import generate
@@ -71,7 +70,7 @@ class Policy:
         """Completions of tokenized prompts, with the adapter as it is now, as they are finished."""
         if self.adapter_folder is None:
             # On CUDA Unsloth's generation keeps a cache of its own kind: rows cannot leave it.
-            leave = not torch.cuda.is_available()
+            leave = not find_cards()
             yield from generate(self.model, self.tokenizer, prompts, sampling, done, leave)
             return
         adapter = self.live_adapter()

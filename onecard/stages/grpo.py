@@ -34,6 +34,12 @@ def check(training: Training, tokenizer: object) -> None:
     grpo = section_of(training.sections)
     if grpo.dynamic_sampling and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("grpo.dynamic_sampling works in one process alone")
+    for name in ("dynamic_sampling", "final_temperature"):
+        if training.model.fast_inference and getattr(grpo, name) is not None:
+            raise UserError(
+                f"grpo.{name} does not go with model.fast_inference until it was tried with vLLM;"
+                " leave one of them out"
+            )
     rounds = training.sections.all_rounds
     build_grpo_config(training, next(one for one in rounds if one.stage == "grpo"))
 

@@ -290,7 +290,7 @@ def test_step_credit_dynamic_sampling_and_a_falling_temperature(tmp_path: Path) 
     and the loss had not the same temperature, they would not have the same log-probabilities.
     """
     code = """
-import onecard.stages.trl.trainers as trainers
+import onecard.stages.trl.grpo_trainer as trainers
 plain = trainers.OnecardGrpoTrainer.compute_loss
 def told(self, model, inputs, *arguments, **named):
     loss = plain(self, model, inputs, *arguments, **named)
@@ -305,7 +305,7 @@ trainers.OnecardGrpoTrainer.compute_loss = told
     settings = (
         "grpo.credit=steps",
         "grpo.dynamic_sampling={max_rounds: 2, choose: by_pass_rate}",
-        "grpo.per_device_train_batch_size=4",
+        "grpo.per_device_train_batch_size=8",
         "grpo.temperature=1.3",
         "grpo.final_temperature=0.7",
         "grpo.learning_rate=1e-3",
@@ -316,9 +316,10 @@ trainers.OnecardGrpoTrainer.compute_loss = told
     assert process.returncode == 0, printed
     told = [line.split()[1:] for line in printed.splitlines() if line.startswith("credit ")]
     assert len(told) == STEPS
-    for loss, wanted, least, widest in told:
-        assert float(loss) == pytest.approx(float(wanted), rel=0.02, abs=1e-3)
-        assert int(least) < int(widest)
+    for loss, wanted, _, _ in told:
+        assert float(loss) == pytest.approx(float(wanted), rel=0.02, abs=1e-3), told
+    assert any(abs(float(wanted)) > 0.01 for _, wanted, _, _ in told), told
+    assert any(int(least) < int(widest) for _, _, least, widest in told), told
     steps = metrics(tmp_path / "runs/credit")
     assert [step["temperature"] for step in steps] == pytest.approx([1.3, 1.0, 0.7])
     assert max(step["sampling/drift"] for step in steps) < 0.005

@@ -19,9 +19,9 @@ from onecard.stages.choosing import ByPassRate, Choice, InTurn
 from onecard.stages.training import Training
 from onecard.stages.trl.callback import GrpoSteps
 from onecard.stages.trl.config import build_grpo_config
+from onecard.stages.trl.grpo_trainer import OnecardGrpoTrainer
 from onecard.stages.trl.rewards import PROBLEM_ID, RewardColumns
 from onecard.stages.trl.timing import time_parts
-from onecard.stages.trl.trainers import OnecardGrpoTrainer
 from onecard.watch.clock import StepClock
 
 

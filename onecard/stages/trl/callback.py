@@ -17,6 +17,7 @@ from onecard.run.round import Round
 from onecard.stages.choosing import ByPassRate
 from onecard.stages.evaluations import ask_dev
 from onecard.stages.training import Training
+from onecard.stages.trl.grpo_trainer import OnecardGrpoTrainer
 from onecard.stages.trl.largest_step import try_largest_step
 from onecard.stages.trl.private_names import (
     TRL_DRIFT,
@@ -26,7 +27,6 @@ from onecard.stages.trl.private_names import (
     last_advantages,
 )
 from onecard.stages.trl.state import TrainingState, take_state
-from onecard.stages.trl.trainers import OnecardGrpoTrainer
 from onecard.watch.alarm_log import AlarmLog
 from onecard.watch.batch import measure, readable, signal_share
 from onecard.watch.clock import StepClock

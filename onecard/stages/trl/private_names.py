@@ -38,7 +38,7 @@ NAMES = (
         "_step", "GRPOTrainer", "micro-steps, by which it tells when to generate anew", TRL
     ),
     PrivateName("_buffered_inputs", "GRPOTrainer", "the micro-batches of a step, shuffled", TRL),
-    # Wrapped in build.py; the last of them is overridden in trainers.py too. The first two are
+    # Wrapped in build.py; the last of them is overridden in grpo_trainer.py too. The first two are
     # called for dynamic sampling.
     PrivateName("_generate", "GRPOTrainer", "prompts to completions: timed", TRL),
     PrivateName("_calculate_rewards", "GRPOTrainer", "completions to rewards: timed", TRL),
@@ -48,14 +48,14 @@ NAMES = (
         "on a card cut into parts, to take no more memory than a step; on a CPU our own",
         TRL,
     ),
-    # Overridden in trainers.py.
+    # Overridden in grpo_trainer.py.
     PrivateName(
         "_generate_and_score_completions", "GRPOTrainer", "puts another credit in its place", TRL
     ),
     PrivateName("_generate_single_turn", "GRPOTrainer", "our own engine on a CPU", TRL),
     PrivateName("_prepare_inputs", "GRPOTrainer", "puts a prompt's completions together", TRL),
-    # Overridden there too: where transformers would unpickle a checkpoint, ours is read.
     PrivateName("_get_train_sampler", "GRPOTrainer", "the order of prompts, by epoch alone", TRL),
+    # Overridden in trainers.py: where transformers would unpickle a checkpoint, ours is read.
     PrivateName("_load_from_checkpoint", "Trainer", "reads our weights", TRANSFORMERS),
     PrivateName("_load_optimizer_and_scheduler", "Trainer", "reads our state", TRANSFORMERS),
     PrivateName("_load_scaler", "Trainer", "done with the optimizer", TRANSFORMERS),
@@ -96,7 +96,7 @@ def put_metrics(trainer: Any, kept: dict[str, dict[str, list[Any]]]) -> None:
         found.update(kept[mode])
 
 
-def sample(trainer: Any, rows: list[dict[str, Any]]) -> tuple[tuple[Any, ...], Any]:
+def generate_and_score(trainer: Any, rows: list[dict[str, Any]]) -> tuple[tuple[Any, ...], Any]:
     """What the trainer generates for rows of its training set, and (B, rewards) what that earns."""
     prompts = [row["prompt"] for row in rows]
     generated = trainer._generate(prompts)
