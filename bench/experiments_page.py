@@ -28,7 +28,7 @@ Made by `make experiments` with the tiny model, which has 0.4 M parameters and a
 
 - Every arm has the same three seeds, and starts from the model that SFT with that seed has made.
 - Every arm samples 2,560 completions in all, if nothing else is said in arms.yaml. "seconds" is the
-  time of all stages that learn, on the same machine.
+  time of all stages that learn. The machine had other work beside it: they are a rough guide.
 - "sampled" is the mean of four answers at temperature 1 to each of 128 test problems. "greedy" is
   one answer to each of 256.
 - Pooled: each problem's mean over the seeds. Intervals are a bootstrap over the problems, and p a

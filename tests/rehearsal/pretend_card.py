@@ -18,6 +18,7 @@ import runpy
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -177,16 +178,18 @@ del os.environ["UNSLOTH_ALLOW_CPU"]
 rl.PatchFastRL()
 os.environ["UNSLOTH_ALLOW_CPU"] = "1"
 
-import vllm.model_executor.layers.utils as layers
-from vllm.platforms.cpu import CpuPlatform
+if find_spec("vllm"):
+    import vllm.model_executor.layers.utils as layers
+    from vllm.platforms.cpu import CpuPlatform
 
-CpuPlatform.is_sleep_mode_available = lambda self: (
-    True
-)  # it does nothing there, but the engine keeps count of it
-# Not packed for the CPU: training shares the weights as they are.
-layers.dispatch_cpu_unquantized_gemm = lambda layer, remove_weight: setattr(
-    layer, "cpu_linear", torch.nn.functional.linear
-)
+    CpuPlatform.is_sleep_mode_available = lambda self: (
+        True
+    )  # it does nothing there, but the engine keeps count of it
+    # Not packed for the CPU: training shares the weights as they are.
+    layers.dispatch_cpu_unquantized_gemm = lambda layer, remove_weight: setattr(
+        layer, "cpu_linear", torch.nn.functional.linear
+    )
+
 load = unsloth.FastLanguageModel.from_pretrained
 unsloth.FastLanguageModel.from_pretrained = staticmethod(
     lambda *args, **kwargs: load(
