@@ -1,4 +1,7 @@
-"""Dynamic sampling: groups that teach nothing are replaced, and problems that teach are asked."""
+"""Dynamic sampling: groups that teach nothing are replaced, and problems that teach are asked.
+
+And the temperature at which they are asked.
+"""
 
 import signal
 from collections import Counter
@@ -133,6 +136,18 @@ def test_what_cannot_be_is_refused(settings: list[str], message: str) -> None:
     assert message in str(caught.value)
 
 
+@pytest.mark.unit
+def test_the_temperature_goes_to_its_last_value_in_a_straight_line() -> None:
+    def temperatures(*settings: str) -> list[float]:
+        grpo = load_recipe(TINY, ["grpo.temperature=1.2", "grpo.max_steps=5", *settings]).grpo
+        assert grpo is not None
+        return [grpo.temperature_at(step) for step in range(grpo.max_steps)]
+
+    assert temperatures() == [1.2] * 5
+    assert temperatures("grpo.final_temperature=0.8") == pytest.approx([1.2, 1.1, 1.0, 0.9, 0.8])
+    assert temperatures("grpo.final_temperature=0.8", "grpo.max_steps=1") == [1.2]
+
+
 def world(taught: set[str]) -> tuple[dict[str, dict[str, Any]], Any, list[list[str]]]:
     """A training set, a way to sample it, and what was asked in each round.
 
@@ -213,6 +228,8 @@ def test_dynamic_sampling_in_a_run_that_is_killed(short_run: ShortRun, tmp_path:
         *no_sft(short_run),
         "grpo.dynamic_sampling={max_rounds: 3, choose: by_pass_rate}",
         "grpo.max_steps=5",
+        "grpo.temperature=1.2",
+        "grpo.final_temperature=0.8",
         "grpo.num_generations=2",  # so that many groups are alike
         "grpo.per_device_train_batch_size=32",
         "save.every_steps=2",
@@ -221,7 +238,7 @@ def test_dynamic_sampling_in_a_run_that_is_killed(short_run: ShortRun, tmp_path:
     whole = run_train(tmp_path, "tiny", *settings, name="whole")
     assert whole.returncode == 0, whole.stdout + whole.stderr
     steps = [line for line in read_jsonl(tmp_path / "runs/whole/metrics.jsonl") if "reward" in line]
-    assert len(steps) == 5
+    assert [line["temperature"] for line in steps] == pytest.approx([1.2, 1.1, 1.0, 0.9, 0.8])
     for line in steps:
         assert 1 <= line["dynamic_sampling/rounds"] <= 3
         assert 16 <= line["dynamic_sampling/sampled_groups"] <= 48

@@ -20,6 +20,8 @@ class Curve:
     with_benchmarks: bool = False
 
 
+# The stages that are no abbreviations.
+IN_WORDS = {"reward_model": "reward model", "distill": "distillation"}
 # Of GRPO.
 CURVES = {
     "reward": Curve(
@@ -111,7 +113,7 @@ def as_svg(figure: Any) -> str:
 
 def title_of(stage: str) -> str:
     """A stage's name as people write it: GRPO, reward model."""
-    return stage.replace("_", " ") if "_" in stage else stage.upper()
+    return IN_WORDS.get(stage, stage.upper())
 
 
 def points_of(metrics: list[dict[str, Any]], key: str) -> list[tuple[int, float]]:
