@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from textwrap import fill
 from typing import Any
 
 import yaml
@@ -117,7 +118,7 @@ def section(experiment: Experiment) -> str:
     lines = [
         f"## {experiment.asks}",
         "",
-        experiment.found,
+        fill(experiment.found, 100),
         "",
         f"![{experiment.name}](experiments/{experiment.name}.svg)",
         "",
