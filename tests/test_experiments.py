@@ -13,6 +13,7 @@ from bench.experiments_page import (
     load_runs,
     page,
 )
+from bench.faster import reached
 from onecard.recipe.file import load_recipe
 
 ARMS = yaml.safe_load((FOLDER / "arms.yaml").read_text(encoding="utf-8"))
@@ -47,3 +48,17 @@ def test_the_page_is_what_its_files_say() -> None:
         if all(len(load_runs(arm)) == len(SEEDS) for arm in experiment.arms):
             assert experiment.found != NOT_READ
             assert (RESULTS / f"{experiment.name}.svg").is_file()
+
+
+@pytest.mark.unit
+def test_an_accuracy_is_reached_when_three_evaluations_have_it_as_their_mean() -> None:
+    curve: list[list[float]] = [
+        # step, seconds, tokens, accuracy
+        [0, 0, 0, 0.2],
+        [5, 10, 100, 0.4],
+        [10, 20, 200, 0.6],
+        [15, 30, 300, 0.8],
+    ]
+    assert reached(curve, 0.39) == (20, 200)
+    assert reached(curve, 0.5) == (30, 300)
+    assert reached(curve, 0.7) is None
