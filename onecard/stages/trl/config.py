@@ -20,6 +20,18 @@ if TYPE_CHECKING:
     from trl import GRPOConfig, SFTConfig
 
 
+# Keys of sections that TRL's configs have under the same names, as far as a section has them.
+UNDER_TRLS_NAMES = {
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "optim",
+    "max_grad_norm",
+}
+
+
 def grpo_settings(
     grpo: Grpo,
     folder: Path,
@@ -76,7 +88,8 @@ def settings_of(
 ) -> dict[str, Any]:
     """Every value of a round's config, for all trainers but GRPO's.
 
-    `stated` is what the recipe says. `precision`: None for what this machine computes in.
+    `stated` is what this kind of trainer has besides. `precision`: None for what this machine
+    computes in.
     """
     import torch
 
@@ -89,13 +102,12 @@ def settings_of(
 
 
 def sft_settings(section: Supervised, max_length: int) -> dict[str, Any]:
-    """What the recipe states, as SFTConfig has it. Pure.
+    """What SFTConfig has besides. Pure.
 
     `max_length`: of prompt and completion, in tokens.
     """
     return {
         "per_device_train_batch_size": section.batch_size,
-        "learning_rate": section.learning_rate,
         "lr_scheduler_type": "linear",
         "warmup_steps": section.lr_warmup_steps,
         "optim": "adamw_torch_fused",
@@ -109,7 +121,7 @@ def plain_settings(
     section: StageSection, folder: Path, seed: int, gradient_checkpointing: bool
 ) -> dict[str, Any]:
     """What all trainers but GRPO's have in common. Pure."""
-    return {
+    return section.model_dump(include=UNDER_TRLS_NAMES) | {
         "output_dir": str(folder),
         "seed": seed,
         "max_steps": section.max_steps,

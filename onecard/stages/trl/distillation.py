@@ -60,15 +60,8 @@ def distill(
 
 
 def gkd_settings(section: Distill) -> dict[str, Any]:
-    """What the recipe states, as GKDConfig has it. Pure."""
+    """What GKDConfig alone has. Pure."""
     return {
-        "per_device_train_batch_size": section.per_device_train_batch_size,
-        "gradient_accumulation_steps": section.gradient_accumulation_steps,
-        "learning_rate": section.learning_rate,
-        "lr_scheduler_type": section.lr_scheduler_type,
-        "warmup_steps": section.warmup_steps,
-        "optim": section.optim,
-        "max_grad_norm": section.max_grad_norm,
         "temperature": section.temperature,
         "max_new_tokens": section.max_completion_length,
         "beta": section.beta,

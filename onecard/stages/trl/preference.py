@@ -39,19 +39,12 @@ def prefer(
 
 
 def dpo_settings(section: Dpo, max_length: int) -> dict[str, Any]:
-    """What the recipe states, as DPOConfig has it. Pure.
+    """What DPOConfig alone has. Pure.
 
     `max_length`: of prompt and completion, in tokens.
     """
     weight = section.sft_weight
     return {
-        "per_device_train_batch_size": section.per_device_train_batch_size,
-        "gradient_accumulation_steps": section.gradient_accumulation_steps,
-        "learning_rate": section.learning_rate,
-        "lr_scheduler_type": section.lr_scheduler_type,
-        "warmup_steps": section.warmup_steps,
-        "optim": section.optim,
-        "max_grad_norm": section.max_grad_norm,
         "beta": section.beta,
         "loss_type": [section.loss_type, "sft"] if weight else [section.loss_type],
         "loss_weights": [1.0, weight] if weight else None,

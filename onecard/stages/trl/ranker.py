@@ -47,11 +47,6 @@ def train_ranker(
     most = training.model.max_seq_length
     ranker = Policy(model, tokenizer, base, most)
     stated = {
-        "per_device_train_batch_size": section.per_device_train_batch_size,
-        "gradient_accumulation_steps": section.gradient_accumulation_steps,
-        "learning_rate": section.learning_rate,
-        "lr_scheduler_type": section.lr_scheduler_type,
-        "warmup_steps": section.warmup_steps,
         "optim": "adamw_torch_fused",
         "gradient_checkpointing": section.gradient_checkpointing,  # it is not the policy
     }
