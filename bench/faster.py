@@ -1,16 +1,18 @@
 """Is the same accuracy reached sooner? `make faster`: hours in all.
 
-The stock loop, and the same with dynamic sampling, on recipes/experiments/mixed-sums.yaml: three
-seeds each, from the model that SFT with that seed has made, the arms of a seed one after the other.
-A run that was interrupted goes on, and what is finished is not done again: it is in docs/faster/,
-one file a run. docs/faster.md is made of those files.
+The stock loop, and the same with dynamic sampling, on each of TASKS: three seeds each, from what
+SFT with that seed has made, the arms of a seed one after the other, each seed with another one
+first. A run that was interrupted goes on, and what is finished is not done again: it is in
+docs/faster/, one file a run. docs/faster.md is made of those files.
 
-    python -m bench.faster             all that is missing
-    python -m bench.faster --page      the page, from what is there
+    python -m bench.faster mixed-sums              all of a task that is missing
+    python -m bench.faster smollm2-gym FOLDER      the same with a real model's folder
+    python -m bench.faster                         the page, from what is there
 """
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,23 +26,51 @@ from onecard.report.curves import as_svg
 from onecard.report.steps import PARTS
 
 ROOT = Path(__file__).parent.parent
-RECIPE = "experiments/mixed-sums"
 RESULTS, PAGE = ROOT / "docs/faster", ROOT / "docs/faster.md"
 SEEDS = (0, 1, 2)
 STOCK = "stock loop"
-BY_PASS_RATE = "grpo.dynamic_sampling={choose: by_pass_rate}"
+REFILL = "refill"
+BY_PASS_RATE = "refill, by pass rate"
 ARMS = {
     STOCK: (),
-    "refill": ("grpo.dynamic_sampling={}",),
-    "refill, by pass rate": (BY_PASS_RATE, "data.difficulty=metadata.num_terms"),
+    REFILL: ("grpo.dynamic_sampling={}",),
+    BY_PASS_RATE: ("grpo.dynamic_sampling={choose: by_pass_rate}",),
 }
 LAST = 3  # evaluations, of which the mean is an accuracy of training
+
+
+@dataclass(frozen=True)
+class Task:
+    """A recipe, and how it is watched. `levels`: how hard its problems are, for BY_PASS_RATE."""
+
+    recipe: str
+    about: str
+    watched: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ()
+
+
+TASKS = {
+    "mixed-sums": Task(
+        "experiments/mixed-sums",
+        "Sums of two to six numbers: some are trivial for the tiny model, some out of its reach.",
+        levels=("data.difficulty=metadata.num_terms",),
+    ),
+    "tiny": Task(
+        "tiny",
+        "The recipe of `make demo`. Nothing says how hard its problems are.",
+        watched=("eval.every_steps=5", "eval.dev_problems=256", "eval.benchmarks=[tiny]"),
+    ),
+    "smollm2-gym": Task(
+        "smollm2-gym",
+        "A real pretrained model, SmolLM2-135M-Instruct, on sums of three numbers.",
+        watched=("eval.every_steps=3", "eval.dev_problems=128"),
+    ),
+}
 INTRODUCTION = """# Time to the same accuracy
 
-Made by `make faster` with the tiny model on
-[sums of two to six numbers](../recipes/experiments/mixed-sums.yaml). The arms are in
-bench/faster.py: the stock loop, and `grpo.dynamic_sampling` with problems in turn, and by pass rate
-and difficulty. **Measured on one machine, with a model of 0.4 M parameters.**
+Made by `make faster`. The arms are in bench/faster.py: the stock loop, and
+`grpo.dynamic_sampling` with problems in turn, and by pass rate. Every arm starts from what SFT with
+its seed has made, and takes as many steps, each on as many completions.
 
 - "reached" is when the dev accuracy, greedy, as a mean of three evaluations, is what the stock loop
   with the same seed ends with. Seconds are those of the steps, without evaluations; tokens are
@@ -52,18 +82,28 @@ and difficulty. **Measured on one machine, with a model of 0.4 M parameters.**
 """
 
 
-def start(seed: int) -> str:
-    """The model that the arms of a seed start from."""
-    settings = ("grpo.max_steps=1", "pilot=0", "eval.limit=8", "eval.every_steps=null")
-    folder = train(RECIPE, f"faster-start-{seed}", f"seed={seed}", *settings)
-    return str(folder / "base-model")
+def start(task: str, seed: int, model: str) -> list[str]:
+    """What SFT with a seed has made, as the settings of a run that starts from it."""
+    recipe = TASKS[task].recipe
+    name = [f"model.name={model}"] if model else []
+    settings = (f"seed={seed}", "grpo.max_steps=1", "pilot=0", "eval.limit=8")
+    folder = train(recipe, f"faster-{task}-start-{seed}", *name, *settings, "eval.every_steps=null")
+    sft = load_recipe(ROOT / f"recipes/{recipe}.yaml").sft
+    assert sft is not None
+    if sft.trains == "all_weights":
+        return [f"model.name={folder}/base-model"]
+    return [*name, f"model.adapter={folder}/sft-adapter"]
 
 
-def measure(arm: str, seed: int) -> dict[str, Any]:
+def measure(task: str, arm: str, seed: int, model: str) -> dict[str, Any]:
     """One run: its dev accuracy by seconds and by tokens, and what it can do at the end."""
-    settings = (f"model.name={start(seed)}", "sft=null", "pilot=0", f"seed={seed}", *ARMS[arm])
-    run = train(RECIPE, f"faster-{file_name(arm)}-{seed}", *settings)
-    dev = load_recipe(ROOT / f"recipes/{RECIPE}.yaml").source.dev_benchmark
+    asked = TASKS[task]
+    levels = asked.levels if arm == BY_PASS_RATE else ()
+    started = (*start(task, seed, model), "sft=null", "pilot=0", f"seed={seed}")
+    settings = (*started, *asked.watched, *levels, *ARMS[arm])
+    run = train(asked.recipe, f"faster-{task}-{file_name(arm)}-{seed}", *settings)
+    dev = load_recipe(ROOT / f"recipes/{asked.recipe}.yaml").source.dev_benchmark
+    (test,) = json.loads((run / "results.json").read_text(encoding="utf-8"))["benchmarks"]
     seconds, tokens, curve = 0.0, 0.0, []
     for line in read_jsonl(run / "metrics.jsonl"):
         if "time/generation" in line:
@@ -71,7 +111,7 @@ def measure(arm: str, seed: int) -> dict[str, Any]:
             tokens += line["time/tokens_per_second"] * line["time/generation"]
         if (right := line.get(f"eval/{dev}/accuracy")) is not None:
             curve.append([line["step"], round(seconds, 1), round(tokens), right])
-    return {"curve": curve, "greedy": outcome(run / "eval/test-after")}
+    return {"curve": curve, "greedy": outcome(run / f"eval/{test}-after")}
 
 
 def file_name(arm: str) -> str:
@@ -95,8 +135,12 @@ def reached(curve: list[list[float]], wanted: float) -> tuple[float, float] | No
     return None
 
 
-def load_runs(arm: str) -> dict[int, dict[str, Any]]:
-    files = {seed: RESULTS / f"{file_name(arm)}-{seed}.json" for seed in SEEDS}
+def result(task: str, arm: str, seed: int) -> Path:
+    return RESULTS / f"{task}-{file_name(arm)}-{seed}.json"
+
+
+def load_runs(task: str, arm: str) -> dict[int, dict[str, Any]]:
+    files = {seed: result(task, arm, seed) for seed in SEEDS}
     return {
         seed: json.loads(file.read_text(encoding="utf-8"))
         for seed, file in files.items()
@@ -104,8 +148,8 @@ def load_runs(arm: str) -> dict[int, dict[str, Any]]:
     }
 
 
-def row(arm: str, stock: dict[int, dict[str, Any]]) -> str:
-    runs = {seed: run for seed, run in load_runs(arm).items() if seed in stock}
+def row(task: str, arm: str, stock: dict[int, dict[str, Any]]) -> str:
+    runs = {seed: run for seed, run in load_runs(task, arm).items() if seed in stock}
     cells: list[list[str]] = [[], [], [], []]
     for seed, run in runs.items():
         wanted = smoothed(stock[seed]["curve"])[-1][2]
@@ -125,14 +169,14 @@ def row(arm: str, stock: dict[int, dict[str, Any]]) -> str:
     return f"| {arm} | {listed} | {accuracy(right)}; {each} | {gain} |"
 
 
-def plot() -> str:
+def plot(task: str) -> str:
     """The dev accuracy of each run by the seconds of its steps, as SVG text."""
     from matplotlib.figure import Figure  # not pyplot: no display, no global state
 
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.subplots()
     for number, arm in enumerate(ARMS):
-        for place, run in enumerate(load_runs(arm).values()):
+        for place, run in enumerate(load_runs(task, arm).values()):
             points = [(seconds, 100 * right) for seconds, _, right in smoothed(run["curve"])]
             label = arm if place == 0 else None
             axes.plot(*zip(*points, strict=True), color=f"C{number}", linewidth=1.2, label=label)
@@ -141,36 +185,46 @@ def plot() -> str:
     return as_svg(figure)
 
 
-def page() -> str:
-    stock = load_runs(STOCK)
+def part(task: str) -> str:
+    """What the page says of a task."""
+    asked, stock = TASKS[task], load_runs(task, STOCK)
+    title = (
+        f"## {task}\n\n{asked.about} The recipe: [{asked.recipe}](../recipes/{asked.recipe}.yaml)."
+    )
     if not stock:
-        return f"{INTRODUCTION}\nNot run yet.\n"
+        return f"{title}\n\nNot run yet.\n"
     lines = [
-        "![accuracy by seconds](faster/curves.svg)",
+        f"![accuracy by seconds](faster/{task}.svg)",
         "",
         (
             f"| arm | seconds until reached, seeds {', '.join(map(str, stock))} | tokens | times as"
             " fast | by tokens | test accuracy: % (95 %); each seed | more than stock: points |"
         ),
         "|" + "---|" * 7,
-        *(row(arm, stock) for arm in ARMS if load_runs(arm)),
+        *(row(task, arm, stock) for arm in ARMS if load_runs(task, arm)),
     ]
-    return f"{INTRODUCTION}\n" + "\n".join(lines) + "\n"
+    return f"{title}\n\n" + "\n".join(lines) + "\n"
+
+
+def page() -> str:
+    return "\n".join([INTRODUCTION, *map(part, TASKS)])
 
 
 def write_page() -> None:
-    if load_runs(STOCK):
-        write_atomic(RESULTS / "curves.svg", plot() + "\n")
+    for task in TASKS:
+        if load_runs(task, STOCK):
+            write_atomic(RESULTS / f"{task}.svg", plot(task) + "\n")
     write_atomic(PAGE, page())
 
 
 def main() -> None:
+    task, model, *_ = [*sys.argv[1:], "", ""]
     RESULTS.mkdir(exist_ok=True)
-    for seed in SEEDS if sys.argv[1:] != ["--page"] else ():
-        for arm in ARMS:
-            file = RESULTS / f"{file_name(arm)}-{seed}.json"
-            if not file.is_file():
-                write_json(file, measure(arm, seed))
+    arms = list(ARMS)
+    for seed in SEEDS if task else ():
+        for arm in arms[seed:] + arms[:seed]:
+            if not result(task, arm, seed).is_file():
+                write_json(result(task, arm, seed), measure(task, arm, seed, model))
                 write_page()
     write_page()
     print(PAGE.read_text(encoding="utf-8"))
