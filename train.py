@@ -5,6 +5,8 @@
     python train.py RECIPE --fit 8GB                what to change so that it fits a card
     python train.py RECIPE --set grpo.max_steps=20  with one value changed
     python train.py RECIPE --resume                 go on with a run that was interrupted
+    python train.py RECIPE --seeds 0,1,2            one run for each seed, and all compared
+    python train.py RECIPE --sweep grpo.beta=0,0.03 one run for each value, and all compared
 
 The recipe is the only input; everything that a run makes is in runs/<name>/.
 """
@@ -38,10 +40,10 @@ from onecard.run.resume import origin_of, resume_run
 from onecard.run.resumed import Resumed
 from onecard.stages.table import STAGES
 from onecard.stages.training import Training
+from onecard.sweep.runner import read_asked, run_all
 from onecard.types import EvalResult, RunFailed
 from onecard.watch.first_look import try_rewards
 from rewards.custom import check_functions
-from rewards.judges.reward_model import TRAINED, RewardModel
 
 
 def main() -> int:
@@ -56,12 +58,16 @@ def main() -> int:
     option("--name", help="the run folder's name below runs/ (default: the recipe's name)")
     option("--resume", action="store_true", help="go on with that run from its newest checkpoint")
     option("--resume-anyway", action="store_true", help="though harmless values were changed")
+    option("--seeds", metavar="N,N", help="one run for each seed, one after another")
+    option("--sweep", action="append", default=[], metavar="KEY=VALUE,VALUE", help="for each value")
     args = parser.parse_args()
     return run_command(lambda: plan_or_train(args), again="add --resume to go on")
 
 
-def plan_or_train(args: argparse.Namespace) -> None:
+def plan_or_train(args: argparse.Namespace) -> int:
     display = Display(quiet=not is_first())
+    if args.seeds is not None or args.sweep:
+        return run_all(read_asked(args), args.seeds, args.sweep, display)
     recipe = load_recipe(args.recipe, args.set, say=display.say)
     if args.plan:
         print(plan_text(recipe))
@@ -69,6 +75,7 @@ def plan_or_train(args: argparse.Namespace) -> None:
         print(fit_text(recipe, args.fit))
     else:
         train(recipe, args, display)
+    return 0
 
 
 def train(recipe: Recipe, args: argparse.Namespace, display: Display) -> None:
@@ -92,16 +99,9 @@ def check_input(recipe: Recipe) -> Problems:
     check_card(find_cards(), needed=recipe.model.fast_inference)
     if recipe.model.fast_inference:
         check_vllm()
-    if not recipe.model.made_here:
-        check_available(recipe.model.name, "model", key="model.name")
-        check_code(recipe.model.name, recipe.model.trust_remote_code)
-    for key, name in recipe.models.items():
+    for key, name, trusted in recipe.named_models:
         check_available(name, "model", key=key)
-        check_code(name, recipe.model.trust_remote_code)
-    for reward in recipe.rewards:
-        if isinstance(reward, RewardModel) and reward.model != TRAINED:
-            check_available(reward.model, "model", key="rewards: reward_model.model")
-            check_code(reward.model, reward.trust_remote_code)
+        check_code(name, trusted)
     find_start(recipe.model, recipe.lora)
     problems = load_problems(
         recipe.source, recipe.eval, recipe.answer, recipe.data, recipe.pair_files

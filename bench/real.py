@@ -27,8 +27,7 @@ from onecard.recipe.file import load_recipe
 
 RESULTS = ROOT / "docs/real-model"
 TABLE = ROOT / "docs/real-model.md"
-SVAMP = ROOT.parent / "shared/data/svamp"  # else data/svamp, or the hub
-SEEDS = (0, 1, 2)
+DATA = ROOT.parent / "shared/data"  # else data/ or the hub, as the recipes say
 SAMPLED = ("--samples", "4", "--temperature", "1")
 
 
@@ -37,9 +36,9 @@ def onecard(*command: str) -> None:
 
 
 def settings_of(recipe: str, model: str) -> list[str]:
-    """What a recipe takes here, as --set takes it: the model's folder, and SVAMP's."""
-    here = SVAMP.is_dir() and recipe.endswith("svamp")
-    return [f"model.name={model}", *([f"data.path={SVAMP}"] if here else [])]
+    """What a recipe takes here, as --set takes it: the folders of the model and of its rows."""
+    rows = DATA / recipe.removeprefix("smollm2-")
+    return [f"model.name={model}", *([f"data.path={rows}"] if rows.is_dir() else [])]
 
 
 def train(recipe: str, name: str, *settings: str) -> Path:
@@ -136,10 +135,10 @@ def sampled(model: str, run: Path, adapter: str) -> dict[str, Any]:
 def main() -> None:
     model, *only = sys.argv[1:] or [""]
     RESULTS.mkdir(exist_ok=True)
-    for recipe in RECIPES if model else ():
+    for recipe, seeds in RECIPES.items() if model else ():
         if only and recipe != only[0]:
             continue
-        for seed in SEEDS:
+        for seed in seeds:
             file = RESULTS / f"{recipe}-{seed}.json"
             if only[1:] and str(seed) != only[1]:
                 continue

@@ -11,7 +11,7 @@ from eval.statistics import mean_interval, paired_difference
 from onecard.recipe.file import load_recipe
 
 ROOT = Path(__file__).parent.parent
-RECIPES = ("smollm2-gym", "smollm2-svamp")
+RECIPES = {"smollm2-gym": (0, 1, 2), "smollm2-svamp": (0, 1, 2), "smollm2-gsm8k": (0,)}  # seeds
 UNTRAINED, SFT, GRPO, ALONE = "untrained", "after SFT", "after GRPO", "SFT alone, as long"
 INTRODUCTION = """# A real pretrained model, on a laptop
 

@@ -5,6 +5,7 @@
     python -m eval Qwen/Qwen2.5-1.5B-Instruct --benchmark gsm8k --shots 8
     python -m eval MODEL --benchmark mine.jsonl --samples 8 --temperature 0.7
     python -m eval compare runs/a/eval/gsm8k runs/b/eval/gsm8k   two evaluations, same problems
+    python -m eval compare runs/a runs/b runs/c         what differs in recipes and results
     python -m eval show runs/tiny --changed             before beside after, problem by problem
 
 Ctrl-C loses nothing that was finished: the same command continues.
@@ -24,6 +25,8 @@ from onecard.files.disk_errors import FULL
 from onecard.recipe.file import load_recipe
 from onecard.recipe.rewards import open_rewards
 from onecard.recipe.schema import Recipe
+from onecard.report.comparison import compare_runs
+from onecard.run.folder import RECIPE
 from onecard.target import Target, find_target
 from onecard.types import Sampling, UserError
 
@@ -40,15 +43,18 @@ def act(arguments: list[str]) -> None:
     try:
         if command == "compare":
             parser = argparse.ArgumentParser(prog="python -m eval compare")
-            parser.add_argument("one", type=Path, help="an evaluation's folder")
-            parser.add_argument("other", type=Path, help="another's, of the same problems")
+            parser.add_argument("one", type=Path, help="an evaluation's folder, or a run's")
+            parser.add_argument("other", type=Path, nargs="+", help="others, of the same problems")
+            parser.add_argument(
+                "--out", type=Path, metavar="FOLDER", help="of runs: write a page with a plot too"
+            )
             parser.add_argument(
                 "--across-templates",
                 action="store_true",
                 help="though their chat templates write the prompts differently",
             )
             args = parser.parse_args(rest)
-            print_comparison(args.one, args.other, args.across_templates)
+            compare_folders([args.one, *args.other], args)
         elif command == "show":
             parser = argparse.ArgumentParser(prog="python -m eval show")
             parser.add_argument("folder", type=Path, help="a run, or one evaluation's folder")
@@ -68,6 +74,17 @@ def act(arguments: list[str]) -> None:
         if error.errno in FULL:
             raise
         raise UserError(f"{str(error.filename)[:80]}: {error.strerror}") from None
+
+
+def compare_folders(folders: list[Path], args: argparse.Namespace) -> None:
+    """Two evaluations, or any number of runs."""
+    if all((folder / RECIPE).is_file() for folder in folders):
+        Display().console.print(compare_runs(folders, args.out), soft_wrap=True)
+    elif len(folders) == 2 and args.out is None:
+        one, other = folders
+        print_comparison(one, other, args.across_templates)
+    else:
+        raise UserError("compare: wanted two evaluations, or the folders of finished runs")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -33,10 +33,11 @@ from onecard.run.checkpoint import (
     prune,
     read_checkpoint,
 )
-from onecard.run.folder import Run, lock_folder, open_run
+from onecard.run.folder import Run, open_run
 from onecard.run.forget import forget_after
 from onecard.run.journal import Journal
 from onecard.run.keeper import Keeper
+from onecard.run.lock import lock_folder
 from onecard.run.process import wait_for
 from onecard.run.resume import origin_of, resume_run
 from onecard.run.resumed import Resumed

@@ -9,7 +9,7 @@ from conftest import ROOT, ShortRun, another_process, begin_offline
 from onecard.recipe.file import load_recipe
 from onecard.stages.advantages import accepted, step_advantages, token_advantages, tokens_up_to
 from onecard.types import Problem, Rollout, RunFailed, Score, UserError, Verdict
-from onecard.watch.batch import readable, signal_share
+from onecard.watch.batch import pick, readable, signal_share
 from rewards.answer.section import Answer
 from rewards.base import Reward, Rule
 from rewards.rules.equations import TrueEquations, holds
@@ -177,7 +177,8 @@ def test_accepted_is_what_the_grader_says_and_without_golds_what_is_paid() -> No
 
 @pytest.mark.unit
 def test_the_credit_of_steps_is_shown() -> None:
-    text = readable([made("2 + 2 = 4. So | 4.", 1.0, 0.5)], ["r"], [0.3], 4, [(0.7, -0.1)])
+    scored = [made("2 + 2 = 4. So | 4.", 1.0, 0.5)]
+    text = readable(pick(scored, ["r"], [0.3], 4, [(0.7, -0.1)]))
     assert "| `2 + 2 = 4.` | 1 | +0.70 |" in text
     assert "| `So \\| 4.` | 0.5 | -0.10 |" in text
 

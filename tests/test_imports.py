@@ -32,9 +32,10 @@ ROOMS = (
     "onecard.plan",
     "onecard.target",
     "onecard.report",
+    "onecard.sweep",
     "doors",
 )
-DOORS = ("train", "eval.__main__", "rewards.__main__", "onecard.chat")
+DOORS = ("train", "eval.__main__", "rewards.__main__", "onecard.chat", "onecard.watch.__main__")
 OPEN = ("onecard.export", "onecard.doctor")  # doors with rooms of their own
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 IMPORTS = """
 import multiprocessing, os, signal, subprocess, sys, time
 from onecard.console.display import Display
-from onecard.run.folder import lock_folder
+from onecard.run.lock import lock_folder
 from onecard.console.stopping import Stopping
 """
 # These tests may themselves run under nohup, whose children ignore SIGHUP.
@@ -103,7 +103,7 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert lines[0] == f"child {-signal.SIGTERM}\n"
         orphan = int(lines[1].split()[1])
         try:
-            from onecard.run.folder import lock_folder
+            from onecard.run.lock import lock_folder
 
             lock_folder(tmp_path).close()
         finally:

@@ -21,7 +21,7 @@ from onecard.export.hub import Place, check_place, push
 from onecard.export.merged import write_merged
 from onecard.export.modelfile import derive_template, modelfile
 from onecard.files.atomic import atomic_folder
-from onecard.run.folder import who_may_write
+from onecard.run.lock import who_may_write
 from onecard.target import Target, find_target
 from onecard.types import UserError
 

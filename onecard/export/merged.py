@@ -120,7 +120,7 @@ def merge(target: Target, folder: Path, display: Display) -> Drift:
     tuned = logprobs(engine.model, sequences)
     with engine.model.disable_adapter():
         base = logprobs(engine.model, sequences)
-    # Added in the precision that both are stored in, and rounded once.
+    # Added in no less than the precision that both are stored in, and rounded once.
     engine.model.merge_and_unload().to(torch.bfloat16).save_pretrained(folder)
     engine.tokenizer.save_pretrained(folder)
     make_readable(folder)

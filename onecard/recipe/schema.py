@@ -52,6 +52,21 @@ class Recipe(StageSections):
         """The data set that it names."""
         return open_source(self.data, self.answer.kind)
 
+    @property
+    def named_models(self) -> list[tuple[str, str, bool]]:
+        """All models that are loaded: the key, the folder or hub id, and whether its code may run.
+
+        But for those that a run makes itself.
+        """
+        found = [] if self.model.made_here else [("model.name", self.model.name)]
+        of_policy = self.model.trust_remote_code
+        named = [(key, name, of_policy) for key, name in [*found, *self.models.items()]]
+        for reward in self.rewards:
+            if isinstance(reward, RewardModel) and reward.model != TRAINED:
+                key = "rewards: reward_model.model"
+                named.append((key, reward.model, reward.trust_remote_code))
+        return named
+
     def resolved(self) -> dict[str, Any]:
         """Every value, as plain JSON: what it is called first, then the sections."""
         content = self.model_dump(mode="json")

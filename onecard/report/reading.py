@@ -22,32 +22,42 @@ KINDS = {
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """All of it, by the name that the templates use."""
+    """All that a finished run has, by the name that the templates use."""
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    recipe_text = (folder / "recipe.resolved.yaml").read_text(encoding="utf-8")
-    pilot, alarms = folder / "pilot.json", folder / "health.jsonl"
-    ranker = folder / "reward-model.json"
     answers, prompts, kinds = [], {}, {}
     for name in results["benchmarks"]:
         answers += read_answers(folder, name)
         settings = read_result(folder / "eval" / f"{name}-after")[0]
         prompts[name] = settings["first_prompt"]
         kinds[name] = settings.get("answer_kind") or "number"
-    return {
-        "folder": folder,
+    return read_facts_so_far(folder) | {
         "results": results,
-        "recipe": yaml.safe_load(recipe_text),
-        "recipe_text": recipe_text,
-        "pilot": json.loads(pilot.read_text(encoding="utf-8")) if pilot.is_file() else None,
-        "ranker": json.loads(ranker.read_text(encoding="utf-8")) if ranker.is_file() else None,
-        "environment": json.loads((folder / "environment.json").read_text(encoding="utf-8")),
-        "alarms": read_jsonl(alarms) if alarms.exists() else None,
         "answers": answers,
         "split": split_steps(read_jsonl(folder / "metrics.jsonl")),
         "card": card_text(results["card"]),
         "prompts": prompts,
         "kinds": kinds,
     }
+
+
+def read_facts_so_far(folder: Path) -> dict[str, Any]:
+    """What a run has that may be under way; None in place of what is not there yet."""
+    recipe_text = (folder / "recipe.resolved.yaml").read_text(encoding="utf-8")
+    alarms = folder / "health.jsonl"
+    return {
+        "folder": folder,
+        "recipe": yaml.safe_load(recipe_text),
+        "recipe_text": recipe_text,
+        "pilot": read_json(folder / "pilot.json"),
+        "ranker": read_json(folder / "reward-model.json"),
+        "environment": read_json(folder / "environment.json"),
+        "alarms": read_jsonl(alarms) if alarms.exists() else None,
+    }
+
+
+def read_json(file: Path) -> Any:
+    """What a file holds; None without it."""
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def card_text(card: dict[str, Any] | None) -> str | None:

@@ -1,6 +1,5 @@
 """The run folder: where everything that one run makes is found afterwards."""
 
-import fcntl
 import os
 import platform
 import re
@@ -17,6 +16,7 @@ from typing import IO, Any
 
 from onecard.files.formats import write_json, write_yaml
 from onecard.machine.packages import versions
+from onecard.run.lock import lock_folder, who_may_write
 from onecard.run.process import is_first, wait_for
 from onecard.types import FOLDER_NAME, UserError
 
@@ -48,6 +48,11 @@ class Run:
     @property
     def metrics(self) -> Path:
         return self.folder / "metrics.jsonl"
+
+    @property
+    def completions(self) -> Path:
+        """Some of the newest step's completions, for whoever watches."""
+        return self.folder / "completions.json"
 
     @property
     def health(self) -> Path:
@@ -180,50 +185,6 @@ def check_name(name: str) -> str:
             f"--name {name}: wanted a plain folder name of letters, digits, '.', '_' and '-'"
         )
     return name
-
-
-def lock_folder(folder: Path) -> IO[str]:
-    """Hold a run folder until this process ends, however it ends.
-
-    Raises UserError where another run holds it. Only the first process of a run asks.
-    """
-    try:
-        lock = (folder / ".lock").open("a+", encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {folder}: {error.strerror}{who_may_write(folder)}"
-        ) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        raise UserError(
-            f"{folder} is in use by process {lock.read() or '?'}; wait for it, or choose another"
-            " --name"
-        ) from None
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    # Else a child that outlives this process would hold it.
-    os.register_at_fork(after_in_child=lock.close)
-    return lock
-
-
-def who_may_write(folder: Path) -> str:
-    """What to type where a folder belongs to somebody else, such as one that Docker mounted.
-
-    "" where that is not what is wrong.
-    """
-    parents = (folder.absolute(), *folder.absolute().parents)
-    there = next(parent for parent in parents if parent.exists())
-    if os.access(there, os.W_OK):
-        return ""
-    owner, me = there.stat().st_uid, os.getuid()
-    return (
-        f"; {there} belongs to user {owner} and this is user {me}. On the host: sudo chown -R"
-        f" {me} FOLDER (the one mounted there), or start the container with --user"
-        f" {owner if owner else '$(id -u)'}"
-    )
 
 
 def environment() -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from onecard.files.formats import read_jsonl
+from onecard.files.formats import read_jsonl, write_json
 from onecard.run.folder import Run
 from onecard.run.process import is_first
 
@@ -32,6 +32,7 @@ class Journal:
     def __init__(self, run: Run, step: int | None = None, stage: str | None = None) -> None:
         self.file: Path = run.folder / f"{stage}.jsonl" if stage else run.metrics
         self.history: list[dict[str, Any]] = read_jsonl(self.file) if step is not None else []
+        self.shown: Path = run.completions
         self.writer: Any = None  # in the first process alone
         if not is_first():
             return
@@ -78,6 +79,11 @@ class Journal:
         """The scores of each benchmark as eval/<benchmark>/... at `step`."""
         for benchmark, found in scores.items():
             self.log(step, {f"eval/{benchmark}/{tag}": found[tag] for tag in EVALUATED})
+
+    def newest(self, step: int, completions: list[dict[str, Any]]) -> None:
+        """Some completions of a step, in place of an earlier step's: for whoever watches."""
+        if is_first():
+            write_json(self.shown, {"step": step, "completions": completions})
 
     def text(self, step: int, tag: str, text: str) -> None:
         if is_first():

@@ -14,8 +14,9 @@ from onecard.files.formats import write_json, write_yaml
 from onecard.files.yaml_lines import read_yaml
 from onecard.machine.packages import versions
 from onecard.run.checkpoint import DAMAGED, Checkpoint, newest_checkpoint
-from onecard.run.folder import Run, environment, lock_folder
+from onecard.run.folder import Run, environment
 from onecard.run.forget import changed_versions, forget_after, resumptions
+from onecard.run.lock import lock_folder
 from onecard.run.process import is_first
 from onecard.run.resumed import Resumed
 from onecard.run.round import Round

@@ -1,6 +1,7 @@
 """What the completions of a step say, beyond TRL's own metrics. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from onecard.console.text import fenced
@@ -100,38 +101,67 @@ def most_paid(scored: Sequence[Scored], labels: Sequence[str]) -> list[str]:
     ]
 
 
-def readable(
+@dataclass(frozen=True)
+class Step:
+    """A step of a completion, where steps are credited."""
+
+    text: str
+    paid: float
+    advantage: float
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A completion as people read it. `paid` is what each reward says of it, in one line."""
+
+    question: str
+    completion: str
+    verdict: str
+    paid: str
+    advantage: float
+    steps: list[Step]
+
+
+def pick(
     scored: Sequence[Scored],
     labels: Sequence[str],
     advantages: Sequence[float],
     count: int,
     of_steps: Sequence[Sequence[float]] = (),
-) -> str:
-    """`count` completions from all over a batch, as Markdown.
-
-    Each with its question, what each reward says, and its advantage; and where steps are credited,
-    what each step was paid and its advantage.
-    """
-    blocks = []
+) -> list[Shown]:
+    """`count` completions from all over a batch. `of_steps`: the advantages of each one's steps."""
+    found = []
     for place in range(0, len(scored), max(1, len(scored) // count)):
         one = scored[place]
-        blocks.append(
-            f"**question**\n\n{fenced(one.rollout.problem.question)}\n\n"
-            f"**completion**\n\n{fenced(one.rollout.text)}\n\n"
-            f"{paid_text(one, labels)}; advantage {advantages[place]:+.2f}"
-        )
+        rollout, steps = one.rollout, []
         if of_steps:
-            blocks[-1] += steps_text(one, of_steps[place])
+            parts = zip(steps_of(rollout.text), one.steps, of_steps[place], strict=True)
+            steps = [Step(*part) for part in parts]
+        asked, paid = rollout.problem.question, paid_text(one, labels)
+        found.append(Shown(asked, rollout.text, rollout.verdict, paid, advantages[place], steps))
+    return found
+
+
+def readable(picked: Sequence[Shown]) -> str:
+    """Completions as Markdown."""
+    blocks = []
+    for one in picked:
+        blocks.append(
+            f"**question**\n\n{fenced(one.question)}\n\n"
+            f"**completion**\n\n{fenced(one.completion)}\n\n"
+            f"{one.paid}; advantage {one.advantage:+.2f}"
+        )
+        if one.steps:
+            blocks[-1] += steps_text(one.steps)
     return "\n\n---\n\n".join(blocks)
 
 
-def steps_text(one: Scored, advantages: Sequence[float]) -> str:
+def steps_text(steps: Sequence[Step]) -> str:
     """A line for each step of a completion: what it was paid, its advantage, and what it says."""
     lines = ["", "", "| step | paid | advantage |", "|---|---|---|"]
-    steps = steps_of(one.rollout.text)
-    for step, paid, advantage in zip(steps, one.steps, advantages, strict=True):
-        said = step.strip().replace("|", "\\|").replace("`", "'").replace("\n", " ")
-        lines.append(f"| `{said}` | {paid:g} | {advantage:+.2f} |")
+    for step in steps:
+        said = step.text.strip().replace("|", "\\|").replace("`", "'").replace("\n", " ")
+        lines.append(f"| `{said}` | {step.paid:g} | {step.advantage:+.2f} |")
     return "\n".join(lines)
 
 

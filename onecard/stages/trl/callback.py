@@ -4,6 +4,7 @@ transformers calls these methods in this order: on_step_begin, then generation, 
 backward, on_pre_optimizer_step, the optimizer, on_optimizer_step, on_step_end, on_log.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from onecard.stages.trl.private_names import (
 )
 from onecard.stages.trl.state import TrainingState, take_state
 from onecard.watch.alarm_log import AlarmLog
-from onecard.watch.batch import measure, readable, signal_share
+from onecard.watch.batch import measure, pick, readable, signal_share
 from onecard.watch.clock import StepClock
 from onecard.watch.memory_use import memory_gib
 from onecard.watch.metric_names import (
@@ -174,15 +175,18 @@ class GrpoSteps(TrainerCallback):
                 measured[name] = logs[trl_name]
         self.journal.log(step, measured, trl=logs)
         self.advance(of_round, reward=logs.get("reward"))
+        picked = pick(
+            columns.scored,
+            columns.scorer.labels,
+            last_advantages(self.trainer),
+            COMPLETIONS_SHOWN,
+            columns.step_credit,
+        )
+        self.journal.newest(step, [asdict(one) for one in picked])
         if step == 1 or step % STEPS_BETWEEN_COMPLETIONS == 0:
             if isinstance(choice, ByPassRate):
                 self.journal.histogram(step, "problems/pass_rate", choice.pass_rates())
-            advantages = last_advantages(self.trainer)
-            labels = columns.scorer.labels
-            text = readable(
-                columns.scored, labels, advantages, COMPLETIONS_SHOWN, columns.step_credit
-            )
-            self.journal.text(step, "completions", text)
+            self.journal.text(step, "completions", readable(picked))
 
     def is_hopeless(self, step: int) -> bool:
         """Tell what health finds; whether it wants training to end."""

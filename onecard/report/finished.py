@@ -1,0 +1,120 @@
+"""Finished runs, read from their folders; those that differ in the seed alone stand together."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from eval.record import read_result
+from eval.scores import ACCURACIES, by_problem
+from onecard.files.differences import differences
+from onecard.files.formats import read_jsonl
+from onecard.run.folder import EVALUATIONS, RECIPE
+from onecard.types import UserError
+
+PROSE = ("name", "claim", "caveat", "anchor", "measured")  # keys that change nothing in a run
+FEW_KEYS = 2  # so many can stand in the name of an arm
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run folder says."""
+
+    folder: Path
+    recipe: dict[str, Any]
+    results: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        return int(self.recipe["seed"])
+
+    @property
+    def seedless(self) -> dict[str, Any]:
+        """What the recipe says, but for its seed and its prose."""
+        return {key: value for key, value in self.recipe.items() if key not in (*PROSE, "seed")}
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        return read_jsonl(self.folder / "metrics.jsonl")
+
+    @property
+    def alarms(self) -> list[str]:
+        """The names of the alarms that were told, each once."""
+        file = self.folder / "health.jsonl"
+        told = read_jsonl(file) if file.is_file() else []
+        return list(dict.fromkeys(one["name"] for one in told if one["level"] == "alarm"))
+
+    def right(self, benchmark: str, when: str) -> list[float]:
+        """Whether each problem was right, 0 or 1. `when` is before or after."""
+        _, result = read_result(self.evaluation(benchmark, when))
+        return by_problem(result, ACCURACIES["accuracy"])
+
+    def asked(self, benchmark: str) -> Any:
+        """Which problems, in which order: what is the same in two runs can be compared."""
+        return read_result(self.evaluation(benchmark, "after"))[0]["benchmark"]
+
+    def evaluation(self, benchmark: str, when: str) -> Path:
+        return self.folder / EVALUATIONS / f"{benchmark}-{when}"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Runs whose recipes differ in nothing but the seed."""
+
+    label: str
+    runs: list[FinishedRun]
+
+
+def load_run(folder: Path) -> FinishedRun:
+    """Raises UserError where a folder is no run, or one that has not finished."""
+    if not (folder / RECIPE).is_file():
+        raise UserError(f"{folder} is no run folder: it has no {RECIPE}")
+    results = folder / "results.json"
+    if not results.is_file():
+        raise UserError(
+            f"the run {folder} has not finished: train.py with --resume goes on with it"
+        )
+    recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+    return FinishedRun(folder, recipe, json.loads(results.read_text(encoding="utf-8")))
+
+
+def changed_keys(runs: Sequence[FinishedRun]) -> list[tuple[str, ...]]:
+    """The keys whose values are not the same in all recipes, but for seed and prose."""
+    first, *others = runs
+    found: dict[tuple[str, ...], None] = {}
+    for other in others:
+        found |= {one.path: None for one in differences(first.seedless, other.seedless)}
+    return list(found)
+
+
+def value_of(run: FinishedRun, key: tuple[str, ...]) -> str:
+    """A value of a recipe as YAML on one line; "" where it has no such key."""
+    value: Any = run.recipe
+    for part in key:
+        if not isinstance(value, dict) or part not in value:
+            return ""
+        value = value[part]
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
+    return text.removesuffix("...\n").strip()
+
+
+def group_by_seed(runs: Sequence[FinishedRun]) -> list[Arm]:
+    """Runs that differ in the seed alone stand together, in the order of their first ones.
+
+    An arm is called by the values that set it apart where there are few, else by its first run.
+    """
+    keys = changed_keys(runs)
+    arms: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        arms.setdefault(json.dumps(run.seedless, sort_keys=True), []).append(run)
+    return [Arm(label_of(group[0], keys), group) for group in arms.values()]
+
+
+def label_of(run: FinishedRun, keys: Sequence[tuple[str, ...]]) -> str:
+    if not 1 <= len(keys) <= FEW_KEYS:
+        return run.folder.name
+    return ", ".join(f"{key[-1]}={value_of(run, key)}" for key in keys)

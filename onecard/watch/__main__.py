@@ -1,0 +1,116 @@
+"""A page that shows a run while it trains, on this machine alone.
+
+    python -m onecard.watch runs/tiny                the newest numbers, curves and completions
+    python -m onecard.watch runs/tiny --port 9000    at another port
+
+It reads what is in the run folder and changes nothing. When the run has finished, the page is its
+report.
+"""
+
+import argparse
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from onecard.console.command import run_command
+from onecard.report.progress import read_progress
+from onecard.report.reading import read_facts_so_far
+from onecard.report.rendering import render
+from onecard.report.report import draw_all
+from onecard.run.folder import RECIPE
+from onecard.run.lock import is_at_work
+from onecard.types import UserError
+
+PORT = 8765
+HERE = "127.0.0.1"
+# A page elsewhere, whose name was made to point here, is not answered.
+NAMES = (HERE, "localhost")
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m onecard.watch",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, help="a run folder, such as runs/tiny")
+    parser.add_argument("--port", type=int, default=PORT, help=f"(default: {PORT})")
+    args = parser.parse_args(arguments)
+    return run_command(lambda: serve(args.run, args.port), stopped="")
+
+
+def serve(folder: Path, port: int) -> None:
+    """Show a run until Ctrl-C. Raises UserError where there is no run, or the port is taken."""
+    if not (folder / RECIPE).is_file():
+        there = ", ".join(sorted(str(file.parent) for file in Path("runs").glob(f"*/{RECIPE}")))
+        raise UserError(f"there is no run {folder}; there are: {there or 'none'}")
+    watcher = Watcher(folder)
+    try:
+        server = ThreadingHTTPServer((HERE, port), handler_of(watcher))
+    except (OSError, OverflowError) as error:
+        raise UserError(f"--port {port}: {error}; choose another one") from None
+    with server:
+        print(f"http://{HERE}:{server.server_address[1]}/ shows {folder}; Ctrl-C ends this")
+        sys.stdout.flush()
+        server.serve_forever()
+
+
+class Watcher:
+    """The page of a run. It is made again where a file of the run has changed since."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.seen: object = None
+        self.text = ""
+
+    def page(self) -> str:
+        """Raises UserError where a file is being written at this moment."""
+        files = sorted(self.folder.glob("*.json*"))
+        seen = [is_at_work(self.folder), [(file.name, file.stat().st_mtime_ns) for file in files]]
+        if seen != self.seen:
+            self.text = page_of(self.folder)
+            self.seen = seen
+        return self.text
+
+
+def page_of(folder: Path) -> str:
+    """A finished run's report; of another one, how far it is."""
+    report = folder / "report.html"
+    progress = read_progress(folder)
+    if progress.state == "finished" and report.is_file():
+        return report.read_text(encoding="utf-8")
+    facts = read_facts_so_far(folder)
+    curves = draw_all(folder, facts["recipe"]["stages"])
+    return render("watch.html", **facts, progress=progress, curves=curves)
+
+
+def handler_of(watcher: Watcher) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.headers.get("Host", "").rpartition(":")[0] not in NAMES:
+                self.send_error(403, "asked by another name than this machine's own")
+            elif self.path != "/":
+                self.send_error(404)
+            else:
+                self.answer()
+
+        def answer(self) -> None:
+            try:
+                page = watcher.page().encode("utf-8", "replace")
+            except (UserError, OSError, ValueError) as error:  # a file that is being written
+                self.send_error(503, "try again", str(error))
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """The terminal is not told of every visit."""
+
+    return Handler
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,232 @@
+"""Several runs of one recipe: which ones, what is refused before the first, the comparison."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, ShortRun, item, no_sft, run_train, variables, write_evaluation
+from rich.console import Console
+
+from eval.record import read_result
+from eval.scores import compare
+from onecard.console.display import Display
+from onecard.files.formats import write_json, write_jsonl
+from onecard.recipe.file import load_recipe
+from onecard.report.comparison import compare_runs
+from onecard.run.folder import open_run
+from onecard.sweep.grid import variants
+from onecard.sweep.runner import Asked, run_all
+from onecard.types import UserError
+
+RATES = "grpo.learning_rate=1e-3,1e-4"
+
+
+@pytest.mark.unit
+def test_all_values_with_each_seed_the_first_seed_first() -> None:
+    found = variants("7,8", [RATES, "grpo.beta=0,0.1"])
+    assert [one.settings for one in found[:3]] == [
+        ("grpo.learning_rate=1e-3", "grpo.beta=0", "seed=7"),
+        ("grpo.learning_rate=1e-3", "grpo.beta=0.1", "seed=7"),
+        ("grpo.learning_rate=1e-4", "grpo.beta=0", "seed=7"),
+    ]
+    assert len(found) == 8
+    assert found[-1].name == "learning_rate-1e-4-beta-0.1-seed-8"
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("sweep", "values"),
+    [
+        ("grpo.dynamic_sampling=null,{max_rounds: 2, floor: 0.1}", 2),
+        ("rewards=[{name: a, weight: 2}],[{name: b}],[{name: c}]", 3),
+        ("data.system_prompt='Think, then answer: 1','Answer'", 2),
+    ],
+)
+def test_commas_inside_a_value_part_nothing(sweep: str, values: int) -> None:
+    found = variants(None, [sweep])
+    assert len(found) == values
+    key, _, written = sweep.partition("=")
+    assert ",".join(one.settings[0].removeprefix(f"{key}=") for one in found) == written
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("seeds", "sweep", "said"),
+    [
+        ("0,one", None, "wanted different whole numbers"),
+        ("0,0", None, "wanted different whole numbers"),
+        ("", None, "wanted different whole numbers"),
+        (None, "grpo.beta", "wanted KEY=VALUE,VALUE"),
+        (None, "grpo.beta=0.1", "wanted two different values or more"),
+        (None, "grpo.beta=0.1,0.1", "wanted two different values or more"),
+        (None, "grpo.beta=[0.1,0.2", "cannot be read as a list"),
+        (None, "data.path=a/b,a-b", "two runs would have the folder name path-a-b"),
+    ],
+)
+def test_a_list_that_cannot_be_meant_is_refused(
+    seeds: str | None, sweep: str | None, said: str
+) -> None:
+    with pytest.raises(UserError, match=said.replace("|", r"\|")):
+        variants(seeds, [sweep] if sweep else [])
+
+
+@pytest.mark.unit
+def test_nothing_begins_where_one_of_the_recipes_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = Asked(str(ROOT / "recipes/tiny.yaml"), [], None, resume=False)
+    with pytest.raises(UserError, match=r"grpo\.beta=-1"):
+        run_all(asked, None, ["grpo.beta=0,-1"], Display(quiet=True))
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.unit
+def test_folders_that_are_there_are_gone_on_with_if_asked_and_if_they_are_of_the_same_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = str(ROOT / "recipes/tiny.yaml")
+    made(tmp_path / "runs", "tiny-seed-0", 4, ["seed=0"])
+    made(tmp_path / "runs", "tiny-seed-1", 5, ["seed=1"])
+    quiet = Display(quiet=True)
+    with pytest.raises(UserError, match="tiny-seed-0 exists already: add --resume"):
+        run_all(Asked(recipe, [], None, resume=False), "0,1", [], quiet)
+    changed = ["grpo.beta=0.5"]
+    with pytest.raises(UserError, match=r"grpo\.beta: 0\.001 and 0\.5"):
+        run_all(Asked(recipe, changed, None, resume=True), "0,1", [], quiet)
+    assert run_all(Asked(recipe, [], None, resume=True), "0,1", [], quiet) == 0
+    assert (tmp_path / "runs/tiny-compared/comparison.html").is_file()
+
+
+def made(root: Path, name: str, right: int, settings: list[str], **changes: Any) -> Path:
+    """A finished run made by hand: of 20 problems, 2 are right before and `right` after."""
+    run = open_run(root, name, load_recipe(ROOT / "recipes/tiny.yaml", settings).resolved())
+    for when, count in (("before", 2), ("after", right)):
+        items = [item(n, n < count) for n in range(20)]
+        write_evaluation(run.evaluation("tiny", when), items, **changes)
+    before, after = (read_result(run.evaluation("tiny", when))[1] for when in ("before", "after"))
+    results = {"benchmarks": {"tiny": compare(before, after)}, "seconds": {"total": 90.0}}
+    write_json(run.folder / "results.json", results)
+    steps = [{"step": step, "reward": step / 10, "answers/correct": 0.5} for step in (1, 2, 3)]
+    write_jsonl(run.metrics, steps)
+    write_jsonl(run.health, [{"name": "kl", "level": "alarm"}] if right == 3 else [])
+    assert run.lock is not None
+    run.lock.close()
+    return run.folder
+
+
+def shown(*folders: Path, out: Path | None = None) -> list[list[str]]:
+    """The rows of a comparison on a wide terminal, cell by cell."""
+    console = Console(width=300, record=True, file=io.StringIO())
+    console.print(compare_runs(folders, out))
+    lines = console.export_text().splitlines()
+    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines]
+
+
+@pytest.mark.unit
+def test_seeds_are_pooled_by_problem_and_held_against_the_first_value(tmp_path: Path) -> None:
+    folders = [
+        made(tmp_path, "a0", 4, ["seed=0"]),
+        made(tmp_path, "b0", 14, ["seed=0", "grpo.beta=0"]),
+        made(tmp_path, "a1", 6, ["seed=1"]),
+        made(tmp_path, "b1", 16, ["seed=1", "grpo.beta=0"]),
+    ]
+    rows = shown(*folders, out=tmp_path / "out")
+    first = next(row for row in rows if row and row[0] == "beta=0.001")
+    other = next(row for row in rows if row and row[0] == "beta=0.0")
+    assert first[1] == "0, 1"
+    assert first[3].startswith("25.0%")  # 4 of 20 and 6 of 20
+    assert other[3].startswith("75.0%")
+    assert first[4].startswith("+15.0")
+    assert other[4].startswith("+65.0")
+    assert other[5].startswith("+50.0")
+    each = next(row for row in rows if row and row[0] == "b1")
+    assert each[3].startswith("80.0%")
+    assert each[5].startswith("+60.0")  # than the first of all
+    page = (tmp_path / "out/comparison.html").read_text(encoding="utf-8")
+    assert "+50.0" in page
+    assert "share of right completions" in page
+    assert "beta=0.0" in (tmp_path / "out/comparison.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.unit
+def test_runs_of_other_recipes_are_shown_with_all_that_differs(tmp_path: Path) -> None:
+    attack = "<script>alert(1)</script>"
+    settings = ["grpo.beta=0", "grpo.max_steps=3", f"data.system_prompt={attack}"]
+    one, other = made(tmp_path, "one", 3, []), made(tmp_path, "other", 9, settings)
+    rows = shown(one, other, out=tmp_path / "out")
+    assert ["grpo.beta", "0.001", "0.0"] in rows
+    assert ["grpo.max_steps", "80", "3"] in rows
+    first = next(row for row in rows if row and row[0] == "one" and len(row) > 3)
+    assert first[-1] == "kl"
+    assert first[-2] == "1.5"  # minutes
+    assert attack not in (tmp_path / "out/comparison.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.unit
+def test_what_does_not_compare_is_refused(tmp_path: Path) -> None:
+    one = made(tmp_path, "one", 3, [])
+    benchmark = {"name": "tiny", "version": 2, "count": 20, "sha256": "0" * 64}
+    other = made(tmp_path, "other", 3, [], benchmark=benchmark)
+    with pytest.raises(UserError, match="no benchmark of which all were asked the same problems"):
+        compare_runs([one, other])
+    (one / "results.json").unlink()
+    with pytest.raises(UserError, match="has not finished"):
+        compare_runs([one, other])
+    with pytest.raises(UserError, match="is no run folder"):
+        compare_runs([tmp_path, other])
+
+
+@pytest.mark.e2e
+def test_runs_that_were_stopped_go_on_and_end_in_a_table(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    settings = (*no_sft(short_run), "grpo.max_steps=2")
+    command = [sys.executable, str(ROOT / "train.py"), str(ROOT / "recipes/tiny.yaml")]
+    command += [part for one in settings for part in ("--set", one)] + ["--seeds", "0,1"]
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=variables(), stdout=output, stderr=output, text=True
+        )
+        metrics = tmp_path / "runs/tiny-seed-1/metrics.jsonl"
+        wait_until(lambda: metrics.is_file() or process.poll() is not None)
+        process.send_signal(signal.SIGINT)
+        code = process.wait(timeout=120)
+    assert code == 128 + signal.SIGINT, log.read_text()
+    first = tmp_path / "runs/tiny-seed-0/adapter/adapter_model.safetensors"
+    written = first.stat().st_mtime_ns
+    done = run_train(tmp_path, "tiny", *settings, extra=("--seeds", "0,1", "--resume"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tiny-seed-0 is finished" in done.stdout
+    assert first.stat().st_mtime_ns == written
+    assert "runs/tiny-compared/comparison.html" in done.stdout
+    alone = run_train(tmp_path, "tiny", *settings, "seed=1", name="alone")
+    assert alone.returncode == 0
+    adapters = [tmp_path / f"runs/{name}/adapter" for name in ("alone", "tiny-seed-1")]
+    one, other = ((folder / "adapter_model.safetensors").read_bytes() for folder in adapters)
+    assert one == other
+    again = run_train(tmp_path, "tiny", *settings, extra=("--seeds", "0,1"))
+    assert again.returncode == 2
+    assert "exists already: add --resume" in again.stderr
+
+
+def wait_until(done: Any, seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.mark.unit
+def test_torchrun_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="leave torchrun out"):
+        run_all(Asked("recipes/tiny.yaml", [], None, resume=False), "0,1", [], Display(quiet=True))
