@@ -80,9 +80,11 @@ memory: .venv-rehearsal/installed
 experiments: .venv/installed
 	$(BIN)/python -m bench.experiments
 
-# What dynamic sampling gains, in docs/faster.md. Hours; what is done is kept.
+# What dynamic sampling gains, in docs/faster.md. What is done is kept. With a real model:
+# python -m bench.faster smollm2-gym FOLDER
 faster: .venv/installed
-	$(BIN)/python -m bench.faster
+	$(BIN)/python -m bench.faster mixed-sums
+	$(BIN)/python -m bench.faster tiny
 
 # What a real pretrained model learns here, in docs/real-model.md. Hours; what is done is kept. REAL_MODEL may be its folder.
 REAL_MODEL ?= HuggingFaceTB/SmolLM2-135M-Instruct

@@ -35,9 +35,10 @@ from onecard.recipe.schema import Recipe
 from onecard.run.folder import check_name, open_run
 from onecard.run.journal import Journal
 from onecard.run.library_output import redirect_libraries
-from onecard.run.process import is_first
+from onecard.run.process import LAUNCHER_SECONDS, is_first, processes
 from onecard.run.resume import origin_of, resume_run
 from onecard.run.resumed import Resumed
+from onecard.stages.processes import check_processes
 from onecard.stages.table import STAGES
 from onecard.stages.training import Training
 from onecard.sweep.runner import read_asked, run_all
@@ -61,7 +62,8 @@ def main() -> int:
     option("--seeds", metavar="N,N", help="one run for each seed, one after another")
     option("--sweep", action="append", default=[], metavar="KEY=VALUE,VALUE", help="for each value")
     args = parser.parse_args()
-    return run_command(lambda: plan_or_train(args), again="add --resume to go on")
+    quiet = not is_first()
+    return run_command(lambda: plan_or_train(args), again="add --resume to go on", quiet=quiet)
 
 
 def plan_or_train(args: argparse.Namespace) -> int:
@@ -90,7 +92,8 @@ def train(recipe: Recipe, args: argparse.Namespace, display: Display) -> None:
     except Exception:  # a refusal, whoever refuses
         opened.run.discard()
         raise
-    report(recipe, problems, training, before, after)
+    if is_first():
+        report(recipe, problems, training, before, after)
 
 
 def check_input(recipe: Recipe) -> Problems:
@@ -106,6 +109,7 @@ def check_input(recipe: Recipe) -> Problems:
     problems = load_problems(
         recipe.source, recipe.eval, recipe.answer, recipe.data, recipe.pair_files
     )
+    check_processes(recipe, recipe.rewards, recipe.model.fast_inference)
     levels_of(problems.train, recipe.data.difficulty)
     return problems
 
@@ -129,7 +133,7 @@ def prepare(
 ) -> Training:
     """What the stages work on, but for the policy; `at_end` closes the rewards, come what may."""
     run = opened.run
-    stopping = Stopping(display)
+    stopping = Stopping(display, patience=LAUNCHER_SECONDS if processes() > 1 else 0.0)
     card = watch_card()  # before anything of ours is on it
     display.say(
         f"{recipe.name}: {len(problems.train):,} training problems; everything goes to"
@@ -169,8 +173,7 @@ def prepare(
             f"{too_long:,} prompts longer than {recipe.data.max_prompt_length} tokens are left out"
             " of training"
         )
-    log = f"{run.folder}/loading.log"
-    display.say(f"loading {training.weights}; what the libraries print goes to {log}")
+    display.say(f"loading {training.weights}; what libraries print is in {run.folder}/loading.log")
     return training
 
 
@@ -249,8 +252,6 @@ def report(
     from onecard.report.results import write_results
     from onecard.report.summary import summary
 
-    if not is_first():
-        return
     write_results(
         training.run,
         recipe,

@@ -10,8 +10,8 @@ docs/experiments/, one file a run. docs/experiments.md is made of those files.
     python -m bench.experiments --page      the page, from what is there
 """
 
+import argparse
 import json
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -85,8 +85,11 @@ def measure(arm: str, changes: list[str], seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    only = sys.argv[1] if sys.argv[1:] else None
     experiments = load_experiments()
+    parser = argparse.ArgumentParser(prog="python -m bench.experiments")
+    names = [one.name for one in experiments]
+    parser.add_argument("experiment", nargs="?", choices=names, help="(default: all)")
+    only = parser.parse_args().experiment
     changes = yaml.safe_load((FOLDER / "arms.yaml").read_text(encoding="utf-8"))
     asked: list[Experiment] = [one for one in experiments if only in (None, one.name)]
     arms = dict.fromkeys(arm for one in asked for arm in one.arms)

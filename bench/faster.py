@@ -10,8 +10,8 @@ docs/faster/, one file a run. docs/faster.md is made of those files.
     python -m bench.faster                         the page, from what is there
 """
 
+import argparse
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -207,8 +207,8 @@ def part(task: str) -> str:
         "",
         (
             f"| arm | seconds until reached, seeds {', '.join(map(str, stock))} | times as fast"
-            " | by tokens | seconds until nearly reached | times as fast | by tokens | test accuracy: %"
-            " (95 %); each seed | more than stock: points |"
+            " | by tokens | seconds until nearly reached | times as fast | by tokens | test"
+            " accuracy: % (95 %); each seed | more than stock: points |"
         ),
         "|" + "---|" * 9,
         *(row(task, arm, stock) for arm in ARMS if load_runs(task, arm)),
@@ -228,13 +228,21 @@ def write_page() -> None:
 
 
 def main() -> None:
-    task, model, *_ = [*sys.argv[1:], "", ""]
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.faster",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("task", nargs="?", choices=list(TASKS))
+    parser.add_argument("model", nargs="?", default="", help="a real model's folder")
+    args = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     arms = list(ARMS)
-    for seed in SEEDS if task else ():
+    for seed in SEEDS if args.task else ():
         for arm in arms[seed:] + arms[:seed]:
-            if not result(task, arm, seed).is_file():
-                write_json(result(task, arm, seed), measure(task, arm, seed, model))
+            file = result(args.task, arm, seed)
+            if not file.is_file():
+                write_json(file, measure(args.task, arm, seed, args.model))
                 write_page()
     write_page()
     print(PAGE.read_text(encoding="utf-8"))

@@ -359,7 +359,7 @@ def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(
         match=(
             "cannot be read"
             if trouble == "unreadable"
-            else "has format 1, and this version reads 2"
+            else "has format 1, and this version reads 3"
         ),
     ):
         newest_checkpoint(tmp_path, lambda _: None)
@@ -398,13 +398,15 @@ def test_what_came_after_the_checkpoint_is_forgotten(tmp_path: Path) -> None:
         "tiny-after",
     ):
         (run.folder / "eval" / name).mkdir(parents=True)
-    run.metrics.write_text('{"step": 4}\n{"step": 5}\n{"st')
+    for file in (run.metrics, run.folder / "groups.jsonl"):
+        file.write_text('{"step": 4}\n{"step": 5}\n{"st')
     (run.folder / f"adapter{UNFINISHED}").mkdir()
     run.adapter.mkdir()
     forget_after(Resumed(run, {}, GRPO, checkpoint))
     left = sorted(folder.name for folder in (run.folder / "eval").iterdir())
     assert left == ["tiny-before", "tiny-dev-step-2", "tiny-dev-step-4", "two-step-problems-before"]
     assert run.metrics.read_text() == '{"step": 4}\n'
+    assert (run.folder / "groups.jsonl").read_text() == '{"step": 4}\n'
     assert not list(run.folder.glob("adapter*"))
     (run.folder / "eval/tiny-dev-step-0").mkdir()
     # What `eval` says of the dev split may be changed before GRPO begins anew.

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Call, ShortRun, variables
+from conftest import ROOT, Call, ShortRun, no_sft, variables
 from go_template import execute
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from safetensors import torch as safetensors
 from small_hub import Hub, created, pushed
 
 from onecard.console.display import Display
@@ -27,7 +28,9 @@ from onecard.export.gguf import find_llama_cpp
 from onecard.export.merged import Drift, write_merged
 from onecard.export.model_card import model_card
 from onecard.export.modelfile import CONTENTS, Render, conversations, derive_template, modelfile
+from onecard.export.trl import check_trl
 from onecard.files.atomic import atomic_folder
+from onecard.files.formats import write_yaml
 from onecard.model.random_model import CHAT_TEMPLATE
 from onecard.model.weights import Weights
 from onecard.recipe.file import load_recipe
@@ -83,7 +86,7 @@ def finished(tmp_path: Path) -> Path:
         ),
         (
             ["--to", "hub", "--repo", "me/mine", "--out", "here"],
-            "--out is for --to merged and --to gguf and --to ollama, not for --to hub",
+            "--out is for --to merged and --to gguf and --to ollama and --to trl, not for --to hub",
         ),
         (["--to", "hub"], "--to hub wants --repo OWNER/NAME"),
         (["--to", "hub", "--repo", "mine"], "wanted owner/name"),
@@ -816,3 +819,52 @@ def test_a_token_that_the_hub_does_not_know(
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "the hub does not know the token in HF_TOKEN" in done.stderr
     assert "hf_other" not in done.stdout + done.stderr
+
+
+# stock TRL
+
+
+@pytest.mark.e2e
+def test_stock_trl_trains_what_was_exported(short_run: ShortRun, tmp_path: Path) -> None:
+    """With the settings that a CPU needs in place of a card's and a vLLM server's."""
+    settings = [*no_sft(short_run), "grpo.max_steps=2", "grpo.per_device_train_batch_size=16"]
+    recipe = load_recipe(ROOT / "recipes/tiny.yaml", settings)
+    write_yaml(tmp_path / "mine.yaml", recipe.resolved())
+    done = export(tmp_path, "mine.yaml", "--to", "trl", "--out", "exported")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "exported"
+    exported = yaml.safe_load((folder / "grpo.yaml").read_text(encoding="utf-8"))
+    assert exported["vllm_mode"] == "server"
+    assert exported["num_generations"] == 8
+    assert exported["reward_weights"] == [1.0, 0.25]
+    here = {"use_vllm": False, "bf16": False, "use_cpu": True, "save_strategy": "no"}
+    write_yaml(folder / "grpo.yaml", exported | here | {"report_to": "none"})
+    # Stock TRL does not import GRPOTrainer without Triton; Unsloth helps it on a CPU.
+    run = "import onecard.model.load, runpy; runpy.run_path('train_trl.py', run_name='__main__')"
+    trained = subprocess.run(
+        [sys.executable, "-c", run],
+        cwd=folder,
+        env=variables(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert trained.returncode == 0, trained.stderr
+    assert "rewards/correct_answer/mean" in trained.stdout
+    weights = safetensors.load_file(folder / "output/adapter_model.safetensors")
+    assert any(tensor.any() for name, tensor in weights.items() if "lora_B" in name)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ([], r"the stages are \[sft, grpo\]"),
+        (["model.name=some", "sft=null", "grpo.dynamic_sampling={}"], "are Onecard's"),
+        (["model.name=some", "sft=null", "grpo.credit=accepted"], "grpo.credit: accepted"),
+    ],
+)
+def test_what_stock_trl_has_no_setting_for_is_refused(settings: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check_trl(load_recipe(ROOT / "recipes/tiny.yaml", settings))

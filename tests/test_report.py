@@ -229,3 +229,23 @@ def test_plain_lines_on_a_pipe_and_a_bar_on_a_terminal() -> None:
         assert ("\x1b[" in text) is terminal
         assert "reward 0.5" in text
         assert "3/3" in text
+
+
+def test_problems_that_were_never_solved_stand_in_both_reports(folder: Path) -> None:
+    """a is solved and lost again, b is solved late, c and d never; d was asked once."""
+    steps = [[["a", 1, 4], ["c", 0, 4]], [["b", 0, 4], ["c", 0, 4]], [["a", 0, 4], ["b", 4, 4]]]
+    steps.append([["d", 0, 4]])
+    lines = [{"step": step, "groups": groups} for step, groups in enumerate(steps, start=1)]
+    write_jsonl(folder / "groups.jsonl", lines)
+    write_report(folder)
+    page, plain = (
+        (folder / f"report.{kind}").read_text(encoding="utf-8") for kind in ("html", "md")
+    )
+    for text in (page, plain):
+        told = " ".join(text.split())
+        assert "In 7 groups 4 problems were asked. 2 of them were solved at least once" in told
+        assert "of these, 1 had no right completion the last time" in told
+    assert "c (2 times)." in plain
+    assert "<td>c</td><td>2</td><td>2</td>" in page
+    assert 'id="curve-problems"' in page
+    assert (folder / "curves/problems.svg").is_file()

@@ -63,6 +63,18 @@ def test_what_is_done_is_kept_and_told_and_nothing_is_left(number: signal.Signal
     assert f"{number.name}: step 7 is kept" in told
 
 
+def test_what_a_launcher_hands_on_is_no_second_signal() -> None:
+    process = start("stopping.patience = 3\n" + WORK.format(seconds=1))
+    process.send_signal(signal.SIGINT)
+    assert process.stdout is not None
+    assert any(line.startswith("finishing") for line in process.stdout)
+    process.send_signal(signal.SIGTERM)
+    started = time.monotonic()
+    assert "SIGINT: step 7 is kept" in end_of(process)
+    assert process.returncode == 128 + signal.SIGINT
+    assert time.monotonic() - started > 1.5  # it stays for the others
+
+
 @pytest.mark.fault("a second signal while the first is being heeded", "the process ends at once")
 def test_a_second_signal_ends_it_at_once() -> None:
     process = start(WORK.format(seconds=60))

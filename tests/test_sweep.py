@@ -139,21 +139,33 @@ def test_seeds_are_pooled_by_problem_and_held_against_the_first_value(tmp_path: 
         made(tmp_path, "b1", 16, ["seed=1", "grpo.beta=0"]),
     ]
     rows = shown(*folders, out=tmp_path / "out")
-    first = next(row for row in rows if row and row[0] == "beta=0.001")
-    other = next(row for row in rows if row and row[0] == "beta=0.0")
-    assert first[1] == "0, 1"
-    assert first[3].startswith("25.0%")  # 4 of 20 and 6 of 20
-    assert other[3].startswith("75.0%")
+    assert ["beta=0.001", "10.0%", "25.0%"] in rows  # 4 of 20 and 6 of 20
+    other = row_of(rows, "beta=0.0")
+    assert other[1:4] == ["10.0%", "75.0%", "+50.0"]
+    page = (tmp_path / "out/comparison.html").read_text(encoding="utf-8")
+    assert "share of right completions" in page
+    lines = (tmp_path / "out/comparison.md").read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
+    first, other = row_of(cells, "beta=0.001"), row_of(cells, "beta=0.0")
+    assert first[1] == other[1] == "0, 1"
     assert first[4].startswith("+15.0")
     assert other[4].startswith("+65.0")
     assert other[5].startswith("+50.0")
-    each = next(row for row in rows if row and row[0] == "b1")
+    each = row_of(cells, "b1")
     assert each[3].startswith("80.0%")
     assert each[5].startswith("+60.0")  # than the first of all
-    page = (tmp_path / "out/comparison.html").read_text(encoding="utf-8")
-    assert "+50.0" in page
-    assert "share of right completions" in page
-    assert "beta=0.0" in (tmp_path / "out/comparison.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.unit
+def test_of_seeds_alone_each_one_s_gain_is_shown_and_that_of_all(tmp_path: Path) -> None:
+    folders = [made(tmp_path, "a", 4, ["seed=0"]), made(tmp_path, "b", 6, ["seed=1"])]
+    rows = shown(*folders)
+    assert row_of(rows, "seed 1")[1:4] == ["10.0%", "30.0%", "+20.0"]
+    assert row_of(rows, "all: seeds 0, 1")[1:4] == ["10.0%", "25.0%", "+15.0"]
+
+
+def row_of(rows: list[list[str]], name: str) -> list[str]:
+    return next(row for row in rows if row and row[0] == name)
 
 
 @pytest.mark.unit
@@ -164,9 +176,8 @@ def test_runs_of_other_recipes_are_shown_with_all_that_differs(tmp_path: Path) -
     rows = shown(one, other, out=tmp_path / "out")
     assert ["grpo.beta", "0.001", "0.0"] in rows
     assert ["grpo.max_steps", "80", "3"] in rows
-    first = next(row for row in rows if row and row[0] == "one" and len(row) > 3)
-    assert first[-1] == "kl"
-    assert first[-2] == "1.5"  # minutes
+    assert ["alarms", "one: kl"] in rows
+    assert "| one | 0 | " in (tmp_path / "out/comparison.md").read_text(encoding="utf-8")
     assert attack not in (tmp_path / "out/comparison.html").read_text(encoding="utf-8")
 
 

@@ -15,13 +15,15 @@ def run_command(
     body: Callable[[], int | None],
     stopped: str | None = None,
     again: str = "type the same command again",
+    quiet: bool = False,
 ) -> int:
     """The exit code of a command: what `body` returns, or 0.
 
     1 is for a run that failed or a full disk, 2 for bad input, 130 for Ctrl-C. `stopped` is said
-    after Ctrl-C. `again`: what to do once the disk has room. Any other exception is a fault of
-    ours, and is shown with its traceback.
+    after Ctrl-C. `again`: what to do once the disk has room. `quiet`: another process says the
+    same. Any other exception is a fault of ours, and is shown with its traceback.
     """
+    say = tell_nobody if quiet else tell
     try:
         return body() or 0
     except UserError as error:
@@ -37,9 +39,13 @@ def run_command(
         return say(f"error: cannot write: {trouble}. Make room there, then {again}", 1)
 
 
-def say(text: str | None, code: int) -> int:
+def tell(text: str | None, code: int) -> int:
     if text:
         print(text, file=sys.stderr)
+    return code
+
+
+def tell_nobody(text: str | None, code: int) -> int:
     return code
 
 

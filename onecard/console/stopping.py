@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 from onecard.console.display import Display
@@ -37,10 +38,14 @@ class Stopping:
     """Hears the signals from its making on.
 
     `finish`: what to do first, and what to tell. It is replaced when there is something to keep.
+    `patience` is for several processes that one launcher started: for so many seconds a second
+    signal is the first one, handed on by the launcher; and so long each process stays, since the
+    others would fail without it before they have kept what there is.
     """
 
-    def __init__(self, display: Display) -> None:
-        self.display = display
+    def __init__(self, display: Display, patience: float = 0.0) -> None:
+        self.display, self.patience = display, patience
+        self.heard_at = 0.0
         self.finish: Callable[[], str] = lambda: "nothing was trained yet"
         self.heard: set[int] = set()
         self.reader, writer = socket.socketpair()
@@ -75,9 +80,12 @@ class Stopping:
             for number in self.reader.recv(16):
                 if number not in SIGNALS:
                     continue
-                if self.heard:  # the second: at once
-                    self.end(number)
+                if self.heard:
+                    if time.monotonic() - self.heard_at >= self.patience:
+                        self.end(number)  # the second: at once
+                    continue
                 self.heard.add(number)
+                self.heard_at = time.monotonic()
                 threading.Thread(
                     target=self.stop, args=(number,), name="stopping", daemon=True
                 ).start()
@@ -90,6 +98,7 @@ class Stopping:
                 f"error: what was done could not be kept: {type(error).__name__}: {error}",
                 file=sys.stderr,
             )
+        time.sleep(max(0.0, self.heard_at + self.patience - time.monotonic()))
         self.end(number)
 
     def end(self, number: int) -> None:

@@ -5,6 +5,8 @@ python -m onecard.export RUN --to gguf      the same as a GGUF file; needs llama
 python -m onecard.export RUN --to ollama    the same with a Modelfile: template and settings
 python -m onecard.export RUN --to hub --repo OWNER/NAME
                                             the adapter on the Hugging Face hub, private
+python -m onecard.export RECIPE --to trl --out FOLDER
+                                            a script and settings for stock TRL on several cards
 """
 
 import argparse
@@ -20,13 +22,14 @@ from onecard.export.gguf import QUANTIZATIONS, find_llama_cpp, write_gguf
 from onecard.export.hub import Place, check_place, push
 from onecard.export.merged import write_merged
 from onecard.export.modelfile import derive_template, modelfile
+from onecard.export.trl import check_trl, find_recipe, write_trl
 from onecard.files.atomic import atomic_folder
 from onecard.run.lock import who_may_write
 from onecard.target import Target, find_target
 from onecard.types import UserError
 
 BELONGS_TO = {
-    "out": ("merged", "gguf", "ollama"),
+    "out": ("merged", "gguf", "ollama", "trl"),
     "quantization": ("gguf", "ollama"),
     "repo": ("hub",),
     "weights": ("hub",),
@@ -40,13 +43,13 @@ def main(arguments: list[str]) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", metavar="RUN", help="a run's folder")
-    parser.add_argument("--to", choices=("merged", "gguf", "ollama", "hub"), required=True)
+    parser.add_argument("run", metavar="RUN", help="a run's folder; trl: or a recipe")
+    parser.add_argument("--to", choices=("merged", "gguf", "ollama", "hub", "trl"), required=True)
     parser.add_argument(
         "--out",
         type=Path,
         metavar="FOLDER",
-        help="merged, gguf, ollama: where to (default: RUN/merged and so on)",
+        help="merged, gguf, ollama, trl: where to (default: RUN/merged and so on)",
     )
     parser.add_argument(
         "--quantization", choices=QUANTIZATIONS, help="gguf, ollama: (default: q4_k_m)"
@@ -71,6 +74,9 @@ def export(args: argparse.Namespace, display: Display) -> None:
             )
     if args.to == "hub" and args.repo is None:
         raise UserError("--to hub wants --repo OWNER/NAME: where to")
+    if args.to == "trl":
+        export_trl(args, display)
+        return
     target = find_target(args.run, adapter=None, base_only=False)
     if target.weights.adapter is None:
         raise UserError(f"{args.run} has no adapter to export: it is a model already")
@@ -96,6 +102,20 @@ def export(args: argparse.Namespace, display: Display) -> None:
             )
     else:
         export_gguf(args, target, folder, display)
+
+
+def export_trl(args: argparse.Namespace, display: Display) -> None:
+    recipe = find_recipe(args.run)
+    check_trl(recipe)
+    folder = args.out
+    if folder is None:
+        if not Path(args.run).is_dir():
+            raise UserError("--to trl wants --out FOLDER for a recipe: where to")
+        folder = Path(args.run) / "trl"
+    check_new(folder)
+    with atomic_folder(folder) as unfinished:
+        rows = write_trl(recipe, unfinished)
+    display.say(f"{folder}: {rows:,} rows; the first lines of train_trl.py say how to start it")
 
 
 def check_new(folder: Path) -> None:

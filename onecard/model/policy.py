@@ -15,9 +15,17 @@ from onecard.model.engines.generation import generate
 from onecard.model.engines.tokens import end_tokens
 from onecard.model.engines.vllm_requests import completion_of, sampling_params
 from onecard.model.weights import identity, make_readable, write_base
+from onecard.run.process import processes, rank
+from onecard.run.together import gather
 from onecard.types import Completion, Sampling
 
 PROMPTS_PER_CALL = 256  # to vLLM: between calls the display moves on, and finished rows are kept
+
+
+def of_all(mine: Iterator[dict[int, Completion]]) -> Iterator[dict[int, Completion]]:
+    """The batches of every process, in every process, a round at a time."""
+    while any(parts := gather(next(mine, {}))):
+        yield {index: one for part in parts for index, one in part.items()}
 
 
 @dataclass(frozen=True)
@@ -70,8 +78,9 @@ class Policy:
         """Completions of tokenized prompts, with the adapter as it is now, as they are finished."""
         if self.adapter_folder is None:
             # On CUDA Unsloth's generation keeps a cache of its own kind: rows cannot leave it.
-            leave = not find_cards()
-            yield from generate(self.model, self.tokenizer, prompts, sampling, done, leave)
+            leave, share = not find_cards(), (rank(), processes())
+            mine = generate(self.model, self.tokenizer, prompts, sampling, done, leave, share)
+            yield from of_all(mine)
             return
         adapter = self.live_adapter()
         todo = [index for index in range(len(prompts)) if index not in done]

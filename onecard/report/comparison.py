@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Literal
 
 from rich.box import SIMPLE
 from rich.console import Group
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eval.scores import p_text
-from eval.statistics import mean_interval, paired_difference
+from eval.statistics import Difference, mean_interval, paired_difference
 from onecard.files.atomic import write_atomic
 from onecard.report.compared_curves import draw_arms
 from onecard.report.finished import (
@@ -42,6 +43,33 @@ class Grid:
     rows: list[list[str]]
 
 
+@dataclass(frozen=True)
+class Row:
+    """What an arm came to. `more`: than the first arm, after training; None for that itself."""
+
+    label: str
+    seeds: str
+    before: list[float]
+    after: list[float]
+    more: Difference | None
+    tokens: float
+    minutes: float
+    alarms: str
+
+    @property
+    def gained(self) -> Difference:
+        return paired_difference(self.before, self.after)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The arms on one benchmark, pooled over their seeds; and where there are several, each run."""
+
+    benchmark: str
+    arms: list[Row]
+    runs: list[Row]
+
+
 def compare_runs(folders: Sequence[Path], out: Path | None = None) -> Group:
     """The tables for a terminal. With `out` they are in that folder too, as a page with a plot.
 
@@ -49,13 +77,18 @@ def compare_runs(folders: Sequence[Path], out: Path | None = None) -> Group:
     """
     runs = [load_run(folder) for folder in folders]
     arms = group_by_seed(runs)
-    grids = grids_of(runs, arms)
-    tables = [as_table(grid) for grid in grids]
-    lines = [Text(HOW)]
+    recipes = recipes_of(runs, arms)
+    outcomes = [outcome_of(benchmark, runs, arms) for benchmark in shared_benchmarks(runs)]
+    shown: list[Table | Text] = [as_table(grid) for grid in recipes]
+    shown += [points_table(one) for one in outcomes]
+    shown += [
+        Text(f"alarms      {row.label}: {row.alarms}") for row in outcomes[0].arms if row.alarms
+    ]
     if out is not None:
+        grids = [*recipes, *(grid for one in outcomes for grid in grids_of(one))]
         write_comparison(out, arms, grids)
-        lines.append(Text(f"\ncomparison  {out / 'comparison.html'}"))
-    return Group(*tables, *lines)
+        shown.append(Text(f"comparison  {out / 'comparison.html'}"))
+    return Group(*shown)
 
 
 def write_comparison(out: Path, arms: Sequence[Arm], grids: Sequence[Grid]) -> None:
@@ -68,19 +101,13 @@ def write_comparison(out: Path, arms: Sequence[Arm], grids: Sequence[Grid]) -> N
         write_atomic(out / name, text)
 
 
-def grids_of(runs: Sequence[FinishedRun], arms: Sequence[Arm]) -> list[Grid]:
-    found = []
+def recipes_of(runs: Sequence[FinishedRun], arms: Sequence[Arm]) -> list[Grid]:
+    """What differs in the recipes; no table where the arms' names say it."""
     keys = changed_keys(runs)
-    if len(keys) > FEW_KEYS:
-        rows = [[".".join(key), *(value_of(arm.runs[0], key) for arm in arms)] for key in keys]
-        found.append(Grid("What differs in the recipes", ["", *(arm.label for arm in arms)], rows))
-    same = shared_benchmarks(runs)
-    for benchmark in same:
-        found.append(results_of(benchmark, arms))
-        if any(len(arm.runs) > 1 for arm in arms):
-            each = [Arm(run.folder.name, [run]) for run in runs]
-            found.append(results_of(benchmark, each, f"{benchmark}: each run"))
-    return found
+    if len(keys) <= FEW_KEYS:
+        return []
+    rows = [[".".join(key), *(value_of(arm.runs[0], key) for arm in arms)] for key in keys]
+    return [Grid("What differs in the recipes", ["", *(arm.label for arm in arms)], rows)]
 
 
 def shared_benchmarks(runs: Sequence[FinishedRun]) -> list[str]:
@@ -102,39 +129,59 @@ def shared_benchmarks(runs: Sequence[FinishedRun]) -> list[str]:
     return same
 
 
-def results_of(benchmark: str, arms: Sequence[Arm], title: str | None = None) -> Grid:
-    """A row for each arm: before, after, what it gained, and how much more than the first arm."""
-    first = arms[0]
-    columns = ["", "seeds", "before", "after", "gained: points"]
-    columns += [f"more than {first.label}: points"] if len(arms) > 1 else []
-    columns += ["tokens", "minutes", "alarms"]
-    rows = []
+def outcome_of(benchmark: str, runs: Sequence[FinishedRun], arms: Sequence[Arm]) -> Outcome:
+    several = any(len(arm.runs) > 1 for arm in arms)
+    each = []
+    for run in runs if several else ():
+        name = run.folder.name if len(arms) > 1 else f"seed {run.seed}"
+        each.append(Arm(name, [run]))
+    return Outcome(benchmark, rows_of(benchmark, arms), rows_of(benchmark, each))
+
+
+def rows_of(benchmark: str, arms: Sequence[Arm]) -> list[Row]:
+    rows: list[Row] = []
     for arm in arms:
         before, after = pooled(arm, benchmark, "before"), pooled(arm, benchmark, "after")
-        seeds = ", ".join(str(run.seed) for run in arm.runs)
-        row = [arm.label, seeds, share(before), share(after), change(before, after)]
-        if len(arms) > 1:
-            others = pooled(first, benchmark, "after")
-            row.append("" if arm is first else change(others, after))
-        rows.append([*row, *cost_of(arm, benchmark)])
-    n = len(pooled(first, benchmark, "after"))
-    return Grid(f"{title or benchmark}, {n:,} problems", columns, rows)
+        results = [run.results for run in arm.runs]
+        rows.append(
+            Row(
+                arm.label,
+                ", ".join(str(run.seed) for run in arm.runs),
+                before,
+                after,
+                more=paired_difference(rows[0].after, after) if rows else None,
+                tokens=fmean(r["benchmarks"][benchmark]["after"]["mean_tokens"] for r in results),
+                minutes=fmean(r["seconds"]["total"] for r in results) / 60,
+                alarms=", ".join(dict.fromkeys(name for run in arm.runs for name in run.alarms)),
+            )
+        )
+    return rows
 
 
 def pooled(arm: Arm, benchmark: str, when: str) -> list[float]:
     """Each problem's share of right answers over the arm's seeds."""
-    return [
-        fmean(one) for one in zip(*(run.right(benchmark, when) for run in arm.runs), strict=True)
-    ]
+    each = [run.right(benchmark, when) for run in arm.runs]
+    return [fmean(of_problem) for of_problem in zip(*each, strict=True)]
 
 
-def cost_of(arm: Arm, benchmark: str) -> list[str]:
-    """Tokens of an answer after training, minutes of a run (means), and alarms."""
-    results = [run.results for run in arm.runs]
-    tokens = fmean(one["benchmarks"][benchmark]["after"]["mean_tokens"] for one in results)
-    minutes = fmean(one["seconds"]["total"] for one in results) / 60
-    alarms = dict.fromkeys(name for run in arm.runs for name in run.alarms)
-    return [f"{tokens:.0f}", f"{minutes:.3g}", ", ".join(alarms)]
+def grids_of(outcome: Outcome) -> list[Grid]:
+    """A table of all that is known of the arms, and one of the runs."""
+    found = []
+    for rows, title in ((outcome.arms, ""), (outcome.runs, ": each run")):
+        if not rows:
+            continue
+        more = [f"more than {rows[0].label}: points"] if len(rows) > 1 else []
+        columns = ["", "seeds", "before", "after", "gained: points", *more]
+        columns += ["tokens", "minutes", "alarms"]
+        title = f"{outcome.benchmark}{title}, {len(rows[0].after):,} problems"
+        found.append(Grid(title, columns, [cells_of(row, bool(more)) for row in rows]))
+    return found
+
+
+def cells_of(row: Row, compared: bool) -> list[str]:
+    cells = [row.label, row.seeds, share(row.before), share(row.after), told(row.gained)]
+    cells += [told(row.more) if row.more else ""] if compared else []
+    return [*cells, f"{row.tokens:.0f}", f"{row.minutes:.3g}", row.alarms]
 
 
 def share(right: Sequence[float]) -> str:
@@ -142,15 +189,37 @@ def share(right: Sequence[float]) -> str:
     return f"{fmean(right):.1%} ({100 * low:.1f} to {100 * high:.1f})"
 
 
-def change(before: Sequence[float], after: Sequence[float]) -> str:
-    d = paired_difference(before, after)
+def told(d: Difference) -> str:
     return f"{d.points:+.1f} ({d.ci_low:+.1f} to {d.ci_high:+.1f}), p {p_text(d.p_value)}"
+
+
+def points_table(outcome: Outcome) -> Table:
+    """For a terminal: how much more than the first arm; of seeds alone, what each has gained."""
+    arms = outcome.arms
+    title = f"{outcome.benchmark}, {len(arms[0].after):,} problems: points gained in training"
+    rows: list[tuple[Row, Difference | None]]
+    rows = [(row, row.gained) for row in (*outcome.runs, *arms)]
+    if len(arms) > 1:
+        title = f"{outcome.benchmark}, {len(arms[0].after):,} problems: points more than the first"
+        rows = [(row, row.more) for row in arms]
+    columns = ["", "before", "after", "points", "95 % interval", "p"]
+    cells = []
+    for row, d in rows:
+        name = f"all: seeds {row.seeds}" if len(arms) == 1 and row is arms[0] else row.label
+        shares = [f"{fmean(one):.1%}" for one in (row.before, row.after)]
+        difference = ["", "", ""]
+        if d is not None:
+            interval = f"{d.ci_low:+.1f} to {d.ci_high:+.1f}"
+            difference = [f"{d.points:+.1f}", interval, p_text(d.p_value)]
+        cells.append([name, *shares, *difference])
+    return as_table(Grid(title, columns, cells))
 
 
 def as_table(grid: Grid) -> Table:
     table = Table(title=Text(grid.title), box=SIMPLE, pad_edge=False, title_justify="left")
     for number, column in enumerate(grid.columns):
-        table.add_column(Text(column), justify="right" if number else "left")
+        justify: Literal["left", "right"] = "right" if number else "left"
+        table.add_column(Text(column), justify=justify, overflow="fold")
     for row in grid.rows:
         table.add_row(*map(Text, row))
     return table

@@ -8,6 +8,7 @@ import yaml
 
 from eval.record import read_result
 from onecard.files.formats import read_jsonl
+from onecard.report.problems import read_problems, summarize
 from onecard.report.steps import split_steps
 from onecard.types import EvalItem
 
@@ -52,6 +53,7 @@ def read_facts_so_far(folder: Path) -> dict[str, Any]:
         "ranker": read_json(folder / "reward-model.json"),
         "environment": read_json(folder / "environment.json"),
         "alarms": read_jsonl(alarms) if alarms.exists() else None,
+        "problems": summarize(read_problems(folder)),
     }
 
 

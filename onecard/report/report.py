@@ -5,6 +5,7 @@ from pathlib import Path
 
 from onecard.files.formats import read_jsonl
 from onecard.report.curves import curves_of, reliability
+from onecard.report.problems import draw_problems, read_problems
 from onecard.report.reading import read_facts
 from onecard.report.rendering import render
 
@@ -31,6 +32,9 @@ def draw_all(folder: Path, stages: list[str]) -> dict[str, tuple[str, str]]:
             continue
         for name, chart in curves_of(stage, read_jsonl(file), named=True).items():
             found[f"{stage}-{name}"] = chart
+    if last == "grpo":
+        lines = read_jsonl(metrics) if metrics.is_file() else []
+        found |= draw_problems(read_problems(folder), lines)
     ranker = folder / "reward-model.json"
     if ranker.is_file():
         found["reliability"] = reliability(json.loads(ranker.read_text(encoding="utf-8")))

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 from typing import Any
 
 from onecard.files.atomic import clear_unfinished, write_atomic
@@ -42,13 +43,20 @@ def forget_metrics(resumed: Resumed) -> None:
     if resumed.round is None:
         return
     file = resumed.run.folder / resumed.round.metrics
-    if resumed.checkpoint is None and file.is_file():
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("\n")]  # a kill may cut the last one
-        kept = [line for line in whole if json.loads(line)["step"] <= resumed.steps]
-        write_atomic(file, "".join(kept))
+    if resumed.checkpoint is None:
+        forget_lines(file, resumed.steps)
+    forget_lines(resumed.run.folder / resumed.round.groups, resumed.steps)
     if resumed.checkpoint and (resumed.checkpoint.folder / METRICS).is_file():
         write_atomic(file, (resumed.checkpoint.folder / METRICS).read_bytes())
+
+
+def forget_lines(file: Path, step: int) -> None:
+    """Of a file of JSON lines keep those up to a step."""
+    if not file.is_file():
+        return
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]  # a kill may cut the last one
+    write_atomic(file, "".join(line for line in whole if json.loads(line)["step"] <= step))
 
 
 def noted_environment(run: Run) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from onecard.files.formats import read_jsonl, write_json
 from onecard.run.folder import Run
 from onecard.run.process import is_first
+from onecard.run.round import groups_file
 
 EVALUATED = (
     "accuracy",
@@ -32,7 +33,7 @@ class Journal:
     def __init__(self, run: Run, step: int | None = None, stage: str | None = None) -> None:
         self.file: Path = run.folder / f"{stage}.jsonl" if stage else run.metrics
         self.history: list[dict[str, Any]] = read_jsonl(self.file) if step is not None else []
-        self.shown: Path = run.completions
+        self.groups_file, self.shown = run.folder / groups_file(stage), run.completions
         self.writer: Any = None  # in the first process alone
         if not is_first():
             return
@@ -41,6 +42,7 @@ class Journal:
         folder = run.folder / "tensorboard" / (stage or "")
         if step is None:  # nothing to go on from
             self.file.unlink(missing_ok=True)
+            self.groups_file.unlink(missing_ok=True)
             for events in folder.glob("events.*"):
                 events.unlink()
             self.writer = SummaryWriter(str(folder))
@@ -79,6 +81,16 @@ class Journal:
         """The scores of each benchmark as eval/<benchmark>/... at `step`."""
         for benchmark, found in scores.items():
             self.log(step, {f"eval/{benchmark}/{tag}": found[tag] for tag in EVALUATED})
+
+    def content(self) -> bytes | None:
+        """What the file says, for a checkpoint; None but in the first process, which writes it."""
+        return self.file.read_bytes() if is_first() else None
+
+    def groups(self, step: int, groups: list[list[Any]]) -> None:
+        """Of each group of a step its problem, and how many completions were right, of how many."""
+        if is_first():
+            with self.groups_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, "groups": groups}) + "\n")
 
     def newest(self, step: int, completions: list[dict[str, Any]]) -> None:
         """Some completions of a step, in place of an earlier step's: for whoever watches."""

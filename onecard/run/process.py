@@ -8,11 +8,17 @@ import time
 from pathlib import Path
 
 LONGEST_WAIT_SECONDS = 600.0
+LAUNCHER_SECONDS = 5.0  # torchrun hands a signal on that its processes have heard too; it waits 30
 
 
 def rank() -> int:
     """The number of this process among those of its run, from 0; 0 where there is but one."""
     return int(os.environ.get("RANK", "0"))
+
+
+def processes() -> int:
+    """How many a run has."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_first() -> bool:

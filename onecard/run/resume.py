@@ -17,7 +17,7 @@ from onecard.run.checkpoint import DAMAGED, Checkpoint, newest_checkpoint
 from onecard.run.folder import Run, environment
 from onecard.run.forget import changed_versions, forget_after, resumptions
 from onecard.run.lock import lock_folder
-from onecard.run.process import is_first
+from onecard.run.process import is_first, processes
 from onecard.run.resumed import Resumed
 from onecard.run.round import Round
 from onecard.types import UserError
@@ -40,8 +40,12 @@ HARMLESS = (
 
 
 def origin_of(recipe: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint belongs to: recipe, training problems (a hash of them), packages."""
-    return {"recipe": recipe, "data": data, "versions": versions()}
+    """What a checkpoint belongs to: recipe, training problems (a hash of them), packages.
+
+    And how many processes there are: each takes a share of a step's completions.
+    """
+    origin = {"recipe": recipe, "data": data, "versions": versions()}
+    return origin | {"processes": processes()}
 
 
 def resume_run(
@@ -136,6 +140,11 @@ def check_belongs(
         raise UserError(
             f"--resume: the training problems are not those that {checkpoint.folder} was trained"
             f" on: {listed(other)}"
+        )
+    if before["processes"] != origin["processes"]:
+        raise UserError(
+            f"--resume: {checkpoint.folder} was trained by {before['processes']} processes, and"
+            f" this run has {origin['processes']}; start as many"
         )
     if other := changed_versions(before["versions"]):
         say(

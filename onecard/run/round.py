@@ -41,3 +41,16 @@ class Round:
     def metrics(self) -> str:
         """The file of its measurements in the run folder."""
         return "metrics.jsonl" if self.of_last_stage else f"{self.stage}.jsonl"
+
+    @property
+    def groups(self) -> str:
+        """The file of what became of its groups."""
+        return groups_file(None if self.of_last_stage else self.stage)
+
+
+def groups_file(stage: str | None) -> str:
+    """Of which problems were asked in each step, and how often they were solved.
+
+    `stage`: None for the run's last one.
+    """
+    return f"{stage}-groups.jsonl" if stage else "groups.jsonl"

@@ -1,7 +1,5 @@
 """GRPO: completions of the same prompt are compared, and those that earn more become likelier."""
 
-import os
-
 from onecard.data.section import Data
 from onecard.run.round import Round
 from onecard.stages.evaluations import best_on_dev, best_step
@@ -32,8 +30,6 @@ def check(training: Training, tokenizer: object) -> None:
     from onecard.stages.trl.config import build_grpo_config
 
     grpo = section_of(training.sections)
-    if grpo.dynamic_sampling and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("grpo.dynamic_sampling works in one process alone")
     for name in ("dynamic_sampling", "final_temperature"):
         if training.model.fast_inference and getattr(grpo, name) is not None:
             raise UserError(

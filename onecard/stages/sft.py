@@ -11,6 +11,7 @@ from onecard.data.prompts import prompt_for, target_for
 from onecard.data.section import Data
 from onecard.run.process import is_first
 from onecard.run.round import Round
+from onecard.run.together import wait_for_all
 from onecard.stages.sections import StageSections
 from onecard.stages.sections.sft import Sft
 from onecard.stages.training import Training
@@ -60,6 +61,7 @@ def train_all_weights(training: Training, one: Round) -> None:
     if is_first():
         policy.save(training.run.sft_model)
         shutil.rmtree(training.run.checkpoints(one.label), ignore_errors=True)
+    wait_for_all()  # what the first one has written is read by all
     training.tell_kept(one)
 
 

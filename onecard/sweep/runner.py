@@ -1,7 +1,6 @@
 """Several runs of a recipe, one after another, each in a process of its own."""
 
 import argparse
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from onecard.files.yaml_lines import read_yaml
 from onecard.recipe.file import load_recipe
 from onecard.report.comparison import compare_runs
 from onecard.run.folder import RECIPE, check_name
+from onecard.run.process import processes
 from onecard.run.resume import check_same
 from onecard.sweep.grid import Variant, variants
 from onecard.types import UserError
@@ -50,7 +50,7 @@ def run_all(asked: Asked, seeds: str | None, sweeps: Sequence[str], display: Dis
     Raises UserError, before the first one begins, where any of the recipes is wrong, or where a
     folder is there already and nobody said --resume.
     """
-    if "WORLD_SIZE" in os.environ:
+    if processes() > 1:
         raise UserError("--seeds and --sweep start each run themselves: leave torchrun out")
     chosen = variants(seeds, sweeps)
     names = check_all(asked, chosen)

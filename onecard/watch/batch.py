@@ -67,6 +67,15 @@ def same_text_share(scored: Sequence[Scored]) -> float:
     return sum(alike) / len(alike)
 
 
+def outcomes(scored: Sequence[Scored]) -> list[list[str | int]]:
+    """Of each group its problem, how many completions are right, and how many there are."""
+    found: list[list[str | int]] = []
+    for group in groups(scored):
+        right = sum(one.rollout.verdict == Verdict.CORRECT for one in group)
+        found.append([group[0].rollout.problem.id, right, len(group)])
+    return found
+
+
 def pass_at_g(scored: Sequence[Scored]) -> float:
     """The share of groups with at least one right completion."""
     solved = [

@@ -490,6 +490,8 @@ def test_a_killed_run_that_uses_its_completions_twice(bench: Bench) -> None:
     assert bench.outcome("twice") == bench.outcome("twice-whole")
 
 
+# What decides which problems are asked, and how they are answered.
+CHOSEN = ("grpo.dynamic_sampling={choose: by_pass_rate}", "grpo.final_temperature=0.8")
 # The process ends itself, as kill -9 would, at the Nth time that it puts something of a checkpoint
 # on the disk.
 AT_NTH_SYNC = """
@@ -510,20 +512,27 @@ sys.exit(train.main())
     "kill -9 at random moments of one run, half of them inside a save",
     "it ends with the same adapter to the bit and the same metrics",
 )
-def test_twenty_kills(
+@pytest.mark.parametrize(("settings", "kills"), [((), 20), (CHOSEN, 8)], ids=["plain", "chosen"])
+def test_kills_at_random_moments(
     bench: Bench,
-    whole: tuple[bytes, list[dict[str, Any]]],
+    settings: tuple[str, ...],
+    kills: int,
     record_property: Callable[[str, object], None],
 ) -> None:
-    chance, killed = random.Random(20), 0
-    while killed < 20:
+    name = "chosen" if settings else "plain"
+    done = bench.run(f"{name}-whole", *settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    whole = bench.outcome(f"{name}-whole")
+    chance, killed = random.Random(kills), 0
+    while killed < kills:
         inside = killed % 2 == 0
         code = (
             f"exec({AT_NTH_SYNC.format(count=chance.randint(1, 30))!r})"
             if inside
             else "train.main()"
         )
-        process = bench.start("twenty", resume=bench.folder("twenty").is_dir(), code=code)
+        begun = bench.folder(name).is_dir()
+        process = bench.start(name, *settings, resume=begun, code=code)
         try:
             told, _ = process.communicate(timeout=None if inside else chance.uniform(4, 16))
         except subprocess.TimeoutExpired:
@@ -532,12 +541,12 @@ def test_twenty_kills(
         if (
             process.returncode == 0
         ):  # it came to its end first: begun anew, for there are kills left
-            assert bench.outcome("twenty") == whole
-            shutil.rmtree(bench.folder("twenty"))
+            assert bench.outcome(name) == whole
+            shutil.rmtree(bench.folder(name))
             continue
         assert process.returncode == -signal.SIGKILL, told
         killed += 1
-    done = bench.run("twenty", resume=True)
+    done = bench.run(name, *settings, resume=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert bench.outcome("twenty") == whole
+    assert bench.outcome(name) == whole
     record_property("cases", killed)

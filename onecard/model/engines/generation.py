@@ -28,6 +28,7 @@ def generate(
     sampling: Sampling,
     done: Collection[int] = (),
     leave: bool = True,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[dict[int, Completion]]:
     """Completions of tokenized `prompts`, batch by batch, as {index of the prompt: completion}.
 
@@ -36,14 +37,19 @@ def generate(
     depend on `done`, the prompts not asked for: a batch's shape can turn a near tie of two tokens,
     and a continued evaluation is to be the one that was interrupted. With `leave`, a model's cache
     can be taken apart: equal prompts of a batch are read once, and completions that have ended
-    leave it whenever half of it has.
+    leave it whenever half of it has. `share` (k, n): of n processes this is number k, and does
+    every n-th batch.
     """
     finished = set(done)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)
-    for first in range(0, len(order), sampling.batch_size):
-        indices = order[first : first + sampling.batch_size]
-        if finished.issuperset(indices):
-            continue
+    batches = {
+        first: order[first : first + sampling.batch_size]
+        for first in range(0, len(order), sampling.batch_size)
+    }
+    number, count = share
+    left = [first for first, indices in batches.items() if not finished.issuperset(indices)]
+    for first in left[number::count]:
+        indices = batches[first]
         seed = zlib.crc32(f"{sampling.seed} {first}".encode())
         batch = [prompts[index] for index in indices]
         completions = one_batch(model, tokenizer, batch, sampling, seed, leave)

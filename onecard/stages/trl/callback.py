@@ -15,6 +15,7 @@ from onecard.model.adapter import lora_b_norm
 from onecard.model.policy import Policy
 from onecard.run.keeper import Keeper
 from onecard.run.round import Round
+from onecard.run.together import first_says
 from onecard.stages.choosing import ByPassRate
 from onecard.stages.evaluations import ask_dev
 from onecard.stages.training import Training
@@ -29,7 +30,7 @@ from onecard.stages.trl.private_names import (
 )
 from onecard.stages.trl.state import TrainingState, take_state
 from onecard.watch.alarm_log import AlarmLog
-from onecard.watch.batch import measure, pick, readable, signal_share
+from onecard.watch.batch import measure, outcomes, pick, readable, signal_share
 from onecard.watch.clock import StepClock
 from onecard.watch.memory_use import memory_gib
 from onecard.watch.metric_names import (
@@ -135,7 +136,7 @@ class GrpoSteps(TrainerCallback):
         broken = not all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
         # By the rewards: TRL's advantages of rewards all alike are 0 only where those are exact in
         # binary.
-        alike = not signal_share(self.trainer.columns.scored)
+        alike = not signal_share(self.trainer.columns.all_scored)
         # A scaler of 16-bit losses leaves broken steps out by itself.
         if alike or (broken and self.trainer.accelerator.scaler is None):
             model.zero_grad()
@@ -158,7 +159,8 @@ class GrpoSteps(TrainerCallback):
         }
         measured |= self.clock.seconds
         if "reward" in logs:  # not where a step uses completions for the second time
-            measured |= measure(columns.sampled, columns.scorer.rewards)
+            measured |= measure(columns.all_sampled, columns.scorer.rewards)
+            self.journal.groups(step, outcomes(columns.all_sampled))
         choice = self.trainer.choice
         if isinstance(choice, ByPassRate):
             measured |= {f"problems/{name}": rate for name, rate in choice.by_level().items()}
@@ -176,7 +178,7 @@ class GrpoSteps(TrainerCallback):
         self.journal.log(step, measured, trl=logs)
         self.advance(of_round, reward=logs.get("reward"))
         picked = pick(
-            columns.scored,
+            columns.all_scored,
             columns.scorer.labels,
             last_advantages(self.trainer),
             COMPLETIONS_SHOWN,
@@ -191,7 +193,7 @@ class GrpoSteps(TrainerCallback):
     def is_hopeless(self, step: int) -> bool:
         """Tell what health finds; whether it wants training to end."""
         columns = self.trainer.columns
-        return self.health.look(step, columns.scored, columns.scorer.labels)
+        return first_says(self.health.look(step, columns.all_scored, columns.scorer.labels))
 
     def keep(self, state: TrainerState, control: TrainerControl) -> None:
         """Have a whole step ready for the disk: a checkpoint holds no completions."""
@@ -199,6 +201,6 @@ class GrpoSteps(TrainerCallback):
             return
         stops = control.should_training_stop
         ended_early = stops and state.global_step < state.max_steps
-        metrics = self.journal.file.read_bytes()
+        metrics = self.journal.content()
         own = self.trainer.own_state()
         self.keeper.take(take_state(self.trainer, own, metrics, ended_early), now=stops)

@@ -53,6 +53,7 @@ def grpo_settings(
         "data_seed": seed,
         "reward_weights": reward_weights,
         "save_strategy": "no",  # our Keeper saves
+        "ddp_find_unused_parameters": False,  # of several processes: all are used
         "logging_strategy": "steps",
         "logging_steps": 1,
         "logging_first_step": True,
@@ -128,6 +129,7 @@ def plain_settings(
         "weight_decay": 0.0,
         "gradient_checkpointing": gradient_checkpointing,
         "save_strategy": "no",  # our Keeper saves
+        "ddp_find_unused_parameters": False,  # of several processes: all are used
         "logging_steps": 1,
         "report_to": "none",
         "disable_tqdm": True,

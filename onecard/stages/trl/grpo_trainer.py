@@ -10,6 +10,7 @@ from trl import GRPOTrainer
 from onecard.machine.gpu import find_cards
 from onecard.model.engines.generation import one_batch
 from onecard.model.unsloth_private_names import is_generated_config
+from onecard.run.process import processes
 from onecard.stages.choosing import Choice
 from onecard.stages.order import PromptOrder
 from onecard.stages.sections.dynamic_sampling import DynamicSampling
@@ -77,6 +78,7 @@ class OnecardGrpoTrainer(Resumable, GRPOTrainer):
             self.put_temperature(self.section.temperature_at(self.state.global_step))
         dynamic = self.section.dynamic_sampling
         outputs = self.refilled(dynamic, inputs) if dynamic else self.as_drawn(inputs)
+        self.columns.share()
         if self.section.credit == "outcome":
             return outputs
         width, like = outputs["completion_ids"].size(1), outputs["advantages"]
@@ -128,10 +130,12 @@ class OnecardGrpoTrainer(Resumable, GRPOTrainer):
         """Whether a prompt can be read once for all completions of its group.
 
         Not on a card, where Unsloth packs rows otherwise; not where activations are computed twice,
-        for that needs rows without a cache; and not for a loss that is a mean over a micro-batch.
+        for that needs rows without a cache; not for a loss that is a mean over a micro-batch; and
+        not beside other processes, whose gradients come in through the model's own forward pass.
         """
         return (
             not find_cards()
+            and processes() == 1
             and not self.args.gradient_checkpointing
             and self.args.loss_type != "bnpo"
             and not self.aux_loss_enabled

@@ -52,7 +52,7 @@ class PlainSteps(TrainerCallback):
         measured = {name: value for name, value in logs.items() if name not in NOT_LOGGED}
         self.journal.log(self.round.steps_before + state.global_step, {}, trl=measured)
         self.advance(state.global_step, loss=logs["loss"])
-        metrics = self.journal.file.read_bytes()
+        metrics = self.journal.content()
         self.keeper.take(take_state(self.trainer, self.trainer.own_state(), metrics), now=False)
 
 

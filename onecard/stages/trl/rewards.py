@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from onecard.model.engines.tokens import decode
+from onecard.run.process import processes, rank
+from onecard.run.together import gather
 from onecard.stages.advantages import (
     Credit,
     accepted,
@@ -21,8 +23,9 @@ PROBLEM_ID = "problem_id"  # the column of the training set by which a completio
 class RewardColumns:
     """Scores each batch once and hands each reward's column to TRL.
 
-    `scored` is the last batch, for whoever measures or shows it, and `sampled` what it was chosen
-    from. `first_place`: the completions of earlier rounds.
+    `scored` is this process's last batch, and `sampled` what it was chosen from; with `all_`, those
+    of all processes, for whoever measures or shows them. `first_place`: the completions of earlier
+    rounds.
     """
 
     def __init__(
@@ -43,6 +46,8 @@ class RewardColumns:
         self.place = first_place  # of the next completion
         self.scored: list[Scored] = []
         self.sampled: list[Scored] = []
+        self.all_scored: list[Scored] = []
+        self.all_sampled: list[Scored] = []
         self.batch: object = None  # the list of completions that `scored` is of
         self.shown: list[float] = []  # of the last batch: the mean advantage of each completion
         self.step_credit: list[tuple[float, ...]] = []  # and of each of its steps
@@ -66,8 +71,9 @@ class RewardColumns:
                 moment = self.scorer.moment
                 moment.trainer_state = trainer_state
                 moment.log_extra, moment.log_metric = log_extra, log_metric
-                rollouts = self.rollouts(prompts, completion_ids, problem_id, self.place)
-                self.place += len(rollouts)
+                first = self.place + rank() * len(completions)
+                rollouts = self.rollouts(prompts, completion_ids, problem_id, first)
+                self.place += processes() * len(rollouts)
                 self.batch, self.scored = completions, self.scorer.score(rollouts)
                 self.sampled = self.scored
                 log_metric("rewards/faults", float(self.scorer.faults))
@@ -75,6 +81,12 @@ class RewardColumns:
 
         score_batch.__name__ = label
         return score_batch
+
+    def share(self) -> None:
+        """Have the last batch of every process in every process: they judge it alike."""
+        parts = gather((self.scored, self.sampled))
+        self.all_scored = [one for scored, _ in parts for one in scored]
+        self.all_sampled = [one for _, sampled in parts for one in sampled]
 
     def credited(self, credit: Credit, width: int, divide: bool) -> list[Any]:
         """The advantages of the last batch: (B,), or (B, T) with T `width` for each token."""

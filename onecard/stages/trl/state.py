@@ -16,6 +16,7 @@ from onecard.model.adapter import copied, copy_adapter, load_adapter, write_adap
 from onecard.model.policy import Policy
 from onecard.run.checkpoint import ADAPTER, METRICS, MODEL, TRAINER_STATE
 from onecard.run.state import random_states, split, write_tree
+from onecard.run.together import gather
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def take_state(
         "optimizer": trainer.optimizer.state_dict(),
         "scheduler": trainer.lr_scheduler.state_dict(),
         "scaler": scaler.state_dict() if scaler else None,
-        "random": random_states(),
+        "random": gather(random_states()),  # each process draws its own numbers
         "own": own,
     }
     tensors: dict[str, torch.Tensor] = {}

@@ -11,6 +11,7 @@ from trl import DPOTrainer, RewardTrainer, SFTTrainer
 
 from onecard.model.engines.on_cpu import quick
 from onecard.run.checkpoint import Checkpoint
+from onecard.run.process import rank
 from onecard.run.state import put_random_states, read_tree
 from onecard.stages.trl.state import load_weights, put_state
 
@@ -63,7 +64,7 @@ class Resumable:
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
-            put_random_states(self.read["random"])
+            put_random_states(self.read["random"][rank()])
 
 
 class OnecardSftTrainer(Resumable, SFTTrainer):
