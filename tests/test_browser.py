@@ -150,3 +150,13 @@ def test_the_confusion_is_shown(page: Path) -> None:
     document = opened(page)
     assert "60 fixed" in document
     assert "1 broken" in document
+
+
+def test_a_long_name_of_a_problem_does_not_cover_its_question(page: Path) -> None:
+    measure = (
+        "const [, id, question] = document.querySelectorAll('details.answer summary span');"
+        " id.textContent = 'some_task-of-a-gym-train-1234';"
+        " const [one, other] = [id, question].map((part) => part.getBoundingClientRect());"
+        " document.title = one.right <= other.left ? 'apart' : 'covered'"
+    )
+    assert "<title>apart</title>" in opened(page, then=measure)

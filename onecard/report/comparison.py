@@ -170,18 +170,21 @@ def grids_of(outcome: Outcome) -> list[Grid]:
     for rows, title in ((outcome.arms, ""), (outcome.runs, ": each run")):
         if not rows:
             continue
-        more = [f"more than {rows[0].label}: points"] if len(rows) > 1 else []
-        columns = ["", "seeds", "before", "after", "gained: points", *more]
-        columns += ["tokens", "minutes", "alarms"]
+        more = ["more than the first"] if len(rows) > 1 else []
+        columns = ["", "seeds", "before", "after", "points gained", *more, "tokens", "minutes"]
+        if alarms := any(row.alarms for row in rows):
+            columns.append("alarms")
         title = f"{outcome.benchmark}{title}, {len(rows[0].after):,} problems"
-        found.append(Grid(title, columns, [cells_of(row, bool(more)) for row in rows]))
+        cells = [cells_of(row, bool(more), alarms) for row in rows]
+        found.append(Grid(title, columns, cells))
     return found
 
 
-def cells_of(row: Row, compared: bool) -> list[str]:
+def cells_of(row: Row, compared: bool, alarms: bool) -> list[str]:
     cells = [row.label, row.seeds, share(row.before), share(row.after), told(row.gained)]
     cells += [told(row.more) if row.more else ""] if compared else []
-    return [*cells, f"{row.tokens:.0f}", f"{row.minutes:.3g}", row.alarms]
+    cells += [f"{row.tokens:.0f}", f"{row.minutes:.3g}"]
+    return [*cells, row.alarms] if alarms else cells
 
 
 def share(right: Sequence[float]) -> str:

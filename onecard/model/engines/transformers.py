@@ -96,8 +96,8 @@ def load_model(weights: Weights, load_in_4bit: bool) -> Any:
 def dtype_of(weights: Weights, load_in_4bit: bool) -> torch.dtype:
     """What the model computes in: as in training, or on a CPU as it is stored.
 
-    16-bit numbers that the CPU would only emulate are computed in fp32: no less precise, and with
-    SmolLM2-135M eight times as fast.
+    16-bit numbers that the CPU would only emulate are computed in fp32: no less precise, and
+    several times as fast (LOG.md).
     """
     cards = find_cards()
     if cards or load_in_4bit or weights.as_trained:
