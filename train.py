@@ -35,7 +35,7 @@ from onecard.recipe.schema import Recipe
 from onecard.run.folder import check_name, open_run
 from onecard.run.journal import Journal
 from onecard.run.library_output import redirect_libraries
-from onecard.run.process import LAUNCHER_SECONDS, is_first, processes
+from onecard.run.process import LAUNCHER_SECONDS, is_first, processes, rank
 from onecard.run.resume import origin_of, resume_run
 from onecard.run.resumed import Resumed
 from onecard.stages.processes import check_processes
@@ -62,14 +62,14 @@ def main() -> int:
     option("--seeds", metavar="N,N", help="one run for each seed, one after another")
     option("--sweep", action="append", default=[], metavar="KEY=VALUE,VALUE", help="for each value")
     args = parser.parse_args()
-    quiet = not is_first()
-    return run_command(lambda: plan_or_train(args), again="add --resume to go on", quiet=quiet)
+    again = "add --resume to go on"
+    return run_command(lambda: plan_or_train(args), again=again, process=rank())
 
 
 def plan_or_train(args: argparse.Namespace) -> int:
     display = Display(quiet=not is_first())
     if args.seeds is not None or args.sweep:
-        return run_all(read_asked(args), args.seeds, args.sweep, display)
+        return run_all(read_asked(args), display, check_input)
     recipe = load_recipe(args.recipe, args.set, say=display.say)
     if args.plan:
         print(plan_text(recipe))

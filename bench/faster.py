@@ -80,6 +80,11 @@ its seed has made, and takes as many steps, each on as many completions.
   same with tokens that were generated. An arm that does not get there has none.
 - Test accuracy is greedy, at the end of training, pooled over the seeds as in
   [experiments.md](experiments.md).
+
+**What was found.** Where problems differ in difficulty, choosing them by pass rate gets there about
+twice as fast, and ends higher. Where the model soon solves nearly all, as with the tiny recipe,
+refilling samples half as much again, and gains nothing in time. So a recipe has to ask for it: do
+so where `rewards/signal_share` is low. A real model was not tried yet.
 """
 
 

@@ -45,9 +45,7 @@ def act(arguments: list[str]) -> None:
             parser = argparse.ArgumentParser(prog="python -m eval compare")
             parser.add_argument("one", type=Path, help="an evaluation's folder, or a run's")
             parser.add_argument("other", type=Path, nargs="+", help="others, of the same problems")
-            parser.add_argument(
-                "--out", type=Path, metavar="FOLDER", help="of runs: write a page with a plot too"
-            )
+            parser.add_argument("--out", type=Path, help="of runs: a folder for a page with a plot")
             parser.add_argument(
                 "--across-templates",
                 action="store_true",
@@ -78,7 +76,9 @@ def act(arguments: list[str]) -> None:
 
 def compare_folders(folders: list[Path], args: argparse.Namespace) -> None:
     """Two evaluations, or any number of runs."""
-    if all((folder / RECIPE).is_file() for folder in folders):
+    if any((folder / RECIPE).is_file() for folder in folders):
+        if args.across_templates:
+            raise UserError("--across-templates is for two evaluations; runs are compared anyway")
         Display().console.print(compare_runs(folders, args.out), soft_wrap=True)
     elif len(folders) == 2 and args.out is None:
         one, other = folders

@@ -14,10 +14,12 @@ The adapter is in output/ afterwards: `python -m eval MODEL --adapter output --r
 
 from pathlib import Path
 
+import torch
 import yaml
+from accelerate import PartialState
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from trl import GRPOConfig, GRPOTrainer
 
 from onecard.data.prompts import drop_long_prompts, opens_think, prompt_for
@@ -37,14 +39,28 @@ def main() -> None:
     recipe = load_recipe(HERE / "recipe.yaml")
     assert recipe.grpo is not None
     settings = yaml.safe_load((HERE / "grpo.yaml").read_text(encoding="utf-8"))
-    tokenizer = AutoTokenizer.from_pretrained(recipe.model.name)
+    model, trusted = recipe.model.name, recipe.model.trust_remote_code
+    tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=trusted)
+    recipe.model.chat.apply(tokenizer)
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
     problems = [Problem(**row) for row in read_jsonl(HERE / "rows.jsonl")]
     problems = drop_long_prompts(problems, tokenizer, recipe.data, recipe.least_problems)
     system_prompt = recipe.data.system_prompt
     rows = [{"prompt": prompt_for(p, system_prompt), PROBLEM_ID: p.id} for p in problems]
     scorer = open_rewards(recipe, columns_of(problems))
     trainer = GRPOTrainer(
-        model=recipe.model.name,
+        model=AutoModelForCausalLM.from_pretrained(
+            model,
+            dtype=torch.bfloat16 if settings["bf16"] else torch.float32,
+            trust_remote_code=trusted,
+            quantization_config=quantization if recipe.model.load_in_4bit else None,
+            device_map={"": PartialState().device},  # each process has its own card
+        ),
         processing_class=tokenizer,
         args=GRPOConfig(**settings),
         train_dataset=Dataset.from_list(rows),
@@ -59,7 +75,7 @@ def main() -> None:
             scorer,
             problems,
             tokenizer,
-            end_tokens(generation_config(recipe.model.name), tokenizer),
+            end_tokens(generation_config(model), tokenizer),
             opens_think(tokenizer, problems[0], system_prompt),
             recipe.grpo.num_generations,
         ).functions(),

@@ -402,7 +402,10 @@ def test_what_came_after_the_checkpoint_is_forgotten(tmp_path: Path) -> None:
         file.write_text('{"step": 4}\n{"step": 5}\n{"st')
     (run.folder / f"adapter{UNFINISHED}").mkdir()
     run.adapter.mkdir()
+    results = run.folder / "results.json"
+    results.touch()
     forget_after(Resumed(run, {}, GRPO, checkpoint))
+    assert not results.exists()
     left = sorted(folder.name for folder in (run.folder / "eval").iterdir())
     assert left == ["tiny-before", "tiny-dev-step-2", "tiny-dev-step-4", "two-step-problems-before"]
     assert run.metrics.read_text() == '{"step": 4}\n'

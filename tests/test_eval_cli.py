@@ -124,9 +124,10 @@ def test_bad_rows_are_named(
             ),
         ),
         (["."], "the folder . has no config.json"),
-        (["compare", "{run}", "{run}"], "has not finished"),
-        (["compare", ".", "{run}"], "is no evaluation: it has no result.json"),
-        (["compare", ".", "{run}", "."], "wanted two evaluations, or the folders of finished"),
+        (["compare", "{run}", "{run}"], "is named twice"),
+        (["compare", ".", "."], "is no evaluation: it has no result.json"),
+        (["compare", "{run}", "."], "has not finished"),
+        (["compare", ".", ".", "."], "wanted two evaluations, or the folders of finished"),
         (["show", "{run}"], "has no finished before and after of any benchmark"),
         (
             ["show", "{run}", "--benchmark", "tiny"],

@@ -863,6 +863,11 @@ def test_stock_trl_trains_what_was_exported(short_run: ShortRun, tmp_path: Path)
         ([], r"the stages are \[sft, grpo\]"),
         (["model.name=some", "sft=null", "grpo.dynamic_sampling={}"], "are Onecard's"),
         (["model.name=some", "sft=null", "grpo.credit=accepted"], "grpo.credit: accepted"),
+        (["model.name=some", "sft=null", "grpo.iterate=3"], "grpo.iterate: 3 rounds"),
+        (
+            ["model.name=some", "sft=null", "rewards=[{name: custom, function: mine.py:f}]"],
+            "mine.py is a file beside you",
+        ),
     ],
 )
 def test_what_stock_trl_has_no_setting_for_is_refused(settings: list[str], said: str) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -12,10 +13,12 @@ import pytest
 from conftest import ROOT, ShortRun, no_sft, run_train, variables
 from safetensors import torch as safetensors
 
+from onecard.console.command import run_command
 from onecard.files.formats import read_jsonl
 from onecard.recipe.file import load_recipe
+from onecard.run.checkpoint import new_checkpoint, newest_checkpoint
 from onecard.stages.processes import check_processes
-from onecard.types import UserError
+from onecard.types import RunFailed, UserError
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 WEIGHTS = "adapter/adapter_model.safetensors"
@@ -73,6 +76,34 @@ def test_what_one_process_alone_can_do_is_refused(
     with pytest.raises(UserError, match=r"set model\.fast_inference=false"):
         plain = load_recipe(ROOT / "recipes/tiny.yaml")
         check_processes(plain, plain.rewards, fast_inference=True)
+
+
+@pytest.mark.unit
+def test_what_one_process_alone_meets_is_told_by_it(capsys: pytest.CaptureFixture[str]) -> None:
+    def end_with(error: Exception) -> Callable[[], int]:
+        def body() -> int:
+            raise error
+
+        return body
+
+    assert run_command(end_with(UserError("all meet it")), process=1) == 2
+    assert run_command(end_with(RunFailed("a reward failed")), process=1) == 1
+    assert capsys.readouterr().err == "process 1: error: a reward failed\n"
+    assert run_command(end_with(UserError("all meet it"))) == 2
+    assert capsys.readouterr().err == "error: all meet it\n"
+
+
+@pytest.mark.unit
+def test_a_damaged_checkpoint_is_put_aside_by_the_first_process_alone(tmp_path: Path) -> None:
+    for step in (1, 2):
+        with new_checkpoint(tmp_path, step, {}) as folder:
+            (folder / "weights").write_text("some")
+    (tmp_path / "checkpoint-2/weights").write_text("other")
+    for first in (False, True, False):
+        found = newest_checkpoint(tmp_path, lambda _: None, first=first)
+        assert found is not None
+        assert found.step == 1
+    assert (tmp_path / "checkpoint-2.damaged/weights").read_text() == "other"
 
 
 def settings_of(short_run: ShortRun) -> tuple[str, ...]:

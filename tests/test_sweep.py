@@ -1,11 +1,13 @@
 """Several runs of one recipe: which ones, what is refused before the first, the comparison."""
 
 import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,11 @@ from eval.scores import compare
 from onecard.console.display import Display
 from onecard.files.formats import write_json, write_jsonl
 from onecard.recipe.file import load_recipe
+from onecard.recipe.schema import Recipe
 from onecard.report.comparison import compare_runs
 from onecard.run.folder import open_run
 from onecard.sweep.grid import variants
-from onecard.sweep.runner import Asked, run_all
+from onecard.sweep.runner import Asked, plan_runs, run_all
 from onecard.types import UserError
 
 RATES = "grpo.learning_rate=1e-3,1e-4"
@@ -37,6 +40,20 @@ def test_all_values_with_each_seed_the_first_seed_first() -> None:
     ]
     assert len(found) == 8
     assert found[-1].name == "learning_rate-1e-4-beta-0.1-seed-8"
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("sweep", "names"),
+    [
+        ("a.w=0.5,-0.5", ["w-0.5", "w--0.5"]),
+        ("a.path=a/b,a-b", ["path-1", "path-2"]),
+        ("a.prompt='思考','回答'", ["prompt-1", "prompt-2"]),
+        (f"a.prompt=short,{'long ' * 20}", ["prompt-1", "prompt-2"]),
+    ],
+)
+def test_values_that_make_no_folder_name_are_numbered(sweep: str, names: list[str]) -> None:
+    assert [one.name for one in variants(None, [sweep])] == names
 
 
 @pytest.mark.unit
@@ -63,10 +80,10 @@ def test_commas_inside_a_value_part_nothing(sweep: str, values: int) -> None:
         ("0,0", None, "wanted different whole numbers"),
         ("", None, "wanted different whole numbers"),
         (None, "grpo.beta", "wanted KEY=VALUE,VALUE"),
-        (None, "grpo.beta=0.1", "wanted two different values or more"),
-        (None, "grpo.beta=0.1,0.1", "wanted two different values or more"),
+        (None, "grpo.beta=0.1", "wanted two values or more"),
         (None, "grpo.beta=[0.1,0.2", "cannot be read as a list"),
-        (None, "data.path=a/b,a-b", "two runs would have the folder name path-a-b"),
+        (None, "grpo.beta=a]: [b,c", "cannot be read as a list"),
+        ("0,1", "seed=2,3", "seed is to be varied twice"),
     ],
 )
 def test_a_list_that_cannot_be_meant_is_refused(
@@ -81,10 +98,49 @@ def test_nothing_begins_where_one_of_the_recipes_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    asked = Asked(str(ROOT / "recipes/tiny.yaml"), [], None, resume=False)
-    with pytest.raises(UserError, match=r"grpo\.beta=-1"):
-        run_all(asked, None, ["grpo.beta=0,-1"], Display(quiet=True))
+    said = []
+    for sweep in ("grpo.beta=0,-1", "grpo.beta=1e-3,0.001", "model.name=tiny,owner/none"):
+        asked = Asked(str(ROOT / "recipes/tiny.yaml"), [], None, None, [sweep])
+        with pytest.raises(UserError) as error:
+            run_all(asked, Display(quiet=True), is_tiny)
+        said.append(str(error.value))
+    assert "grpo.beta=-1" in said[0]
+    assert "tiny-beta-1e-3 and tiny-beta-0.001 would be the same run" in said[1]
+    assert said[2].endswith("no such model")
     assert not (tmp_path / "runs").exists()
+
+
+def is_tiny(recipe: Recipe) -> None:
+    """As train.py's check_input, without a hub."""
+    if recipe.model.name != "tiny":
+        raise UserError("no such model")
+
+
+@pytest.mark.unit
+def test_runs_that_fail_or_are_killed_do_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The runs are a script in the place of train.py: one is refused, one kills itself."""
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import os, sys\n"
+        "name = sys.argv[sys.argv.index('--name') + 1]\n"
+        "print('begun', name, flush=True)\n"
+        "if name.endswith('1'): sys.exit(2)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    monkeypatch.setattr("onecard.sweep.runner.TRAIN", script)
+    made(tmp_path / "runs", "tiny-seed-0", 4, ["seed=0"])
+    recipe = str(ROOT / "recipes/tiny.yaml")
+    asked = Asked(recipe, [], None, "0,1,2", [], resume=True)
+    assert run_all(asked, Display(), is_tiny) == 1
+    told = capfd.readouterr().out
+    assert "begun tiny-seed-1" in told
+    assert "begun tiny-seed-2" in told
+    assert "seed=0: runs/tiny-seed-0 is finished" in told
+    assert "failed: tiny-seed-1, tiny-seed-2" in told
+    assert (tmp_path / "runs/tiny-compared/comparison.html").is_file()
 
 
 @pytest.mark.unit
@@ -96,12 +152,20 @@ def test_folders_that_are_there_are_gone_on_with_if_asked_and_if_they_are_of_the
     made(tmp_path / "runs", "tiny-seed-0", 4, ["seed=0"])
     made(tmp_path / "runs", "tiny-seed-1", 5, ["seed=1"])
     quiet = Display(quiet=True)
+    asked = Asked(recipe, [], None, "0,1", [])
     with pytest.raises(UserError, match="tiny-seed-0 exists already: add --resume"):
-        run_all(Asked(recipe, [], None, resume=False), "0,1", [], quiet)
-    changed = ["grpo.beta=0.5"]
+        run_all(asked, quiet, is_tiny)
+    again = replace(asked, resume=True)
     with pytest.raises(UserError, match=r"grpo\.beta: 0\.001 and 0\.5"):
-        run_all(Asked(recipe, changed, None, resume=True), "0,1", [], quiet)
-    assert run_all(Asked(recipe, [], None, resume=True), "0,1", [], quiet) == 0
+        run_all(replace(again, settings=["grpo.beta=0.5"]), quiet, is_tiny)
+    assert run_all(again, quiet, is_tiny) == 0
+    # What may be changed is no other run, and no finished one.
+    longer = replace(again, settings=["grpo.max_steps=90"])
+    assert [one.finished for one in plan_runs(longer, is_tiny)] == [False, False]
+    often = replace(again, settings=["save.every_steps=7"])
+    with pytest.raises(UserError, match="--resume-anyway goes on with these changes"):
+        plan_runs(often, is_tiny)
+    assert len(plan_runs(replace(often, anyway=True), is_tiny)) == 2
     assert (tmp_path / "runs/tiny-compared/comparison.html").is_file()
 
 
@@ -139,8 +203,8 @@ def test_seeds_are_pooled_by_problem_and_held_against_the_first_value(tmp_path: 
         made(tmp_path, "b1", 16, ["seed=1", "grpo.beta=0"]),
     ]
     rows = shown(*folders, out=tmp_path / "out")
-    assert ["beta=0.001", "10.0%", "25.0%"] in rows  # 4 of 20 and 6 of 20
-    other = row_of(rows, "beta=0.0")
+    assert ["beta=0.001, 2 seeds", "10.0%", "25.0%"] in rows  # 4 of 20 and 6 of 20
+    other = row_of(rows, "beta=0.0, 2 seeds")
     assert other[1:4] == ["10.0%", "75.0%", "+50.0"]
     page = (tmp_path / "out/comparison.html").read_text(encoding="utf-8")
     assert "share of right completions" in page
@@ -193,6 +257,31 @@ def test_what_does_not_compare_is_refused(tmp_path: Path) -> None:
         compare_runs([one, other])
     with pytest.raises(UserError, match="is no run folder"):
         compare_runs([tmp_path, other])
+    with pytest.raises(UserError, match="one of them is named twice"):
+        compare_runs([other, other])
+
+
+@pytest.mark.unit
+def test_runs_of_one_name_and_recipe_stand_apart(tmp_path: Path) -> None:
+    """As before and after an update."""
+    rows = shown(made(tmp_path / "old", "tiny", 4, []), made(tmp_path / "new", "tiny", 9, []))
+    assert row_of(rows, "old/tiny")[1:] == ["10.0%", "20.0%"]
+    assert row_of(rows, "new/tiny")[1:4] == ["10.0%", "45.0%", "+25.0"]
+
+
+@pytest.mark.unit
+def test_any_text_may_be_a_value(tmp_path: Path) -> None:
+    """Formulas, tables and lines: they stand in a plot, in Markdown and in HTML."""
+    prompts = ("Put it in $\\boxed{}$ | now", "Think.\n\nThen answer")
+    folders = []
+    for number, prompt in enumerate(prompts):
+        setting = f"data.system_prompt={json.dumps(prompt)}"
+        folders.append(made(tmp_path, f"run-{number}", 4 + number, [setting]))
+    compare_runs(folders, tmp_path / "out")
+    table = (tmp_path / "out/comparison.md").read_text(encoding="utf-8")
+    rows = [line for line in table.splitlines() if line.startswith("| system_prompt=")]
+    assert len(rows) == 2
+    assert "\\boxed{}$ \\| now" in rows[0]
 
 
 @pytest.mark.e2e
@@ -240,4 +329,4 @@ def wait_until(done: Any, seconds: float = 300) -> None:
 def test_torchrun_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "WORLD_SIZE", "2")
     with pytest.raises(UserError, match="leave torchrun out"):
-        run_all(Asked("recipes/tiny.yaml", [], None, resume=False), "0,1", [], Display(quiet=True))
+        run_all(Asked("recipes/tiny.yaml", [], None, "0,1", []), Display(quiet=True), is_tiny)

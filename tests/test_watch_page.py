@@ -94,9 +94,35 @@ def test_before_the_last_stage_it_shows_the_one_under_way(run: Run, address: str
     assert "before SFT" in get(address)
 
 
+def test_an_evaluation_is_seen_as_it_begins(run: Run, address: str) -> None:
+    assert "<b>GRPO</b>" in get(address)
+    run.evaluation("tiny", "after").mkdir(parents=True)
+    assert "<b>evaluation after training</b>" in get(address)
+
+
+def test_what_cannot_be_read_is_asked_for_again(run: Run, address: str) -> None:
+    recipe = run.recipe.read_text(encoding="utf-8")
+    run.recipe.write_text("[", encoding="utf-8")
+    write_jsonl(run.metrics, [line(1)])
+    with pytest.raises(urllib.error.HTTPError, match="503") as refused:
+        get(address)
+    assert refused.value.headers["Refresh"] == "3"
+    run.recipe.write_text(recipe, encoding="utf-8")
+    assert "step 1 of 80" in get(address)
+
+
+def test_a_finished_run_that_is_made_longer_is_at_work_again(run: Run, address: str) -> None:
+    write_json(run.folder / "results.json", {})
+    (run.folder / "report.html").write_text("the report", encoding="utf-8")
+    assert "tiny: running" in get(address)
+
+
 def test_a_finished_run_is_its_report(run: Run, address: str) -> None:
     write_json(run.folder / "results.json", {})
     (run.folder / "report.html").write_text("the report", encoding="utf-8")
+    assert run.lock is not None
+    run.lock.close()
+    run.lock = None
     assert get(address) == "the report"
 
 
@@ -104,8 +130,7 @@ def test_a_line_that_is_being_written_is_shown_a_moment_later(run: Run, address:
     with run.metrics.open("a", encoding="utf-8") as file:
         file.write('{"step": 21, "lo')
         file.flush()
-        with pytest.raises(urllib.error.HTTPError, match="503"):
-            get(address)
+        assert "step 20 of 80" in get(address)
         file.write('ss": 0.0}\n')
     assert "step 21 of 80" in get(address)
 

@@ -15,37 +15,34 @@ def run_command(
     body: Callable[[], int | None],
     stopped: str | None = None,
     again: str = "type the same command again",
-    quiet: bool = False,
+    process: int = 0,
 ) -> int:
     """The exit code of a command: what `body` returns, or 0.
 
     1 is for a run that failed or a full disk, 2 for bad input, 130 for Ctrl-C. `stopped` is said
-    after Ctrl-C. `again`: what to do once the disk has room. `quiet`: another process says the
-    same. Any other exception is a fault of ours, and is shown with its traceback.
+    after Ctrl-C. `again`: what to do once the disk has room. `process`: which one of several this
+    is; what is wrong with the input the first one tells alone. Any other exception is a fault of
+    ours, and is shown with its traceback.
     """
-    say = tell_nobody if quiet else tell
+    who = f"process {process}: " if process else ""
     try:
         return body() or 0
     except UserError as error:
-        return say(f"error: {error}", 2)
+        return say(None if process else f"error: {error}", 2)
     except RunFailed as error:
-        return say(f"error: {error}", 1)
+        return say(f"{who}error: {error}", 1)
     except KeyboardInterrupt:
         return say(stopped, 130)
     except Exception as error:
         trouble = disk_trouble(error, RUNS)
         if trouble is None:
             raise
-        return say(f"error: cannot write: {trouble}. Make room there, then {again}", 1)
+        return say(f"{who}error: cannot write: {trouble}. Make room there, then {again}", 1)
 
 
-def tell(text: str | None, code: int) -> int:
+def say(text: str | None, code: int) -> int:
     if text:
         print(text, file=sys.stderr)
-    return code
-
-
-def tell_nobody(text: str | None, code: int) -> int:
     return code
 
 

@@ -12,6 +12,7 @@ from onecard.recipe.schema import Recipe
 from onecard.run.folder import RECIPE
 from onecard.stages.trl.config import grpo_settings
 from onecard.types import UserError
+from rewards.custom.entry import Custom
 
 SCRIPT = Path(__file__).parents[2] / "examples/train_trl.py"
 # What is of our trainer on one machine, and what a vLLM server and checkpoints of TRL want instead.
@@ -43,12 +44,25 @@ def check_trl(recipe: Recipe) -> None:
         )
     elif recipe.model.adapter:
         why = "model.adapter: export that run with --to merged, and name it in model.name"
+    elif grpo.iterate > 1:
+        why = f"grpo.iterate: {grpo.iterate} rounds; TRL's script does one, so write iterate: 1"
+    elif files := relative_files(recipe):
+        why = f"{files[0]} is a file beside you; name it by its whole path, for the script"
     elif grpo.dynamic_sampling or grpo.final_temperature is not None:
         why = "grpo.dynamic_sampling and grpo.final_temperature are Onecard's; leave them out"
     elif grpo.credit != "outcome":
         why = f"grpo.credit: {grpo.credit} is Onecard's; leave it out"
     if why:
         raise UserError(f"--to trl: {why}")
+
+
+def relative_files(recipe: Recipe) -> list[str]:
+    """The files that a recipe names from where it is started."""
+    named = [recipe.model.chat_template] if recipe.model.chat_template else []
+    for reward in recipe.rewards:
+        if isinstance(reward, Custom) and ".py:" in reward.function:
+            named.append(reward.function.partition(".py:")[0] + ".py")
+    return [name for name in named if not Path(name).is_absolute()]
 
 
 def write_trl(recipe: Recipe, folder: Path) -> int:

@@ -12,13 +12,17 @@ from onecard.files.encoding import read_text
 from onecard.types import UserError
 
 
-def read_jsonl(file: Path) -> list[Any]:
+def read_jsonl(file: Path, unfinished: bool = False) -> list[Any]:
     """The rows of a JSON-lines file. Raises UserError with the line that is not JSON.
 
-    Lines end at \\n alone: the line separator U+2028 may stand inside a question.
+    Lines end at \\n alone: the line separator U+2028 may stand inside a question. `unfinished`: a
+    last line without an end is being written, or was cut; it is left out.
     """
     rows = []
-    for number, line in enumerate(read_text(file).split("\n"), start=1):
+    text = read_text(file)
+    if unfinished:
+        text = text[: text.rfind("\n") + 1]
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:

@@ -23,7 +23,8 @@ def draw_arms(arms: Sequence[Arm]) -> tuple[str, str]:
         if len(curves) > 1:
             for curve in curves:
                 axes.plot(*zip(*curve, strict=True), color=f"C{number}", linewidth=0.6, alpha=0.5)
-        axes.plot(*zip(*mean_of(curves), strict=True), color=f"C{number}", label=arm.label)
+        label = arm.label.replace("$", r"\$")  # between two of them matplotlib reads formulas
+        axes.plot(*zip(*mean_of(curves), strict=True), color=f"C{number}", label=label)
     axes.set(xlabel="step", ylabel=title)
     axes.legend(fontsize=7)
     return title, as_svg(figure)

@@ -22,6 +22,7 @@ from onecard.report.finished import (
     changed_keys,
     group_by_seed,
     load_run,
+    names_of,
     value_of,
 )
 from onecard.report.rendering import render
@@ -30,7 +31,8 @@ from onecard.types import UserError
 HOW = (
     "Greedy, on problems not trained on. Several seeds: each problem's mean over them. Intervals:"
     " 95 %, by problem. Differences are of the same problems: p is McNemar's exact test, with"
-    " several seeds a sign-flip test."
+    " several seeds a sign-flip test. They say whether these models differ on other problems, and"
+    " not what other seeds would give: look at each run."
 )
 
 
@@ -75,6 +77,8 @@ def compare_runs(folders: Sequence[Path], out: Path | None = None) -> Group:
 
     Raises UserError where a folder is no finished run, or where no two runs were asked the same.
     """
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UserError("these runs do not compare: one of them is named twice")
     runs = [load_run(folder) for folder in folders]
     arms = group_by_seed(runs)
     recipes = recipes_of(runs, arms)
@@ -131,10 +135,8 @@ def shared_benchmarks(runs: Sequence[FinishedRun]) -> list[str]:
 
 def outcome_of(benchmark: str, runs: Sequence[FinishedRun], arms: Sequence[Arm]) -> Outcome:
     several = any(len(arm.runs) > 1 for arm in arms)
-    each = []
-    for run in runs if several else ():
-        name = run.folder.name if len(arms) > 1 else f"seed {run.seed}"
-        each.append(Arm(name, [run]))
+    names = names_of(runs) if len(arms) > 1 else [f"seed {run.seed}" for run in runs]
+    each = [Arm(name, [run]) for name, run in zip(names, runs, strict=True)] if several else []
     return Outcome(benchmark, rows_of(benchmark, arms), rows_of(benchmark, each))
 
 
@@ -209,6 +211,8 @@ def points_table(outcome: Outcome) -> Table:
     cells = []
     for row, d in rows:
         name = f"all: seeds {row.seeds}" if len(arms) == 1 and row is arms[0] else row.label
+        if len(arms) > 1 and outcome.runs:
+            name += f", {row.seeds.count(',') + 1} seeds"
         shares = [f"{fmean(one):.1%}" for one in (row.before, row.after)]
         difference = ["", "", ""]
         if d is not None:

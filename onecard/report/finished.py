@@ -99,22 +99,35 @@ def value_of(run: FinishedRun, key: tuple[str, ...]) -> str:
             return ""
         value = value[part]
     text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
-    return text.removesuffix("...\n").strip()
+    return " ".join(text.removesuffix("...\n").split())
 
 
 def group_by_seed(runs: Sequence[FinishedRun]) -> list[Arm]:
     """Runs that differ in the seed alone stand together, in the order of their first ones.
 
     An arm is called by the values that set it apart where there are few, else by its first run.
+    Where two runs have the same recipe and seed, as before and after an update, each stands alone.
     """
     keys = changed_keys(runs)
     arms: dict[str, list[FinishedRun]] = {}
     for run in runs:
         arms.setdefault(json.dumps(run.seedless, sort_keys=True), []).append(run)
-    return [Arm(label_of(group[0], keys), group) for group in arms.values()]
+    if any(len({run.seed for run in group}) < len(group) for group in arms.values()):
+        return [Arm(name, [run]) for name, run in zip(names_of(runs), runs, strict=True)]
+    if 1 <= len(keys) <= FEW_KEYS:
+        return [Arm(label_of(group[0], keys), group) for group in arms.values()]
+    names = names_of([group[0] for group in arms.values()])
+    return [Arm(name, group) for name, group in zip(names, arms.values(), strict=True)]
+
+
+def names_of(runs: Sequence[FinishedRun]) -> list[str]:
+    """The names of their folders; with their parents' where two are alike."""
+    folders = [run.folder.resolve() for run in runs]
+    names = [folder.name for folder in folders]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{folder.parent.name}/{folder.name}" for folder in folders]
 
 
 def label_of(run: FinishedRun, keys: Sequence[tuple[str, ...]]) -> str:
-    if not 1 <= len(keys) <= FEW_KEYS:
-        return run.folder.name
     return ", ".join(f"{key[-1]}={value_of(run, key)}" for key in keys)

@@ -44,7 +44,7 @@ def read_problems(folder: Path) -> dict[str, Asked]:
     """Every problem that was asked in training, in the order of its first step."""
     found: dict[str, Asked] = {}
     file = folder / groups_file(None)
-    for line in read_jsonl(file) if file.is_file() else ():
+    for line in read_jsonl(file, unfinished=True) if file.is_file() else ():
         for problem, right, completions in line["groups"]:
             one = found.setdefault(problem, Asked(problem))
             one.asked.append(line["step"])

@@ -63,7 +63,7 @@ def read_progress(folder: Path) -> Progress:
     finished = (folder / "results.json").is_file()
     running = is_at_work(folder)
     return Progress(
-        "finished" if finished else "running" if running else "stopped",
+        "running" if running else "finished" if finished else "stopped",
         phase_of(folder, recipe, stage, done),
         done,
         steps,
@@ -79,7 +79,7 @@ def stage_under_way(folder: Path, recipe: Recipe) -> tuple[str, list[dict[str, A
     """The last stage of which something was measured, and what; the first one before that."""
     for one in reversed(recipe.all_rounds):
         file = folder / one.metrics
-        if file.is_file() and (lines := read_jsonl(file)):
+        if file.is_file() and (lines := read_jsonl(file, unfinished=True)):
             return one.stage, lines
     return recipe.stages[0], []
 

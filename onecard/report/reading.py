@@ -52,7 +52,7 @@ def read_facts_so_far(folder: Path) -> dict[str, Any]:
         "pilot": read_json(folder / "pilot.json"),
         "ranker": read_json(folder / "reward-model.json"),
         "environment": read_json(folder / "environment.json"),
-        "alarms": read_jsonl(alarms) if alarms.exists() else None,
+        "alarms": read_jsonl(alarms, unfinished=True) if alarms.exists() else None,
         "problems": summarize(read_problems(folder)),
     }
 

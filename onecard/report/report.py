@@ -25,15 +25,15 @@ def draw_all(folder: Path, stages: list[str]) -> dict[str, tuple[str, str]]:
     """The charts of a run's stages by name, each with its title: those of the last stage first."""
     *before, last = stages
     metrics = folder / "metrics.jsonl"
-    found = curves_of(last, read_jsonl(metrics)) if metrics.is_file() else {}
+    found = curves_of(last, read_jsonl(metrics, unfinished=True)) if metrics.is_file() else {}
     for stage in before:
         file = folder / f"{stage}.jsonl"
         if not file.is_file():
             continue
-        for name, chart in curves_of(stage, read_jsonl(file), named=True).items():
+        for name, chart in curves_of(stage, read_jsonl(file, unfinished=True), named=True).items():
             found[f"{stage}-{name}"] = chart
     if last == "grpo":
-        lines = read_jsonl(metrics) if metrics.is_file() else []
+        lines = read_jsonl(metrics, unfinished=True) if metrics.is_file() else []
         found |= draw_problems(read_problems(folder), lines)
     ranker = folder / "reward-model.json"
     if ranker.is_file():

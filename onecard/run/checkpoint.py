@@ -119,12 +119,19 @@ def find_checkpoints(root: Path) -> list[Path]:
     return [folder for _, folder in sorted(named, reverse=True)]
 
 
-def newest_checkpoint(root: Path, say: Callable[[str], None]) -> Checkpoint | None:
-    """The newest checkpoint that verifies; others are told, and put aside under another name."""
+def newest_checkpoint(
+    root: Path, say: Callable[[str], None], first: bool = True
+) -> Checkpoint | None:
+    """The newest checkpoint that verifies; others are told, and put aside under another name.
+
+    `first`: whether this is the first process of a run, which alone does that.
+    """
     for folder in find_checkpoints(root):
         try:
             return read_checkpoint(folder)
         except Damaged as error:
+            if not first:
+                continue
             aside = folder.with_name(f"{folder.name}{DAMAGED}")
             shutil.rmtree(aside, ignore_errors=True)
             folder.rename(aside)

@@ -30,6 +30,8 @@ def forget_after(resumed: Resumed) -> None:
         is_mixed = other_packages and not (folder / "result.json").is_file()
         if is_later or is_after or is_mixed:
             shutil.rmtree(folder)
+    for name in ("results.json", "report.md", "report.html") if not finished else ():
+        (run.folder / name).unlink(missing_ok=True)
     if run.adapter.exists():
         shutil.rmtree(run.adapter)
     clear_unfinished(run.folder)

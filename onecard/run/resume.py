@@ -111,7 +111,7 @@ def newest_of_rounds(
     """
     for one in reversed(rounds):
         root = run.checkpoints(one.label)
-        if checkpoint := newest_checkpoint(root, say):
+        if checkpoint := newest_checkpoint(root, say, is_first()):
             return one, checkpoint
         if run.is_done(one.label):
             return one, None

@@ -9,6 +9,8 @@ import yaml
 
 from onecard.types import UserError
 
+LONGEST = 24  # characters of a value in a folder's name
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -21,21 +23,49 @@ class Variant:
 def variants(seeds: str | None, sweeps: Sequence[str]) -> list[Variant]:
     """All runs of the first seed, then all of the next one; the first value of each key first.
 
-    Raises UserError where a list cannot be read, or where two runs would have one folder.
+    Raises UserError where a list cannot be read, or a key is there twice.
     """
-    axes = [read_axis("--sweep", sweep) for sweep in sweeps]
+    axes = [read_axis(sweep) for sweep in sweeps]
+    if seeds is not None:
+        axes.insert(0, Axis("seed", read_seeds(seeds)))
+    keys = [axis.key for axis in axes]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        raise UserError(f"{', '.join(twice)} is to be varied twice; write all its values once")
     found = []
-    for seed in read_seeds(seeds) if seeds is not None else [None]:
-        for values in product(*(values for _, values in axes)):
-            pairs = [(key, value) for (key, _), value in zip(axes, values, strict=True)]
-            pairs += [("seed", seed)] if seed is not None else []
-            name = "-".join(part for key, value in pairs for part in (key.split(".")[-1], value))
-            settings = tuple(f"{key}={value}" for key, value in pairs)
-            found.append(Variant(plain(name), settings))
-    names = [one.name for one in found]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(f"two runs would have the folder name {', '.join(twice)}: change a value")
+    for chosen in product(*(axis.parts for axis in axes)):
+        # The seed comes last in a name, and first in the order of the runs.
+        parts = [*chosen[1:], chosen[0]] if seeds is not None else chosen
+        name = "-".join(part.name for part in parts)
+        found.append(Variant(name, tuple(part.setting for part in parts)))
     return found
+
+
+@dataclass(frozen=True)
+class Part:
+    """One value of one key: in a folder's name, and as --set takes it."""
+
+    name: str
+    setting: str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A key and its values."""
+
+    key: str
+    values: list[str]
+
+    @property
+    def parts(self) -> list[Part]:
+        """A value stands in the name as it is, where all are short and plain enough, else its
+        number.
+        """
+        names = [plain(value) for value in self.values]
+        if len(set(names)) < len(names) or not all(0 < len(name) <= LONGEST for name in names):
+            names = [str(number) for number in range(1, len(names) + 1)]
+        last = self.key.split(".")[-1]
+        pairs = zip(names, self.values, strict=True)
+        return [Part(f"{last}-{name}", f"{self.key}={value}") for name, value in pairs]
 
 
 def read_seeds(text: str) -> list[str]:
@@ -46,29 +76,29 @@ def read_seeds(text: str) -> list[str]:
     return seeds
 
 
-def read_axis(option: str, text: str) -> tuple[str, list[str]]:
+def read_axis(text: str) -> Axis:
     """ "grpo.beta=0,0.03" -> the key and its values. Commas inside brackets part nothing."""
     key, equals, listed = text.partition("=")
     if not equals or not key.strip():
-        raise UserError(f"{option} {text}: wanted KEY=VALUE,VALUE, such as grpo.beta=0,0.03")
+        raise UserError(f"--sweep {text}: wanted KEY=VALUE,VALUE, such as grpo.beta=0,0.03")
     values = split_values(listed)
-    if len(values) < 2 or len(set(values)) < len(values):
-        raise UserError(
-            f"{option} {text}: wanted two different values or more, with commas between"
-        )
-    return key.strip(), values
+    if len(values) < 2:
+        raise UserError(f"--sweep {text}: wanted two values or more, with commas between")
+    return Axis(key.strip(), values)
 
 
 def split_values(listed: str) -> list[str]:
     """The items of a YAML list, each as it is written."""
     text = f"[{listed}]"
     try:
-        items = yaml.compose(text, Loader=yaml.SafeLoader).value  # type: ignore[union-attr]
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise UserError(f"--sweep: {listed} cannot be read as a list: {error}") from None
-    return [text[item.start_mark.index : item.end_mark.index] for item in items]
+    if not isinstance(node, yaml.SequenceNode):
+        raise UserError(f"--sweep: {listed} cannot be read as a list: a bracket is in the way")
+    return [text[item.start_mark.index : item.end_mark.index] for item in node.value]
 
 
-def plain(name: str) -> str:
-    """A name with what a folder may be called alone."""
-    return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.")
+def plain(value: str) -> str:
+    """A value with what a folder may be called alone."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", value).rstrip("-.")

@@ -1,10 +1,11 @@
 """Several runs of a recipe, one after another, each in a process of its own."""
 
 import argparse
+import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,15 @@ from onecard.console.display import Display
 from onecard.console.stopping import SIGNALS
 from onecard.files.yaml_lines import read_yaml
 from onecard.recipe.file import load_recipe
+from onecard.recipe.schema import Recipe
 from onecard.report.comparison import compare_runs
 from onecard.run.folder import RECIPE, check_name
 from onecard.run.process import processes
-from onecard.run.resume import check_same
-from onecard.sweep.grid import Variant, variants
+from onecard.run.resume import check_same, may_change
+from onecard.sweep.grid import variants
 from onecard.types import UserError
 
 TRAIN = Path(__file__).parents[2] / "train.py"
-FAILED = 1  # the exit code of a run that failed by itself: the others are run all the same
 
 
 @dataclass(frozen=True)
@@ -32,48 +33,62 @@ class Asked:
     recipe: str
     settings: Sequence[str]
     name: str | None
-    resume: bool
+    seeds: str | None
+    sweeps: Sequence[str]
+    resume: bool = False
+    anyway: bool = False
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One of the runs. `begun`: its folder is there; `finished`: and there is nothing to do."""
+
+    name: str
+    settings: tuple[str, ...]
+    begun: bool
+    finished: bool
 
 
 def read_asked(args: argparse.Namespace) -> Asked:
     """What train.py's command line says. Raises UserError for what is about one run alone."""
-    if args.plan or args.fit or args.resume_anyway:
-        raise UserError(
-            "--plan, --fit and --resume-anyway are for one run: leave --seeds and --sweep out"
-        )
-    return Asked(args.recipe, args.set, args.name, args.resume)
+    if args.plan or args.fit:
+        raise UserError("--plan and --fit are for one run: leave --seeds and --sweep out")
+    resume = args.resume or args.resume_anyway
+    lists = (args.seeds, args.sweep)
+    return Asked(args.recipe, args.set, args.name, *lists, resume, args.resume_anyway)
 
 
-def run_all(asked: Asked, seeds: str | None, sweeps: Sequence[str], display: Display) -> int:
-    """Run what is not finished yet, then compare all; the exit code.
+def run_all(asked: Asked, display: Display, check: Callable[[Recipe], object]) -> int:
+    """Run what is not finished yet, then compare what is; the exit code.
 
-    Raises UserError, before the first one begins, where any of the recipes is wrong, or where a
-    folder is there already and nobody said --resume.
+    `check` raises UserError where a recipe's model, data or rewards are not there. So does this,
+    before the first run begins, where anything is wrong with any of them, or where a folder is
+    there already and nobody said --resume.
     """
     if processes() > 1:
         raise UserError("--seeds and --sweep start each run themselves: leave torchrun out")
-    chosen = variants(seeds, sweeps)
-    names = check_all(asked, chosen)
-    finished = {name for name in names if (RUNS / name / "results.json").is_file()}
+    planned = plan_runs(asked, check)
     failed = []
-    for number, (name, variant) in enumerate(zip(names, chosen, strict=True), start=1):
-        told = f"run {number} of {len(names)}: {' '.join(variant.settings)}"
-        if name in finished:
-            display.say(f"{told}: {RUNS / name} is finished")
+    for number, one in enumerate(planned, start=1):
+        told = f"run {number} of {len(planned)}: {' '.join(one.settings)}"
+        if one.finished:
+            display.say(f"{told}: {RUNS / one.name} is finished")
             continue
         display.say(f"\n{told}")
-        code = run_one(asked, name, variant)
-        if code == FAILED:
-            failed.append(name)
-        elif code:
-            return code
-    whole = [RUNS / name for name in names if name not in failed]
+        process = start(asked, one)
+        with handed_on(process) as heard:
+            code = process.wait()
+        if heard:
+            return 128 + heard[0]
+        if code:
+            failed.append(one.name)
+    whole = [RUNS / one.name for one in planned if one.name not in failed]
     if whole:
         folder = RUNS / f"{base_name(asked)}-compared"
         display.console.print(compare_runs(whole, folder), soft_wrap=True)
     if failed:
         display.say(f"failed: {', '.join(failed)}; the same command with --resume tries again")
-    return FAILED if failed else 0
+    return 1 if failed else 0
 
 
 def base_name(asked: Asked) -> str:
@@ -81,43 +96,62 @@ def base_name(asked: Asked) -> str:
     return check_name(name)
 
 
-def check_all(asked: Asked, chosen: Sequence[Variant]) -> list[str]:
-    """The folder names of the runs. Raises UserError where one of them cannot be done."""
-    base, names = base_name(asked), []
-    for variant in chosen:
+def plan_runs(asked: Asked, check: Callable[[Recipe], object]) -> list[Planned]:
+    """All runs, in their order. Raises UserError where one of them cannot be done."""
+    base, planned = base_name(asked), []
+    recipes: dict[str, str] = {}  # what each one says, and which run that is
+    for variant in variants(asked.seeds, asked.sweeps):
         name = check_name(f"{base}-{variant.name}")
         recipe = load_recipe(asked.recipe, [*asked.settings, *variant.settings])
+        text = json.dumps(recipe.resolved(), sort_keys=True)
+        if text in recipes:
+            raise UserError(f"{recipes[text]} and {name} would be the same run: change a value")
+        recipes[text] = name
         stored = RUNS / name / RECIPE
-        if stored.is_file() and not asked.resume:
+        begun = stored.is_file()
+        if begun and not asked.resume:
             raise UserError(
                 f"{RUNS / name} exists already: add --resume to go on with these runs, or --name"
                 " NAME to begin others"
             )
-        if stored.is_file():
-            check_same(read_yaml(stored)[0], recipe.resolved(), False, RUNS / name, None)
-        names.append(name)
-    return names
+        same = begun and is_same(stored, recipe, asked.anyway)
+        finished = same and (RUNS / name / "results.json").is_file()
+        if not finished:
+            check(recipe)
+        planned.append(Planned(name, variant.settings, begun, finished))
+    return planned
 
 
-def run_one(asked: Asked, name: str, variant: Variant) -> int:
-    """The exit code of a run. Signals are handed on to it: it keeps what it has, and ends."""
-    settings = [part for one in (*asked.settings, *variant.settings) for part in ("--set", one)]
-    again = ["--resume"] if (RUNS / name).is_dir() else []
-    command = [sys.executable, str(TRAIN), asked.recipe, "--name", name, *settings, *again]
+def is_same(stored: Path, recipe: Recipe, anyway: bool) -> bool:
+    """Whether a run's recipe has not been changed. Raises UserError where it must not be."""
+    before, now = read_yaml(stored)[0], recipe.resolved()
+    check_same(before, now, anyway, stored.parent, may_change(recipe.all_rounds))
+    return bool(before == now)
+
+
+def start(asked: Asked, one: Planned) -> "subprocess.Popen[bytes]":
+    settings = [part for s in (*asked.settings, *one.settings) for part in ("--set", s)]
+    again = ["--resume-anyway" if asked.anyway else "--resume"] if one.begun else []
+    command = [sys.executable, str(TRAIN), asked.recipe, "--name", one.name, *settings, *again]
     # A group of its own: Ctrl-C on a terminal goes to this process alone, which hands it on.
-    process = subprocess.Popen(command, process_group=0)
-    with handed_on(process):
-        code = process.wait()
-    return code if code >= 0 else 128 - code
+    return subprocess.Popen(command, process_group=0)
 
 
 @contextmanager
-def handed_on(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+def handed_on(process: "subprocess.Popen[bytes]") -> Iterator[list[int]]:
+    """Signals go to the run, which keeps what it has and ends; those that came are in the list."""
+    heard: list[int] = []
+
+    def hand_on(number: int, _: object) -> None:
+        heard.append(number)
+        process.send_signal(number)
+
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
-        signal.signal(number, lambda number, _: process.send_signal(number))
+        if number != signal.SIGHUP or before[number] != signal.SIG_IGN:  # nohup means it
+            signal.signal(number, hand_on)
     try:
-        yield
+        yield heard
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -9,15 +9,17 @@ report.
 
 import argparse
 import sys
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from onecard.console.command import run_command
 from onecard.report.progress import read_progress
 from onecard.report.reading import read_facts_so_far
 from onecard.report.rendering import render
 from onecard.report.report import draw_all
-from onecard.run.folder import RECIPE
+from onecard.run.folder import EVALUATIONS, RECIPE
 from onecard.run.lock import is_at_work
 from onecard.types import UserError
 
@@ -65,8 +67,10 @@ class Watcher:
 
     def page(self) -> str:
         """Raises UserError where a file is being written at this moment."""
-        files = sorted(self.folder.glob("*.json*"))
-        seen = [is_at_work(self.folder), [(file.name, file.stat().st_mtime_ns) for file in files]]
+        files = sorted([*self.folder.glob("*.json*"), *self.folder.glob("report.html")])
+        asked = sorted(place.name for place in (self.folder / EVALUATIONS).glob("*"))
+        times = [(file.name, file.stat().st_mtime_ns) for file in files]
+        seen = [is_at_work(self.folder), asked, times]
         if seen != self.seen:
             self.text = page_of(self.folder)
             self.seen = seen
@@ -87,7 +91,7 @@ def page_of(folder: Path) -> str:
 def handler_of(watcher: Watcher) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if self.headers.get("Host", "").rpartition(":")[0] not in NAMES:
+            if urlsplit(f"//{self.headers.get('Host', '')}").hostname not in NAMES:
                 self.send_error(403, "asked by another name than this machine's own")
             elif self.path != "/":
                 self.send_error(404)
@@ -96,11 +100,18 @@ def handler_of(watcher: Watcher) -> type[BaseHTTPRequestHandler]:
 
         def answer(self) -> None:
             try:
-                page = watcher.page().encode("utf-8", "replace")
-            except (UserError, OSError, ValueError) as error:  # a file that is being written
-                self.send_error(503, "try again", str(error))
+                page = watcher.page()
+            except Exception as error:  # most likely a file that is being written
+                page = f"<h1>try again</h1><p>{escape(f'{type(error).__name__}: {error}')}</p>"
+                self.send(503, page, {"Refresh": "3"})
                 return
-            self.send_response(200)
+            self.send(200, page)
+
+        def send(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:
+            page = text.encode("utf-8", "replace")
+            self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.send_header("Content-Length", str(len(page)))
             self.end_headers()

@@ -68,9 +68,14 @@ def same_text_share(scored: Sequence[Scored]) -> float:
 
 
 def outcomes(scored: Sequence[Scored]) -> list[list[str | int]]:
-    """Of each group its problem, how many completions are right, and how many there are."""
+    """Of each group its problem, how many completions are right, and how many there are.
+
+    Of problems that have no right answer nothing is said.
+    """
     found: list[list[str | int]] = []
     for group in groups(scored):
+        if group[0].rollout.problem.kind == "none":
+            continue
         right = sum(one.rollout.verdict == Verdict.CORRECT for one in group)
         found.append([group[0].rollout.problem.id, right, len(group)])
     return found

@@ -1,14 +1,12 @@
 // The page asks for itself every few seconds, and takes over what is new.
-setTimeout(async function again() {
-  let text = null;
+async function again() {
+  let page = null;
   try {
     const answer = await fetch("/");
-    text = answer.ok ? await answer.text() : null;
+    page = answer.ok && new DOMParser().parseFromString(await answer.text(), "text/html");
   } catch {
-    document.title = "the watching command has ended";
-    return;
+    document.title = "no answer since " + new Date().toLocaleTimeString();
   }
-  const page = text && new DOMParser().parseFromString(text, "text/html");
   if (page && page.querySelector("#answers")) {
     location.reload(); // the run has finished: its report
     return;
@@ -19,4 +17,5 @@ setTimeout(async function again() {
     }
   }
   setTimeout(again, 5000);
-}, 5000);
+}
+setTimeout(again, 5000);
