@@ -249,3 +249,18 @@ def test_problems_that_were_never_solved_stand_in_both_reports(folder: Path) -> 
     assert "<td>c</td><td>2</td><td>2</td>" in page
     assert 'id="curve-problems"' in page
     assert (folder / "curves/problems.svg").is_file()
+
+
+def test_what_each_step_of_a_completion_earned_stands_in_the_page(folder: Path) -> None:
+    steps = [{"text": "2 + 2 = 4. ", "paid": 1.0, "advantage": 0.75}]
+    steps.append({"text": ATTACK, "paid": 0.0, "advantage": -0.25})
+    one = {"question": "2 + 2?", "completion": ATTACK, "verdict": "no_answer", "steps": steps}
+    told = one | {"paid": "true_equations 0.5", "advantage": 0.25}
+    write_json(folder / "completions.json", {"step": 3, "completions": [told]})
+    write_report(folder)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Some completions of step 3" in page
+    assert "<td>2 + 2 = 4.</td><td>1</td><td>+0.75</td>" in page
+    assert "<td>0</td><td>-0.25</td>" in page
+    assert "no answer" in page
+    assert ATTACK not in page

@@ -50,7 +50,6 @@ class Progress:
     numbers: list[Number]
     dev: list[tuple[int, float]]  # accuracy by step
     seconds: dict[str, float]
-    completions: dict[str, Any] | None
 
 
 def read_progress(folder: Path) -> Progress:
@@ -71,7 +70,6 @@ def read_progress(folder: Path) -> Progress:
         numbers_of(trained),
         dev_accuracy(lines, recipe),
         read_json(folder / "seconds.json") or {},
-        read_json(folder / "completions.json"),
     )
 
 

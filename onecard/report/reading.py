@@ -54,6 +54,7 @@ def read_facts_so_far(folder: Path) -> dict[str, Any]:
         "environment": read_json(folder / "environment.json"),
         "alarms": read_jsonl(alarms, unfinished=True) if alarms.exists() else None,
         "problems": summarize(read_problems(folder)),
+        "completions": read_json(folder / "completions.json"),
     }
 
 
