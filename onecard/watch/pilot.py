@@ -142,8 +142,8 @@ def advice(found: dict[str, Any], limit: int) -> list[str]:
         )
     if found["signal_share"] < FEW_SIGNALS:
         lines.append(
-            f"{found['signal_share']:.0%} of the groups have a signal: other problems, or a larger"
-            " grpo.num_generations."
+            f"{found['signal_share']:.0%} of the groups have a signal: other problems, a larger"
+            " grpo.num_generations, or grpo.dynamic_sampling."
         )
     if found["truncated"] > MANY_CUT:
         lines.append(

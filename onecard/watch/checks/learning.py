@@ -69,7 +69,8 @@ def no_signal(history: History, health: Health) -> Alarm | None:
     place, told = how_hard(history)
     blind = reward_blind(history, health)
     remedy = (
-        "Some problems are too easy and the others too hard: choose those that it solves sometimes."
+        "Some problems are too easy and the others too hard: choose those that it solves sometimes,"
+        " as grpo.dynamic_sampling={choose: by_pass_rate} does."
     )
     same_text = mean(window_values(history, SAME_TEXT) or [0.0])
     if blind:
