@@ -9,15 +9,20 @@ from pathlib import Path
 UNFINISHED = ".unfinished"  # the end of the name of what is still being written
 
 
-def write_atomic(file: Path, content: str | bytes) -> None:
-    """Replace a file's content in one step."""
+def write_atomic(file: Path, content: str | bytes, lasting: bool = True) -> None:
+    """Replace a file's content in one step.
+
+    What is not `lasting` may be lost in a power cut; it is written without waiting for the disk.
+    """
     unfinished = file.with_name(f"{file.name}{UNFINISHED}")
     if isinstance(content, str):
         content = content.encode("utf-8", "surrogatepass")
     unfinished.write_bytes(content)
-    sync(unfinished)
+    if lasting:
+        sync(unfinished)
     unfinished.replace(file)
-    sync(file.parent)
+    if lasting:
+        sync(file.parent)
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from onecard.files.formats import read_jsonl, write_json
+from onecard.files.atomic import write_atomic
+from onecard.files.formats import read_jsonl
 from onecard.run.folder import Run
 from onecard.run.process import is_first
 from onecard.run.round import groups_file
@@ -95,7 +96,8 @@ class Journal:
     def newest(self, step: int, completions: list[dict[str, Any]]) -> None:
         """Some completions of a step, in place of an earlier step's: for whoever watches."""
         if is_first():
-            write_json(self.shown, {"step": step, "completions": completions})
+            text = json.dumps({"step": step, "completions": completions}) + "\n"
+            write_atomic(self.shown, text, lasting=False)  # at every step
 
     def text(self, step: int, tag: str, text: str) -> None:
         if is_first():
