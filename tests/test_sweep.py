@@ -144,6 +144,32 @@ def test_runs_that_fail_or_are_killed_do_not_stop_the_others(
 
 
 @pytest.mark.unit
+def test_where_the_command_is_killed_the_run_ends_too(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import pathlib, signal, sys, time\n"
+        "def end(*_):\n"
+        "    pathlib.Path('ended').touch()\n"
+        "    sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "pathlib.Path('begun').touch()\n"
+        "time.sleep(100)\n"
+    )
+    code = (
+        "import sys; from pathlib import Path; import onecard.sweep.runner as runner;"
+        " from onecard.console.display import Display; runner.TRAIN = Path('train.py').absolute();"
+        " asked = runner.Asked(sys.argv[1], [], None, '0,1', []);"
+        " runner.run_all(asked, Display(), lambda _: None)"
+    )
+    command = [sys.executable, "-c", code, str(ROOT / "recipes/tiny.yaml")]
+    process = subprocess.Popen(command, cwd=tmp_path, env=variables())
+    wait_until((tmp_path / "begun").is_file, 60)
+    process.kill()
+    process.wait()
+    wait_until((tmp_path / "ended").is_file, 60)
+
+
+@pytest.mark.unit
 def test_folders_that_are_there_are_gone_on_with_if_asked_and_if_they_are_of_the_same_recipe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ from onecard.run.process import processes
 from onecard.run.resume import check_same, may_change
 from onecard.sweep.grid import variants
 from onecard.types import UserError
+from rewards.sandbox.walls import kernel
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 
@@ -134,7 +135,12 @@ def start(asked: Asked, one: Planned) -> "subprocess.Popen[bytes]":
     again = ["--resume-anyway" if asked.anyway else "--resume"] if one.begun else []
     command = [sys.executable, str(TRAIN), asked.recipe, "--name", one.name, *settings, *again]
     # A group of its own: Ctrl-C on a terminal goes to this process alone, which hands it on.
-    return subprocess.Popen(command, process_group=0)
+    return subprocess.Popen(command, process_group=0, preexec_fn=end_with_parent)
+
+
+def end_with_parent() -> None:
+    """In the run: where the process that started it is killed, it keeps what it has, and ends."""
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager
