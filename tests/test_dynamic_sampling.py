@@ -92,6 +92,18 @@ def test_a_problem_that_is_solved_rests_and_comes_back() -> None:
     assert choice.chance_of_signal()[0] > 0.9 * before
 
 
+def test_what_the_pilot_has_seen_counts_before_the_first_step() -> None:
+    """Of two problems of each level; others of the level, and other levels, are judged by them."""
+    levels = {f"{level}-{number}": level for level in ("easy", "mixed") for number in range(10)}
+    choice = ByPassRate(levels, SIZE, 0, 0.05)
+    assert len(set(choice.weights())) == 1
+    seen = [("easy-0", SIZE, SIZE), ("easy-1", SIZE, SIZE), ("mixed-0", SIZE // 2, SIZE)]
+    choice.begin_with([*seen, ("dropped: its prompt was too long", 0, SIZE)])
+    weights = dict(zip(choice.problems, choice.weights(), strict=True))
+    assert weights["easy-5"] < weights["mixed-5"]
+    assert choice.by_level()["easy"] > 0.8
+
+
 @pytest.mark.unit
 @pytest.mark.parametrize("make", [lambda: InTurn(NAMES, 3), by_pass_rate])
 def test_a_choice_goes_on_from_its_state(make: Any) -> None:

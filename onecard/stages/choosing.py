@@ -1,7 +1,7 @@
 """Which problems a step asks. Pure; all that it remembers is in a checkpoint."""
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -146,6 +146,12 @@ class ByPassRate:
         place = self.places[problem]
         self.right[place] += right
         self.seen[place] += completions
+
+    def begin_with(self, pilot: Iterable[tuple[str, int, int]]) -> None:
+        """What the pilot has seen: of a problem how many completions were right, of how many."""
+        for problem, right, completions in pilot:
+            if problem in self.places:
+                self.tell(problem, right, completions)
 
     def step(self) -> None:
         self.right *= KEPT_EACH_STEP

@@ -19,7 +19,7 @@ from onecard.model.rollouts import roll_out
 from onecard.run.folder import Run
 from onecard.run.process import is_first
 from onecard.types import Problem, RunFailed, Sampling, Verdict
-from onecard.watch.batch import pass_at_g, share_of, signal_share
+from onecard.watch.batch import outcomes, pass_at_g, share_of, signal_share
 from rewards.scoring import BatchScorer, Scored
 
 FEW_SIGNALS = 0.2  # assumed: below this share of groups most of the generation is for nothing
@@ -115,6 +115,7 @@ def summarize(pilot: Pilot, scored: list[Scored], seconds: float) -> dict[str, A
         "tokens": {"p10": tenths[0], "p50": tenths[4], "p90": tenths[8], "max": max(lengths)},
         "seconds": round(seconds, 2),
         "generation_seconds_per_step": round(per_step, 2),
+        "groups": outcomes(scored),
     }
     return found | {"advice": advice(found, pilot.max_completion_length)}
 

@@ -1,5 +1,6 @@
 """Builds the trainer of GRPO: data, rewards, callbacks, and what this house changes in it."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -113,4 +114,8 @@ def build_choice(training: Training, one: Round) -> Choice | None:
     if dynamic.choose == "in_turn":
         return InTurn([problem.id for problem in training.problems], seed)
     levels = levels_of(training.problems, training.data.difficulty)
-    return ByPassRate(levels, grpo.num_generations, seed, dynamic.floor)
+    choice = ByPassRate(levels, grpo.num_generations, seed, dynamic.floor)
+    if one.number == 1 and training.run.pilot.is_file():  # asked with the policy as it begins
+        pilot = json.loads(training.run.pilot.read_text(encoding="utf-8"))
+        choice.begin_with(pilot.get("groups", ()))
+    return choice
