@@ -10,6 +10,7 @@ docs/notebook-loop.md. About half an hour; nothing else should be busy meanwhile
 """
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -153,9 +154,10 @@ def compare(run_folder: Path, steps: int, seeds: int) -> int:
         merge(run_folder, base["name"], weights)
         rounds = {seed: one_round(run_folder, weights, seed, steps) for seed in range(seeds)}
     grpo = section_of(recipe)
+    threads = os.environ.get("OMP_NUM_THREADS") or os.cpu_count()
     about = (
-        f"The recipe {recipe.name} from the end of its SFT, computing in {choose_precision([])} on"
-        f" two cores: {steps} steps of {grpo.prompts_per_step} prompts and"
+        f"The recipe {recipe.name} from the end of its SFT, computing in {choose_precision([])},"
+        f" threads: {threads}. {steps} steps of {grpo.prompts_per_step} prompts and"
         f" {grpo.num_generations} completions of at most {grpo.max_completion_length} tokens, LoRA"
         f" rank {recipe.lora.rank}. Medians of the steps after the first {WARM_UP_STEPS}."
         f" {', '.join(map(' '.join, versions().items()))}."
