@@ -89,9 +89,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.experiments")
     names = [one.name for one in experiments]
     parser.add_argument("experiment", nargs="?", choices=names, help="(default: all)")
-    only = parser.parse_args().experiment
+    parser.add_argument("--page", action="store_true", help="only the page, from what is there")
+    args = parser.parse_args()
+    only = args.experiment
     changes = yaml.safe_load((FOLDER / "arms.yaml").read_text(encoding="utf-8"))
-    asked: list[Experiment] = [one for one in experiments if only in (None, one.name)]
+    asked: list[Experiment] = [
+        one for one in experiments if only in (None, one.name) and not args.page
+    ]
     arms = dict.fromkeys(arm for one in asked for arm in one.arms)
     RESULTS.mkdir(exist_ok=True)
     if asked:

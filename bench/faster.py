@@ -155,7 +155,7 @@ def load_runs(task: str, arm: str) -> dict[int, dict[str, Any]]:
 
 
 def told_speed(curve: list[list[float]], stock: list[list[float]], part: float) -> list[str]:
-    """Seconds to the start's accuracy and a part of the stock loop's gain, and times as fast.
+    """Until an arm has gained that part of what the stock loop gains: seconds, and times as fast.
 
     By seconds, and by tokens.
     """
@@ -199,7 +199,7 @@ def plot(task: str) -> str:
     return as_svg(figure)
 
 
-def part(task: str) -> str:
+def section(task: str) -> str:
     """What the page says of a task."""
     asked, stock = TASKS[task], load_runs(task, STOCK)
     title = (
@@ -222,7 +222,7 @@ def part(task: str) -> str:
 
 
 def page() -> str:
-    return "\n".join([INTRODUCTION, *map(part, TASKS)])
+    return "\n".join([INTRODUCTION, *map(section, TASKS)])
 
 
 def write_page() -> None:

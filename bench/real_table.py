@@ -6,9 +6,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from eval.scores import p_text
 from eval.statistics import mean_interval, paired_difference
 from onecard.recipe.file import load_recipe
+from onecard.report.comparison import told
 
 ROOT = Path(__file__).parent.parent
 RECIPES = {"smollm2-gym": (0, 1, 2), "smollm2-svamp": (0, 1, 2), "smollm2-gsm8k": (0,)}  # seeds
@@ -52,8 +52,7 @@ def accuracy(right: list[float]) -> str:
 
 
 def more(before: list[float], after: list[float]) -> str:
-    d = paired_difference(before, after)
-    return f"{d.points:+.1f} ({d.ci_low:+.1f} to {d.ci_high:+.1f}), p {p_text(d.p_value)}"
+    return told(paired_difference(before, after))
 
 
 def table(untrained: dict[str, Any] | None, seeds: dict[int, dict[str, Any]]) -> list[str]:

@@ -34,8 +34,7 @@ def find_target(name: str, adapter: str | None, base_only: bool) -> Target:
     """
     folder = Path(name)
     if folder.parts[:1] == ("runs",) and not folder.is_dir():
-        there = sorted(file.parent.name for file in Path("runs").glob(f"*/{RECIPE}"))
-        raise UserError(f"there is no run {name}; there are: {', '.join(there) or 'none'}")
+        raise unknown_run(name)
     given = Path(adapter) if adapter else None
     if (folder / RECIPE).is_file():
         found = find_run(folder, given, base_only)
@@ -53,6 +52,12 @@ def find_target(name: str, adapter: str | None, base_only: bool) -> Target:
     if found.weights.adapter:
         check_adapter(found.weights.adapter, found.weights.base)
     return found
+
+
+def unknown_run(name: str) -> UserError:
+    """What to raise for a run that is not there: it says which ones are."""
+    there = sorted(file.parent.name for file in Path("runs").glob(f"*/{RECIPE}"))
+    return UserError(f"there is no run {name}; there are: {', '.join(there) or 'none'}")
 
 
 def find_run(folder: Path, adapter: Path | None, base_only: bool) -> Target:

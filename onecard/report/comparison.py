@@ -53,14 +53,11 @@ class Row:
     seeds: str
     before: list[float]
     after: list[float]
+    gained: Difference
     more: Difference | None
     tokens: float
     minutes: float
     alarms: str
-
-    @property
-    def gained(self) -> Difference:
-        return paired_difference(self.before, self.after)
 
 
 @dataclass(frozen=True)
@@ -151,6 +148,7 @@ def rows_of(benchmark: str, arms: Sequence[Arm]) -> list[Row]:
                 ", ".join(str(run.seed) for run in arm.runs),
                 before,
                 after,
+                gained=paired_difference(before, after),
                 more=paired_difference(rows[0].after, after) if rows else None,
                 tokens=fmean(r["benchmarks"][benchmark]["after"]["mean_tokens"] for r in results),
                 minutes=fmean(r["seconds"]["total"] for r in results) / 60,

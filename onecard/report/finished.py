@@ -14,7 +14,7 @@ from eval.scores import ACCURACIES, by_problem
 from onecard.files.differences import differences
 from onecard.files.formats import read_jsonl
 from onecard.run.folder import EVALUATIONS, RECIPE
-from onecard.types import UserError
+from onecard.types import EvalResult, UserError
 
 PROSE = ("name", "claim", "caveat", "anchor", "measured")  # keys that change nothing in a run
 FEW_KEYS = 2  # so many can stand in the name of an arm
@@ -48,17 +48,22 @@ class FinishedRun:
         told = read_jsonl(file) if file.is_file() else []
         return list(dict.fromkeys(one["name"] for one in told if one["level"] == "alarm"))
 
+    @cached_property
+    def evaluations(self) -> dict[tuple[str, str], tuple[dict[str, Any], EvalResult]]:
+        """Settings and answers, by benchmark, before and after."""
+        return {
+            (name, when): read_result(self.folder / EVALUATIONS / f"{name}-{when}")
+            for name in self.results["benchmarks"]
+            for when in ("before", "after")
+        }
+
     def right(self, benchmark: str, when: str) -> list[float]:
         """Whether each problem was right, 0 or 1. `when` is before or after."""
-        _, result = read_result(self.evaluation(benchmark, when))
-        return by_problem(result, ACCURACIES["accuracy"])
+        return by_problem(self.evaluations[benchmark, when][1], ACCURACIES["accuracy"])
 
     def asked(self, benchmark: str) -> Any:
         """Which problems, in which order: what is the same in two runs can be compared."""
-        return read_result(self.evaluation(benchmark, "after"))[0]["benchmark"]
-
-    def evaluation(self, benchmark: str, when: str) -> Path:
-        return self.folder / EVALUATIONS / f"{benchmark}-{when}"
+        return self.evaluations[benchmark, "after"][0]["benchmark"]
 
 
 @dataclass(frozen=True)

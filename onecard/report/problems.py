@@ -1,12 +1,11 @@
 """Which problems of training were solved when: from groups.jsonl of a run."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from onecard.files.formats import read_jsonl
-from onecard.report.curves import as_svg
+from onecard.report.curves import as_svg, points_of
 from onecard.run.round import groups_file
 
 NEVER_SHOWN = 10  # problems
@@ -68,7 +67,7 @@ def summarize(problems: dict[str, Asked]) -> Problems | None:
     )
 
 
-def draw_problems(problems: dict[str, Asked], metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def draw_problems(problems: dict[str, Asked], metrics: list[dict[str, Any]]) -> dict[str, Any]:
     """The chart of problems by step, and of pass rates by difficulty where a run has them."""
     from matplotlib.figure import Figure  # not pyplot: no display, no global state
 
@@ -90,9 +89,8 @@ def draw_problems(problems: dict[str, Asked], metrics: Sequence[dict[str, Any]])
         figure = Figure(figsize=(5.2, 2.9), layout="constrained")
         axes = figure.subplots()
         for key in levels:
-            points = [(line["step"], line[key]) for line in metrics if line.get(key) is not None]
             label = key.removeprefix("problems/")
-            axes.plot(*zip(*points, strict=True), label=label, linewidth=1.2)
+            axes.plot(*zip(*points_of(metrics, key), strict=True), label=label, linewidth=1.2)
         axes.set(xlabel="GRPO step", ylabel="share right", title=title)
         axes.set_ylim(0, 1)
         axes.legend(fontsize=7)

@@ -9,9 +9,9 @@ from onecard.console.display import clock
 from onecard.files.formats import read_jsonl
 from onecard.recipe.file import load_recipe
 from onecard.recipe.schema import Recipe
-from onecard.report.curves import title_of
+from onecard.report.curves import points_of, title_of
 from onecard.report.reading import read_json
-from onecard.report.steps import PARTS
+from onecard.report.steps import split_steps
 from onecard.run.folder import EVALUATIONS, RECIPE
 from onecard.run.lock import is_at_work
 
@@ -68,7 +68,7 @@ def read_progress(folder: Path) -> Progress:
         steps,
         time_left(trained, steps - done) if running else None,
         numbers_of(trained),
-        dev_accuracy(lines, recipe),
+        points_of(lines, f"eval/{recipe.source.dev_benchmark}/accuracy"),
         read_json(folder / "seconds.json") or {},
     )
 
@@ -96,10 +96,8 @@ def phase_of(folder: Path, recipe: Recipe, stage: str, done: int) -> str:
 
 def time_left(trained: list[dict[str, Any]], steps: int) -> str | None:
     """At the pace of the last steps, without evaluations."""
-    timed = [line for line in trained[-LATELY:] if "time/training" in line]
-    if not timed or steps <= 0:
-        return None
-    return clock(steps * fmean(sum(line[f"time/{part}"] for part in PARTS) for line in timed))
+    split = split_steps(trained[-LATELY:])
+    return clock(steps * split.total) if split and steps > 0 else None
 
 
 def numbers_of(trained: list[dict[str, Any]]) -> list[Number]:
@@ -110,8 +108,3 @@ def numbers_of(trained: list[dict[str, Any]]) -> list[Number]:
             first, lately = fmean(values[:LATELY]), fmean(values[-LATELY:])
             found.append(Number(label, first, lately, values[-1]))
     return found
-
-
-def dev_accuracy(lines: list[dict[str, Any]], recipe: Recipe) -> list[tuple[int, float]]:
-    key = f"eval/{recipe.source.dev_benchmark}/accuracy"
-    return [(line["step"], line[key]) for line in lines if line.get(key) is not None]

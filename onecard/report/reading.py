@@ -44,7 +44,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
 def read_facts_so_far(folder: Path) -> dict[str, Any]:
     """What a run has that may be under way; None in place of what is not there yet."""
     recipe_text = (folder / "recipe.resolved.yaml").read_text(encoding="utf-8")
-    alarms = folder / "health.jsonl"
+    alarms, asked = folder / "health.jsonl", read_problems(folder)
     return {
         "folder": folder,
         "recipe": yaml.safe_load(recipe_text),
@@ -53,7 +53,8 @@ def read_facts_so_far(folder: Path) -> dict[str, Any]:
         "ranker": read_json(folder / "reward-model.json"),
         "environment": read_json(folder / "environment.json"),
         "alarms": read_jsonl(alarms, unfinished=True) if alarms.exists() else None,
-        "problems": summarize(read_problems(folder)),
+        "asked": asked,
+        "problems": summarize(asked),
         "completions": read_json(folder / "completions.json"),
     }
 

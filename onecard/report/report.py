@@ -5,7 +5,7 @@ from pathlib import Path
 
 from onecard.files.formats import read_jsonl
 from onecard.report.curves import curves_of, reliability
-from onecard.report.problems import draw_problems, read_problems
+from onecard.report.problems import Asked, draw_problems
 from onecard.report.reading import read_facts
 from onecard.report.rendering import render
 
@@ -13,7 +13,7 @@ from onecard.report.rendering import render
 def write_report(folder: Path) -> None:
     """Write report.md, report.html (one file, nothing fetched) and curves/*.svg."""
     facts = read_facts(folder)
-    curves = draw_all(folder, facts["recipe"]["stages"])
+    curves = draw_all(folder, facts["recipe"]["stages"], facts["asked"])
     for name, (_, svg) in curves.items():
         (folder / "curves").mkdir(exist_ok=True)
         (folder / "curves" / f"{name}.svg").write_text(svg, encoding="utf-8")
@@ -21,11 +21,17 @@ def write_report(folder: Path) -> None:
         (folder / file).write_text(render(file, **facts, curves=curves), encoding="utf-8")
 
 
-def draw_all(folder: Path, stages: list[str]) -> dict[str, tuple[str, str]]:
-    """The charts of a run's stages by name, each with its title: those of the last stage first."""
+def draw_all(
+    folder: Path, stages: list[str], asked: dict[str, Asked]
+) -> dict[str, tuple[str, str]]:
+    """The charts of a run's stages by name, each with its title: those of the last stage first.
+
+    `asked`: the problems of training.
+    """
     *before, last = stages
-    metrics = folder / "metrics.jsonl"
-    found = curves_of(last, read_jsonl(metrics, unfinished=True)) if metrics.is_file() else {}
+    file = folder / "metrics.jsonl"
+    metrics = read_jsonl(file, unfinished=True) if file.is_file() else []
+    found = curves_of(last, metrics)
     for stage in before:
         file = folder / f"{stage}.jsonl"
         if not file.is_file():
@@ -33,8 +39,7 @@ def draw_all(folder: Path, stages: list[str]) -> dict[str, tuple[str, str]]:
         for name, chart in curves_of(stage, read_jsonl(file, unfinished=True), named=True).items():
             found[f"{stage}-{name}"] = chart
     if last == "grpo":
-        lines = read_jsonl(metrics, unfinished=True) if metrics.is_file() else []
-        found |= draw_problems(read_problems(folder), lines)
+        found |= draw_problems(asked, metrics)
     ranker = folder / "reward-model.json"
     if ranker.is_file():
         found["reliability"] = reliability(json.loads(ranker.read_text(encoding="utf-8")))

@@ -21,6 +21,7 @@ from onecard.report.rendering import render
 from onecard.report.report import draw_all
 from onecard.run.folder import EVALUATIONS, RECIPE
 from onecard.run.lock import is_at_work
+from onecard.target import unknown_run
 from onecard.types import UserError
 
 PORT = 8765
@@ -44,8 +45,7 @@ def main(arguments: list[str]) -> int:
 def serve(folder: Path, port: int) -> None:
     """Show a run until Ctrl-C. Raises UserError where there is no run, or the port is taken."""
     if not (folder / RECIPE).is_file():
-        there = ", ".join(sorted(str(file.parent) for file in Path("runs").glob(f"*/{RECIPE}")))
-        raise UserError(f"there is no run {folder}; there are: {there or 'none'}")
+        raise unknown_run(str(folder))
     watcher = Watcher(folder)
     try:
         server = ThreadingHTTPServer((HERE, port), handler_of(watcher))
@@ -84,7 +84,7 @@ def page_of(folder: Path) -> str:
     if progress.state == "finished" and report.is_file():
         return report.read_text(encoding="utf-8")
     facts = read_facts_so_far(folder)
-    curves = draw_all(folder, facts["recipe"]["stages"])
+    curves = draw_all(folder, facts["recipe"]["stages"], facts["asked"])
     return render("watch.html", **facts, progress=progress, curves=curves)
 
 
