@@ -293,6 +293,10 @@ def test_runs_of_one_name_and_recipe_stand_apart(tmp_path: Path) -> None:
     rows = shown(made(tmp_path / "old", "tiny", 4, []), made(tmp_path / "new", "tiny", 9, []))
     assert row_of(rows, "old/tiny")[1:] == ["10.0%", "20.0%"]
     assert row_of(rows, "new/tiny")[1:4] == ["10.0%", "45.0%", "+25.0"]
+    clones = [made(tmp_path / f"{clone}/runs", "tiny", 4, []) for clone in ("a", "b")]
+    rows = shown(*clones)
+    assert row_of(rows, "a/runs/tiny")
+    assert row_of(rows, "b/runs/tiny")
 
 
 @pytest.mark.unit

@@ -126,12 +126,13 @@ def group_by_seed(runs: Sequence[FinishedRun]) -> list[Arm]:
 
 
 def names_of(runs: Sequence[FinishedRun]) -> list[str]:
-    """The names of their folders; with their parents' where two are alike."""
-    folders = [run.folder.resolve() for run in runs]
-    names = [folder.name for folder in folders]
-    if len(set(names)) == len(names):
-        return names
-    return [f"{folder.parent.name}/{folder.name}" for folder in folders]
+    """The names of their folders, with as many parents as set them apart."""
+    paths = [run.folder.resolve().parts for run in runs]
+    for count in range(1, max(map(len, paths))):
+        names = ["/".join(parts[-count:]) for parts in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [str(run.folder.resolve()) for run in runs]
 
 
 def label_of(run: FinishedRun, keys: Sequence[tuple[str, ...]]) -> str:
