@@ -96,14 +96,8 @@ def run_of(recipe: str, model: str, seed: int) -> dict[str, Any]:
         "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
         "sft_steps": sft.max_steps,
         "sft_alone_steps": round(longer),
-        SFT: {
-            "greedy": outcome(run / f"eval/{benchmark}-before"),
-            "sampled": sampled(model, run, "sft-adapter"),
-        },
-        GRPO: {
-            "greedy": outcome(run / f"eval/{benchmark}-after"),
-            "sampled": sampled(model, run, "adapter"),
-        },
+        SFT: {"greedy": outcome(run / f"eval/{benchmark}-before")},
+        GRPO: {"greedy": outcome(run / f"eval/{benchmark}-after")},
     }
 
 
@@ -144,7 +138,11 @@ def main() -> None:
                 continue
             found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
             if "sampled" not in found.get(GRPO, {}):
-                found = run_of(recipe, model, seed)
+                found = run_of(recipe, model, seed)  # again, where its folder has been deleted
+                write_json(file, found)  # to sample may take as long as the run
+                run = ROOT / f"runs/real-{recipe}-{seed}"
+                found[SFT]["sampled"] = sampled(model, run, "sft-adapter")
+                found[GRPO]["sampled"] = sampled(model, run, "adapter")
                 write_json(file, found)
             if ALONE not in found:
                 found[ALONE] = sft_alone(recipe, model, seed, found["sft_alone_steps"])

@@ -81,12 +81,16 @@ def table(untrained: dict[str, Any] | None, seeds: dict[int, dict[str, Any]]) ->
         each = ", ".join(percent(mean(run[state]["greedy"]["right"])) for run in runs)
         cells = [state, each if len(known) == len(seeds) else f"{each} (of {listed(known)})"]
         for how in ("greedy", "sampled"):
-            if not all(how in run[state] and how in run[SFT] for run in runs):
+            asked = {
+                seed: run for seed, run in known.items() if how in run[state] and how in run[SFT]
+            }
+            if not asked:
                 cells += ["not asked", ""]
                 continue
-            right = pooled(runs, state, how)
-            gain = "" if state == SFT else more(pooled(runs, SFT, how), right)
-            cells += [accuracy(right), gain]
+            right = pooled(list(asked.values()), state, how)
+            before = pooled(list(asked.values()), SFT, how)
+            some = "" if len(asked) == len(known) else f" (of {listed(asked)})"
+            cells += [accuracy(right) + some, "" if state == SFT else more(before, right)]
         greedy = [run[state]["greedy"] for run in runs]
         cells.append(percent(mean(one["flexible"] for one in greedy)))
         cells.append(f"{mean(one['tokens'] for one in greedy):.0f}")

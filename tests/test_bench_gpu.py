@@ -2,6 +2,7 @@
 card.
 """
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
+from bench.card_page import text
+from bench.card_runs import Bench
 from bench.gpu import fixed_length, for_bench, middle, notes, stock_uses_vllm, table
 from bench.gpu_check import passed, read_outcomes, screen
 from onecard.files.formats import write_json, write_jsonl
@@ -179,3 +182,50 @@ def test_without_a_card_the_check_says_so_in_one_sentence() -> None:
     assert done.stdout.startswith("no NVIDIA card is visible here")
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
+
+
+def smoke(**changes: Any) -> dict[str, Any]:
+    split = {"generation": 1.0, "reward": 0.0, "training": 0.5, "tokens_per_second": 2000.0}
+    card = {"measured_gib": {"training": 2.0}, "planned_gib": {"training": 1.5}}
+    run = {"steps": 10, "seconds_per_step": split, "rewards": [0.5] * 10, "card": card}
+    return {"smoke": run | {"seconds": {"GRPO": 20.0}}, **changes}
+
+
+MACHINE = {"card": "a card, 8 GiB", "date": "2026-12-01", "versions": {"torch": "2.11.0"}}
+
+
+def test_a_card_s_page_has_each_part_with_what_was_measured_of_it() -> None:
+    found = {
+        "machine": MACHINE,
+        "smoke": smoke(before_like_after=0.25, agreement_after=0.9, wall_seconds=90.0),
+        "memory": {"gsm8k-qwen2.5-3b": {**smoke()["smoke"], "steps": 0, "seconds_per_step": None}},
+        "learn": {"learn": smoke()["smoke"], "cut_after": 150, "wall_seconds": 150.0},
+        "kill": {"same_before": True, "same_after": False, "failed": "OSError: gone"},
+    }
+    page = text(found)
+    assert "2026-12-01, on a card, 8 GiB. torch 2.11.0." in page
+    assert "10 steps of 1.50 s: generation 1.00, reward 0.00, training 0.50, 2,000 tokens/s" in page
+    assert "Peak while training: 2.00 GiB, planned 1.50 (0.75 of it)." in page
+    assert "transformers and PEFT, base and adapter: 90%." in page
+    assert "gsm8k-qwen2.5-3b:\n\n- 0 steps; none was timed." in page
+    assert "Cut off after 150 s. What is here was measured until then." in page
+    assert "up to the checkpoint: yes." in page
+    assert "killed and resumed: no." in page
+    assert "It failed: `OSError: gone`" in page
+    beside = page.split("## ")[3]
+    assert beside == "Side by side\n\nNot run.\n\n"
+
+
+def test_a_part_that_is_cut_off_or_fails_keeps_what_it_found(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, tmp_path, None, None, {"machine": MACHINE})
+    with bench.measuring("smoke", 1):
+        bench.add(before_like_after=0.5)
+        bench.call("-c", "import time; print('begun', flush=True); time.sleep(100)")
+    assert bench.found["smoke"].items() >= {"before_like_after": 0.5, "cut_after": 1}.items()
+    assert bench.found["smoke"]["wall_seconds"] < 30
+    assert (tmp_path / "smoke.log").read_text() == "begun\n"
+    with bench.measuring("kill", 60):
+        bench.call("-c", "raise SystemExit(3)")
+    assert "exit status 3" in bench.found["kill"]["failed"]
+    assert json.loads((tmp_path / "card.json").read_text()) == bench.found
+    assert (tmp_path / "card.md").read_text() == text(bench.found)

@@ -55,6 +55,19 @@ def test_in_turn_asks_every_problem_once_before_any_again() -> None:
 
 
 @pytest.mark.unit
+def test_in_turn_a_step_across_the_end_of_the_order_costs_no_problem_its_turn() -> None:
+    """40 problems, up to 27 in a step, of several rounds."""
+    choice, counts = InTurn(NAMES, seed=3), Counter[str]()
+    for step in range(200):
+        asked: list[str] = []
+        for size in (13, 5, 1 + step % 9):
+            asked += choice.draw(size, asked)
+        assert len(set(asked)) == len(asked)
+        counts.update(asked)
+    assert max(counts.values()) - min(counts.values()) <= 2
+
+
+@pytest.mark.unit
 def test_problems_of_a_level_that_teaches_are_asked_and_the_others_are_not_forgotten() -> None:
     drawn = ask(by_pass_rate(), 100)
     assert drawn["middle"] > 0.8 * drawn.total()
@@ -131,6 +144,15 @@ def test_levels_are_read_from_the_rows() -> None:
     assert max(Counter(parts.values()).values()) == 4
     with pytest.raises(UserError, match=r"no 'metadata.steps'; its columns are level, metadata"):
         levels_of(problems, "metadata.steps")
+
+
+@pytest.mark.unit
+def test_numbers_of_a_csv_file_are_numbers() -> None:
+    texts = [Problem(name, "q", "1", columns={"hard": f"{int(name) / 7:.4f}"}) for name in NAMES]
+    assert set(levels_of(texts, "hard").values()) == {f"{part:02} of 12" for part in range(1, 13)}
+    named = [Problem(name, "q", "1", columns={"hard": f"chapter {name}"}) for name in NAMES]
+    with pytest.raises(UserError, match="hard has 40 different values, and not all are numbers"):
+        levels_of(named, "hard")
 
 
 @pytest.mark.unit

@@ -14,7 +14,14 @@ from conftest import item
 
 from eval.benchmarks import BENCHMARKS, flexible, load_benchmark, same_answer, strict
 from eval.scores import compare, scores
-from eval.statistics import majority, mean_interval, newcombe_interval, paired_difference, pass_at
+from eval.statistics import (
+    holm,
+    majority,
+    mean_interval,
+    newcombe_interval,
+    paired_difference,
+    pass_at,
+)
 from eval.task import Task, load_task
 from onecard.data.rows import read_rows
 from onecard.data.sameness import by_words, check_unseen
@@ -106,9 +113,12 @@ def test_few_changed_problems_get_an_interval_that_covers() -> None:
     """
     rng = np.random.default_rng(0)
     covered = few = 0
+    outcomes = [(0, 1), (1, 0), (1, 1), (0, 0)]
     for _ in range(2000):
-        fixed, broken, still_right, _ = rng.multinomial(60, [0.08, 0.02, 0.4, 0.5])
-        low, high = newcombe_interval(fixed, broken, still_right, 60)
+        counts = rng.multinomial(60, [0.08, 0.02, 0.4, 0.5])
+        pairs = [pair for pair, count in zip(outcomes, counts, strict=True) for _ in range(count)]
+        fixed, broken, *_ = counts
+        low, high = newcombe_interval(*zip(*pairs, strict=True))
         covered += low <= 0.06 <= high
         few += fixed + broken < 10
     assert few > 1500
@@ -119,6 +129,43 @@ def test_one_sided_change_of_every_problem_is_no_certainty() -> None:
     difference = paired_difference([False] * 5, [True] * 5)
     assert difference.points == 100.0
     assert difference.ci_low < 60
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([1 / 3, 2 / 3, 0.0, 1.0] * 100, [1 / 3, 2 / 3, 0.0, 1.0] * 100),
+        ([0.25] * 8, [0.75] * 8),
+        ([1 / 3] * 500 + [0.0] * 4, [1 / 3] * 500 + [1 / 3] * 4),
+    ],
+)
+def test_pooled_seeds_are_no_certainty_either(before: list[float], after: list[float]) -> None:
+    """A few problems changed, or none: other problems could have fallen too."""
+    difference = paired_difference(before, after)
+    assert difference.ci_low < difference.points < difference.ci_high
+    if difference.p_value > 0.05:
+        assert difference.ci_low < 0 < difference.ci_high
+
+
+def test_pooled_seeds_with_few_changes_get_an_interval_that_covers() -> None:
+    """Simulated: means of three seeds; of 200 problems six change by a third on average."""
+    rng = np.random.default_rng(0)
+    covered = few = 0
+    for _ in range(1000):
+        before = rng.integers(0, 3, 200) / 3
+        after = before + (rng.random(200) < 0.03) / 3
+        low, high = newcombe_interval(before.tolist(), after.tolist())
+        covered += low <= 0.01 <= high
+        few += int((after != before).sum()) < 10
+    assert few > 800
+    assert covered / 1000 >= 0.94
+
+
+def test_of_many_comparisons_p_is_corrected() -> None:
+    """Holm's own steps: the least p times 4, the next times 3, never below one before it."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == pytest.approx([1.0, 1.0])
+    assert holm([]) == []
 
 
 def test_samples_that_are_all_alike_are_no_certainty() -> None:

@@ -866,8 +866,11 @@ def test_stock_trl_trains_what_was_exported(short_run: ShortRun, tmp_path: Path)
         (["model.name=some", "sft=null", "grpo.iterate=3"], "grpo.iterate: 3 rounds"),
         (
             ["model.name=some", "sft=null", "rewards=[{name: custom, function: mine.py:f}]"],
-            "mine.py is a file beside you",
+            "mine.py is beside you",
         ),
+        (["model.name=random-qwen2.5-0.5b", "sft=null"], "random-qwen2.5-0.5b is made here"),
+        (["model.name=runs/a/merged", "sft=null"], "runs/a/merged is no folder here"),
+        (["model.name=tests", "sft=null"], "tests is beside you; name it by its whole path"),
     ],
 )
 def test_what_stock_trl_has_no_setting_for_is_refused(settings: list[str], said: str) -> None:

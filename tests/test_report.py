@@ -16,7 +16,8 @@ from onecard.console.display import Display
 from onecard.console.text import fenced
 from onecard.files.formats import write_json, write_jsonl
 from onecard.recipe.file import load_recipe
-from onecard.report.curves import CURVES, draw
+from onecard.report.curves import CURVES, curves_of, draw, thinned
+from onecard.report.problems import draw_problems
 from onecard.report.report import write_report
 from onecard.report.summary import summary
 from onecard.run.folder import open_run
@@ -264,3 +265,24 @@ def test_what_each_step_of_a_completion_earned_stands_in_the_page(folder: Path) 
     assert "<td>0</td><td>-0.25</td>" in page
     assert "no answer" in page
     assert ATTACK not in page
+
+
+def test_any_text_may_name_a_benchmark_or_a_level() -> None:
+    """Also one with dollar signs, between which matplotlib reads formulas."""
+    name = "sets $A \\subset B$ and $x^{$"
+    metrics = [
+        {"step": step, f"eval/{name}/accuracy": 0.5, f"problems/{name}": 0.5, "problems/b": 0.1}
+        for step in (1, 2)
+    ]
+    assert "<svg" in curves_of("grpo", metrics)["accuracy"][1]
+    assert "<svg" in draw_problems({}, metrics)["difficulty"][1]
+
+
+def test_a_long_run_s_chart_is_no_larger_than_a_screen_can_show() -> None:
+    points = [(step, float(step)) for step in range(1, 10_001)]
+    drawn = thinned(points)
+    assert 500 <= len(drawn) <= 1001
+    assert (drawn[0], drawn[-1]) == (points[0], points[-1])
+    assert thinned(points[:800]) == points[:800]
+    metrics = [{"step": step, "reward": value, "rewards/best": value} for step, value in points]
+    assert len(draw(metrics, CURVES["reward"])) < 150_000

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, run_train
 
+from onecard.files.formats import read_jsonl
 from onecard.run.checkpoint import find_checkpoints, read_checkpoint
 
 pytestmark = pytest.mark.e2e
@@ -101,3 +102,17 @@ def test_sft_goes_on_to_the_same_bits(
         assert f"after step {step} of SFT" in done.stdout
         assert results(tmp_path / "runs" / name) == results(tmp_path / "runs/whole")
         assert not (tmp_path / "runs" / name / "checkpoints/sft").exists()
+
+
+def test_a_step_in_parts_is_the_same_step(tmp_path: Path) -> None:
+    """The loss is the mean over the tokens of all parts, and not a mean of means."""
+    settings = (*QUICK, "sft.max_steps=6", "sft.batch_size=16", "grpo.max_steps=1")
+    logs = []
+    for parts in (1, 4):
+        more = (*settings, f"sft.gradient_accumulation_steps={parts}")
+        done = run_train(tmp_path, "tiny", *more, name=f"parts-{parts}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        logs.append(read_jsonl(tmp_path / f"runs/parts-{parts}/sft.jsonl"))
+    for one, other in zip(*logs, strict=True):
+        for key in ("loss", "grad_norm"):
+            assert other[key] == pytest.approx(one[key], rel=1e-3), one["step"]

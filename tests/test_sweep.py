@@ -3,10 +3,12 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from onecard.report.comparison import compare_runs
 from onecard.run.folder import open_run
 from onecard.sweep.grid import variants
 from onecard.sweep.runner import Asked, plan_runs, run_all
-from onecard.types import UserError
+from onecard.types import FOLDER_NAME, UserError
 
 RATES = "grpo.learning_rate=1e-3,1e-4"
 
@@ -43,17 +45,37 @@ def test_all_values_with_each_seed_the_first_seed_first() -> None:
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize(
-    ("sweep", "names"),
-    [
-        ("a.w=0.5,-0.5", ["w-0.5", "w--0.5"]),
-        ("a.path=a/b,a-b", ["path-1", "path-2"]),
-        ("a.prompt='思考','回答'", ["prompt-1", "prompt-2"]),
-        (f"a.prompt=short,{'long ' * 20}", ["prompt-1", "prompt-2"]),
-    ],
-)
-def test_values_that_make_no_folder_name_are_numbered(sweep: str, names: list[str]) -> None:
-    assert [one.name for one in variants(None, [sweep])] == names
+def test_a_value_s_name_is_a_folder_s_and_does_not_hang_on_the_others() -> None:
+    """Else a finished sweep with one more value would begin anew."""
+    assert [one.name for one in variants(None, ["a.w=0.5,-0.5"])] == ["w-0.5", "w--0.5"]
+    texts = ["a/b", "a-b", "a b", "思考", "回答", "long " * 20]
+    listed = ",".join(json.dumps(text, ensure_ascii=False) for text in texts)
+    names = [one.name for one in variants(None, [f"data.system_prompt={listed}"])]
+    assert len(set(names)) == len(texts)
+    assert all(re.match(FOLDER_NAME, name) for name in names)
+    assert names[1] == "system_prompt-a-b"
+    fewer = [one.name for one in variants(None, ['data.system_prompt="a/b","思考"'])]
+    assert fewer == [names[0], names[3]]
+
+
+@pytest.mark.unit
+def test_keys_of_one_last_word_are_told_apart() -> None:
+    sweeps = ["sft.learning_rate=1e-3,2e-3", "grpo.learning_rate=1e-4,2e-4"]
+    first = variants(None, sweeps)[0]
+    assert first.name == "sft.learning_rate-1e-3-grpo.learning_rate-1e-4"
+
+
+@pytest.mark.unit
+def test_a_text_in_quotes_is_meant_without_them() -> None:
+    """Quotes are how a value with a comma is written at all."""
+    sweep = """data.system_prompt="Think, then answer.",'Answer.'"""
+    prompts = [
+        load_recipe(ROOT / "recipes/tiny.yaml", list(one.settings)).data.system_prompt
+        for one in variants(None, [sweep])
+    ]
+    assert prompts == ["Think, then answer.", "Answer."]
+    numbers = variants(None, ["grpo.beta='0',0.1"])
+    assert [one.settings for one in numbers] == [("grpo.beta='0'",), ("grpo.beta=0.1",)]
 
 
 @pytest.mark.unit
@@ -62,7 +84,7 @@ def test_values_that_make_no_folder_name_are_numbered(sweep: str, names: list[st
     [
         ("grpo.dynamic_sampling=null,{max_rounds: 2, floor: 0.1}", 2),
         ("rewards=[{name: a, weight: 2}],[{name: b}],[{name: c}]", 3),
-        ("data.system_prompt='Think, then answer: 1','Answer'", 2),
+        ("health.stop_on=['kl','entropy'],[]", 2),
     ],
 )
 def test_commas_inside_a_value_part_nothing(sweep: str, values: int) -> None:
@@ -139,7 +161,7 @@ def test_runs_that_fail_or_are_killed_do_not_stop_the_others(
     assert "begun tiny-seed-1" in told
     assert "begun tiny-seed-2" in told
     assert "seed=0: runs/tiny-seed-0 is finished" in told
-    assert "failed: tiny-seed-1, tiny-seed-2" in told
+    assert "not compared, because they failed: tiny-seed-1, tiny-seed-2" in told
     assert (tmp_path / "runs/tiny-compared/comparison.html").is_file()
 
 
@@ -204,6 +226,7 @@ def made(root: Path, name: str, right: int, settings: list[str], **changes: Any)
     before, after = (read_result(run.evaluation("tiny", when))[1] for when in ("before", "after"))
     results = {"benchmarks": {"tiny": compare(before, after)}, "seconds": {"total": 90.0}}
     write_json(run.folder / "results.json", results)
+    (run.folder / "report.html").touch()
     steps = [{"step": step, "reward": step / 10, "answers/correct": 0.5} for step in (1, 2, 3)]
     write_jsonl(run.metrics, steps)
     write_jsonl(run.health, [{"name": "kl", "level": "alarm"}] if right == 3 else [])
@@ -229,9 +252,9 @@ def test_seeds_are_pooled_by_problem_and_held_against_the_first_value(tmp_path: 
         made(tmp_path, "b1", 16, ["seed=1", "grpo.beta=0"]),
     ]
     rows = shown(*folders, out=tmp_path / "out")
-    assert ["beta=0.001, 2 seeds", "10.0%", "25.0%"] in rows  # 4 of 20 and 6 of 20
-    other = row_of(rows, "beta=0.0, 2 seeds")
-    assert other[1:4] == ["10.0%", "75.0%", "+50.0"]
+    assert ["beta=0.001", "10.0%", "25.0%", "20.0, 30.0"] in rows  # 4 of 20 and 6 of 20
+    other = row_of(rows, "beta=0.0")
+    assert other[1:5] == ["10.0%", "75.0%", "70.0, 80.0", "+50.0"]
     page = (tmp_path / "out/comparison.html").read_text(encoding="utf-8")
     assert "share of right completions" in page
     lines = (tmp_path / "out/comparison.md").read_text(encoding="utf-8").splitlines()
@@ -244,6 +267,80 @@ def test_seeds_are_pooled_by_problem_and_held_against_the_first_value(tmp_path: 
     each = row_of(cells, "b1")
     assert each[3].startswith("80.0%")
     assert each[5].startswith("+60.0")  # than the first of all
+
+
+@pytest.mark.unit
+def test_an_arm_s_name_says_its_own_values_in_the_recipe_s_order(tmp_path: Path) -> None:
+    """Two keys with one last word, an item of a list, a text of many words."""
+    sections = ["sft.learning_rate", "grpo.learning_rate"]
+    settings = [
+        [f"{key}={rate}" for key, rate in zip(sections, rates, strict=True)]
+        for rates in ((1e-3, 1e-4), (1e-3, 2e-4), (2e-3, 1e-4))
+    ]
+    folders = [made(tmp_path, f"r{n}", 4 + n, one) for n, one in enumerate(settings)]
+    rows = shown(*folders)
+    assert row_of(rows, "sft.learning_rate=0.001, grpo.learning_rate=0.0002")[1:3] == [
+        "10.0%",
+        "25.0%",
+    ]
+    two = [made(tmp_path, f"w{n}", 4 + n, [f"rewards.1.weight={n}"]) for n in (0, 1)]
+    assert row_of(shown(*two), "weight=0.0")
+    long = [made(tmp_path, f"p{n}", 4, [f"data.system_prompt={n}{'word ' * 100}"]) for n in (1, 2)]
+    (label, _) = (row[0] for row in shown(*long) if row and row[0].startswith("system_prompt="))
+    assert len(label) < 60
+
+
+@pytest.mark.unit
+def test_several_arms_are_told_with_their_seeds_and_a_corrected_p(tmp_path: Path) -> None:
+    beta = {"a": 0.001, "b": 0.0, "c": 0.1}
+    folders = [
+        made(tmp_path, f"{name}{seed}", right + seed, [f"seed={seed}", f"grpo.beta={beta[name]}"])
+        for name, right in (("a", 4), ("b", 12), ("c", 5))
+        for seed in (0, 1)
+    ]
+    rows = shown(*folders)
+    assert any("points more than beta=0.001" in " ".join(row) for row in rows)
+    assert row_of(rows, "beta=0.0")[3] == "60.0, 65.0"
+    alone = shown(*folders[:4])
+    uncorrected, corrected = (float(row_of(one, "beta=0.0")[-1]) for one in (alone, rows))
+    assert corrected == pytest.approx(2 * uncorrected, rel=0.2)
+    assert any("other seeds" in " ".join(row) for row in rows)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lambda run: (run / "results.json").write_text("{"), "cannot be read: JSONDecodeError"),
+        (lambda run: (run / "results.json").write_text("{}"), "cannot be read: KeyError"),
+        (lambda run: (run / "recipe.resolved.yaml").write_text("a: 1"), "KeyError: 'seed'"),
+        (lambda run: (run / "recipe.resolved.yaml").write_text("- a"), "TypeError"),
+    ],
+)
+def test_a_damaged_run_is_named(tmp_path: Path, harm: Callable[[Path], object], told: str) -> None:
+    run = made(tmp_path, "one", 3, [])
+    harm(run)
+    with pytest.raises(UserError, match=f"{run}.*{told}"):
+        compare_runs([run, made(tmp_path, "other", 3, [])])
+
+
+@pytest.mark.unit
+def test_a_sweep_whose_runs_would_not_compare_is_refused_before_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def planned(*sweeps: str, name: str | None = None) -> object:
+        asked = Asked(str(ROOT / "recipes/tiny.yaml"), (), name, None, sweeps)
+        return plan_runs(asked, is_tiny)
+
+    with pytest.raises(UserError, match=r"eval\.limit: .* different problems"):
+        planned("eval.limit=8,16")
+    with pytest.raises(UserError, match=r"eval\.benchmarks: there is none that all"):
+        planned("eval.benchmarks=[tiny],[tiny-shifted]")
+    with pytest.raises(UserError, match="too long for a folder"):
+        planned("grpo.beta=0,0.1", name="n" * 95)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.unit

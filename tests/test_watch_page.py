@@ -48,7 +48,9 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 
 @pytest.fixture
-def address(run: Run) -> Iterator[str]:
+def address(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Of a page that is made again at once."""
+    monkeypatch.setattr("onecard.watch.__main__.REST", 0)
     server = ThreadingHTTPServer((HERE, 0), handler_of(Watcher(run.folder)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -126,6 +128,34 @@ def test_a_finished_run_is_its_report(run: Run, address: str) -> None:
     assert get(address) == "the report"
 
 
+def test_of_a_run_that_this_version_cannot_train_the_report_is_shown(
+    run: Run, address: str
+) -> None:
+    with run.recipe.open("a", encoding="utf-8") as recipe:
+        recipe.write("removed_key: 1\n")
+    test_a_finished_run_is_its_report(run, address)
+
+
+def test_a_page_that_takes_long_is_not_made_all_the_time(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("onecard.watch.__main__.time.monotonic", lambda: now[0])
+
+    def slow(folder: Path) -> str:
+        now[0] += 2
+        return f"{len(run.metrics.read_text().splitlines())} steps"
+
+    monkeypatch.setattr("onecard.watch.__main__.page_of", slow)
+    watcher = Watcher(run.folder)
+    assert watcher.page() == "20 steps"
+    write_jsonl(run.metrics, [line(step) for step in range(1, 31)])
+    now[0] += 1
+    assert watcher.page() == "20 steps"
+    now[0] += 60
+    assert watcher.page() == "30 steps"
+
+
 def test_a_line_that_is_being_written_is_shown_a_moment_later(run: Run, address: str) -> None:
     with run.metrics.open("a", encoding="utf-8") as file:
         file.write('{"step": 21, "lo')
@@ -140,6 +170,8 @@ def test_a_page_elsewhere_cannot_read_it_by_another_name(address: str) -> None:
     assert "tiny: running" in get(address, f"localhost:{port}")
     with pytest.raises(urllib.error.HTTPError, match="403"):
         get(address, f"elsewhere.example:{port}")
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        get(address, "[::1")
     with pytest.raises(urllib.error.HTTPError, match="404"):
         get(f"{address}/metrics.jsonl")
 

@@ -1,26 +1,44 @@
 """How hard rows are, where they say it themselves."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from onecard.types import Problem, UserError
 
-MOST_LEVELS = 12  # different numbers; more of them are put together
+MOST_LEVELS = 12
 
 
 def levels_of(problems: Sequence[Problem], column: str | None) -> dict[str, str]:
     """The level of each problem, by id; without a column all are of one level.
 
-    `column` may lead into a row: metadata.num_terms. More than 12 different numbers become 12
-    levels of about as many problems each. Raises UserError where a row has no such column.
+    `column` may lead into a row: metadata.num_terms. Numbers may be written as texts, as in a CSV
+    file; more than 12 different ones become 12 levels of about as many problems each. Raises
+    UserError where a row has no such column, and for more than 12 names.
     """
     if column is None:
         return {problem.id: "all" for problem in problems}
     values = {problem.id: value_of(problem, column) for problem in problems}
-    numbers = all(isinstance(value, int | float) for value in values.values())
-    if numbers and len(set(values.values())) > MOST_LEVELS:
-        return in_parts(values)
-    return {name: str(value) for name, value in values.items()}
+    names = {name: str(value) for name, value in values.items()}
+    different = len(set(names.values()))
+    if different <= MOST_LEVELS:
+        return names
+    numbers = {name: as_number(value) for name, value in values.items()}
+    known = {name: number for name, number in numbers.items() if number is not None}
+    if len(known) < len(numbers):
+        raise UserError(
+            f"data.difficulty: {column} has {different:,} different values, and not all are"
+            f" numbers; wanted numbers, or names of at most {MOST_LEVELS} levels"
+        )
+    return in_parts(known)
+
+
+def as_number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def value_of(problem: Problem, column: str) -> Any:

@@ -42,12 +42,16 @@ def check_trl(recipe: Recipe) -> None:
             " the others here, export them with --to merged, and name that model in a recipe with"
             " grpo alone"
         )
+    elif recipe.model.made_here:
+        why = f"model.name: {recipe.model.name} is made here; name a model on the hub, or a folder"
     elif recipe.model.adapter:
         why = "model.adapter: export that run with --to merged, and name it in model.name"
     elif grpo.iterate > 1:
         why = f"grpo.iterate: {grpo.iterate} rounds; TRL's script does one, so write iterate: 1"
+    elif names := nowhere(recipe):
+        why = f"{names[0]} is no folder here, and no name of a model on the hub"
     elif files := relative_files(recipe):
-        why = f"{files[0]} is a file beside you; name it by its whole path, for the script"
+        why = f"{files[0]} is beside you; name it by its whole path, for the script"
     elif grpo.dynamic_sampling or grpo.final_temperature is not None:
         why = "grpo.dynamic_sampling and grpo.final_temperature are Onecard's; leave them out"
     elif grpo.credit != "outcome":
@@ -56,9 +60,24 @@ def check_trl(recipe: Recipe) -> None:
         raise UserError(f"--to trl: {why}")
 
 
+def nowhere(recipe: Recipe) -> list[str]:
+    """The models that a recipe names which are neither a folder nor, by their form, on the hub."""
+    from huggingface_hub.errors import HFValidationError  # late: it takes 0.3 s
+    from huggingface_hub.utils import validate_repo_id
+
+    found = []
+    for _, name, _ in recipe.named_models:
+        try:
+            validate_repo_id(name)
+        except HFValidationError:
+            found += [] if Path(name).is_dir() else [name]
+    return found
+
+
 def relative_files(recipe: Recipe) -> list[str]:
-    """The files that a recipe names from where it is started."""
+    """The files and folders that a recipe names from where it is started."""
     named = [recipe.model.chat_template] if recipe.model.chat_template else []
+    named += [name for _, name, _ in recipe.named_models if Path(name).exists()]
     for reward in recipe.rewards:
         if isinstance(reward, Custom) and ".py:" in reward.function:
             named.append(reward.function.partition(".py:")[0] + ".py")

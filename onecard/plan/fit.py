@@ -34,8 +34,12 @@ def knobs(recipe: Recipe) -> list[list[str]]:
 
 
 def smaller_passes(recipe: Recipe) -> list[list[str]]:
-    """The same completions, or pairs, a step, in twice as many passes."""
+    """The same texts, completions or pairs a step, in twice as many passes."""
     found = []
+    for name, supervised in (("sft", recipe.sft), ("rft", recipe.rft)):
+        if supervised and supervised.rows % 2 == 0:
+            twice = supervised.gradient_accumulation_steps * 2
+            found.append([f"{name}.gradient_accumulation_steps={twice}"])
     for name, section in (("grpo", recipe.grpo), ("dpo", recipe.dpo), ("distill", recipe.distill)):
         if section is None or section.per_device_train_batch_size % 2:
             continue

@@ -5,6 +5,7 @@ Every fault is told with its line and what to write.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import UnionType
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -140,14 +141,11 @@ def apply_override(content: dict[str, Any], override: str) -> Loc:
             raise UserError(
                 f"--set {override}: there is no {part!r} to set {loc[-1]!r} in"
             ) from None
-    section = section_at(loc[:-1])
-    field = section.model_fields.get(str(loc[-1])) if section else None
-    kinds = {one for one in annotations(field.annotation) if isinstance(one, type)} if field else {}
-    optional = kinds == {str, type(None)} and text not in ("", "null", "~")
-    plain_text = field is not None and (field.annotation is str or optional)
+    kinds = kinds_at(loc)
+    none = type(None) in kinds and text in ("", "null", "~")
     try:
         # `--set name=7` means the text "7"
-        target[loc[-1]] = text if plain_text else parse_value(text)
+        target[loc[-1]] = text if is_text(kinds) and not none else parse_value(text)
     except (IndexError, TypeError):
         raise UserError(
             f"--set {override}: there is no place {loc[-1]!r} in a {type(target).__name__}"
@@ -157,6 +155,25 @@ def apply_override(content: dict[str, Any], override: str) -> Loc:
             f"--set {override}: {text!r} is not a YAML value; quote it for the shell"
         ) from None
     return loc
+
+
+def takes_text(key: str) -> bool:
+    """Whether a key such as data.system_prompt takes any text as it is, without YAML's quotes."""
+    return is_text(kinds_at(tuple(key.split("."))))
+
+
+def is_text(kinds: set[Any]) -> bool:
+    return str in kinds and kinds <= {str, type(None)}
+
+
+def kinds_at(loc: Loc) -> set[Any]:
+    """The types that the schema takes at a path, str and None for `str | None`; none elsewhere."""
+    section = section_at(loc[:-1])
+    field = section.model_fields.get(str(loc[-1])) if section else None
+    if field is None:
+        return set()
+    union = isinstance(field.annotation, UnionType)
+    return set(get_args(field.annotation)) if union else {field.annotation}
 
 
 def section_at(loc: Loc) -> type[Section] | None:

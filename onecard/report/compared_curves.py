@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from onecard.report.curves import as_svg, points_of
+from onecard.report.curves import as_svg, plain, points_of, thinned
 from onecard.report.finished import Arm
 from onecard.watch.metric_names import CORRECT
 
@@ -22,10 +22,11 @@ def draw_arms(arms: Sequence[Arm]) -> tuple[str, str]:
         curves = [smoothed(points_of(run.metrics, key)) for run in arm.runs]
         if len(curves) > 1:
             for curve in curves:
-                axes.plot(*zip(*curve, strict=True), color=f"C{number}", linewidth=0.6, alpha=0.5)
-        label = arm.label.replace("$", r"\$")  # between two of them matplotlib reads formulas
-        axes.plot(*zip(*mean_of(curves), strict=True), color=f"C{number}", label=label)
-    axes.set(xlabel="step", ylabel=title)
+                shown = zip(*thinned(curve), strict=True)
+                axes.plot(*shown, color=f"C{number}", linewidth=0.6, alpha=0.5)
+        mean = thinned(mean_of(curves))
+        axes.plot(*zip(*mean, strict=True), color=f"C{number}", label=plain(arm.label))
+    axes.set(xlabel="step", ylabel=plain(title))
     axes.legend(fontsize=7)
     return title, as_svg(figure)
 

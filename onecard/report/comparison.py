@@ -1,7 +1,7 @@
 """Finished runs, compared: what differs in their recipes beside what differs in their results."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eval.scores import p_text
-from eval.statistics import Difference, mean_interval, paired_difference
+from eval.statistics import Difference, holm, mean_interval, paired_difference
 from onecard.files.atomic import write_atomic
 from onecard.report.compared_curves import draw_arms
 from onecard.report.finished import (
@@ -32,8 +32,10 @@ HOW = (
     "Greedy, on problems not trained on. Several seeds: each problem's mean over them. Intervals:"
     " 95 %, by problem. Differences are of the same problems: p is McNemar's exact test, with"
     " several seeds a sign-flip test. They say whether these models differ on other problems, and"
-    " not what other seeds would give: look at each run."
+    " not what other seeds would give: look at each run. Where several are held against the first,"
+    " p is corrected for their number (Holm), the intervals are not."
 )
+OTHER_SEEDS = "p and intervals are about other problems; other seeds may give other models"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Row:
 
     label: str
     seeds: str
+    each_seed: str  # accuracy after training, in percent
     before: list[float]
     after: list[float]
     gained: Difference
@@ -82,6 +85,7 @@ def compare_runs(folders: Sequence[Path], out: Path | None = None) -> Group:
     outcomes = [outcome_of(benchmark, runs, arms) for benchmark in shared_benchmarks(runs)]
     shown: list[Table | Text] = [as_table(grid) for grid in recipes]
     shown += [points_table(one) for one in outcomes]
+    shown.append(Text(f"note        {OTHER_SEEDS}"))
     shown += [
         Text(f"alarms      {row.label}: {row.alarms}") for row in outcomes[0].arms if row.alarms
     ]
@@ -146,6 +150,7 @@ def rows_of(benchmark: str, arms: Sequence[Arm]) -> list[Row]:
             Row(
                 arm.label,
                 ", ".join(str(run.seed) for run in arm.runs),
+                ", ".join(f"{100 * fmean(run.right(benchmark, 'after')):.1f}" for run in arm.runs),
                 before,
                 after,
                 gained=paired_difference(before, after),
@@ -155,7 +160,12 @@ def rows_of(benchmark: str, arms: Sequence[Arm]) -> list[Row]:
                 alarms=", ".join(dict.fromkeys(name for run in arm.runs for name in run.alarms)),
             )
         )
-    return rows
+    corrected = holm([row.more.p_value for row in rows if row.more])
+    return rows[:1] + [
+        replace(row, more=replace(row.more, p_value=p_value))
+        for row, p_value in zip(rows[1:], corrected, strict=True)
+        if row.more
+    ]
 
 
 def pooled(arm: Arm, benchmark: str, when: str) -> list[float]:
@@ -170,7 +180,7 @@ def grids_of(outcome: Outcome) -> list[Grid]:
     for rows, title in ((outcome.arms, ""), (outcome.runs, ": each run")):
         if not rows:
             continue
-        more = ["more than the first"] if len(rows) > 1 else []
+        more = [f"more than {rows[0].label}"] if len(rows) > 1 else []
         columns = ["", "seeds", "before", "after", "points gained", *more, "tokens", "minutes"]
         if alarms := any(row.alarms for row in rows):
             columns.append("alarms")
@@ -203,15 +213,17 @@ def points_table(outcome: Outcome) -> Table:
     rows: list[tuple[Row, Difference | None]]
     rows = [(row, row.gained) for row in (*outcome.runs, *arms)]
     if len(arms) > 1:
-        title = f"{outcome.benchmark}, {len(arms[0].after):,} problems: points more than the first"
+        than = f"points more than {arms[0].label}, after training"
+        title = f"{outcome.benchmark}, {len(arms[0].after):,} problems: {than}"
         rows = [(row, row.more) for row in arms]
-    columns = ["", "before", "after", "points", "95 % interval", "p"]
+    each = ["each seed"] if len(arms) > 1 and outcome.runs else []
+    columns = ["", "before", "after", *each, "points", "95 % interval", "p"]
     cells = []
     for row, d in rows:
         name = f"all: seeds {row.seeds}" if len(arms) == 1 and row is arms[0] else row.label
-        if len(arms) > 1 and outcome.runs:
-            name += f", {row.seeds.count(',') + 1} seeds"
         shares = [f"{fmean(one):.1%}" for one in (row.before, row.after)]
+        if each:
+            shares.append(row.each_seed)
         difference = ["", "", ""]
         if d is not None:
             interval = f"{d.ci_low:+.1f} to {d.ci_high:+.1f}"

@@ -6,6 +6,8 @@ from typing import Any
 
 from onecard.watch.metric_names import CORRECT
 
+MOST_POINTS = 1000  # of a line in a chart
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -72,11 +74,11 @@ def draw(metrics: list[dict[str, Any]], curve: Curve, stage: str = "grpo") -> st
     figure = Figure(figsize=(5.2, 2.9), layout="constrained")
     axes = figure.subplots()
     for key, label in curve.series.items():
-        if points := points_of(metrics, key):
+        if points := thinned(points_of(metrics, key)):
             axes.plot(*zip(*points, strict=True), label=label, linewidth=1.4)
     if curve.with_benchmarks:
         for key in accuracy_keys(metrics):
-            points, label = points_of(metrics, key), f"{key.split('/')[1]}, greedy"
+            points, label = points_of(metrics, key), f"{plain(key.split('/')[1])}, greedy"
             axes.plot(*zip(*points, strict=True), "o--", label=label, linewidth=1)
         axes.set_ylim(0, 1)
     if not axes.lines:
@@ -119,6 +121,17 @@ def title_of(stage: str) -> str:
 def points_of(metrics: list[dict[str, Any]], key: str) -> list[tuple[int, float]]:
     """Step and value, wherever `key` was logged."""
     return [(line["step"], line[key]) for line in metrics if line.get(key) is not None]
+
+
+def thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """As many points as a chart can show, evenly; the last one too."""
+    stride = -(-len(points) // MOST_POINTS)
+    return points if stride < 2 else [*points[:-1:stride], points[-1]]
+
+
+def plain(text: str) -> str:
+    """A text that matplotlib takes as it is: between two dollar signs it reads formulas."""
+    return text.replace("$", r"\$")
 
 
 def accuracy_keys(metrics: list[dict[str, Any]]) -> list[str]:

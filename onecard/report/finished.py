@@ -1,7 +1,7 @@
 """Finished runs, read from their folders; those that differ in the seed alone stand together."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,14 @@ from eval.scores import ACCURACIES, by_problem
 from onecard.files.differences import differences
 from onecard.files.formats import read_jsonl
 from onecard.run.folder import EVALUATIONS, RECIPE
+from onecard.run.lock import is_at_work
 from onecard.types import EvalResult, UserError
 
 PROSE = ("name", "claim", "caveat", "anchor", "measured")  # keys that change nothing in a run
 FEW_KEYS = 2  # so many can stand in the name of an arm
+LONGEST_IN_LABEL = 40  # characters of a value
+
+Key = tuple[str, ...]  # the way to a value of a recipe; an item of a list by its place
 
 
 @dataclass(frozen=True)
@@ -32,20 +36,21 @@ class FinishedRun:
     def seed(self) -> int:
         return int(self.recipe["seed"])
 
-    @property
+    @cached_property
     def seedless(self) -> dict[str, Any]:
         """What the recipe says, but for its seed and its prose."""
-        return {key: value for key, value in self.recipe.items() if key not in (*PROSE, "seed")}
+        kept = {key: value for key, value in self.recipe.items() if key not in (*PROSE, "seed")}
+        return {key: by_place(value) for key, value in kept.items()}
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
-        return read_jsonl(self.folder / "metrics.jsonl")
+        return read_jsonl(self.folder / "metrics.jsonl", unfinished=True)
 
     @property
     def alarms(self) -> list[str]:
         """The names of the alarms that were told, each once."""
         file = self.folder / "health.jsonl"
-        told = read_jsonl(file) if file.is_file() else []
+        told = read_jsonl(file, unfinished=True) if file.is_file() else []
         return list(dict.fromkeys(one["name"] for one in told if one["level"] == "alarm"))
 
     @cached_property
@@ -75,30 +80,60 @@ class Arm:
 
 
 def load_run(folder: Path) -> FinishedRun:
-    """Raises UserError where a folder is no run, or one that has not finished."""
+    """Raises UserError where a folder is no run, or one that has not finished or cannot be read."""
     if not (folder / RECIPE).is_file():
         raise UserError(f"{folder} is no run folder: it has no {RECIPE}")
     results = folder / "results.json"
     if not results.is_file():
-        raise UserError(
-            f"the run {folder} has not finished: train.py with --resume goes on with it"
-        )
-    recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
-    return FinishedRun(folder, recipe, json.loads(results.read_text(encoding="utf-8")))
+        on = "it is still training" if is_at_work(folder) else "train.py with --resume goes on"
+        raise UserError(f"the run {folder} has not finished: {on}")
+    try:
+        recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+        found = FinishedRun(folder, recipe, json.loads(results.read_text(encoding="utf-8")))
+        there = (found.seed, found.results["benchmarks"], found.results["seconds"]["total"])
+        assert there[1], "it was asked nothing"
+    except (ValueError, KeyError, TypeError, AssertionError, yaml.YAMLError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"the run {folder} cannot be read: {reason}") from None
+    return found
 
 
-def changed_keys(runs: Sequence[FinishedRun]) -> list[tuple[str, ...]]:
-    """The keys whose values are not the same in all recipes, but for seed and prose."""
+def by_place(value: Any) -> Any:
+    """A list of sections, such as rewards, as a mapping: its items are told apart by place."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return {str(place): by_place(item) for place, item in enumerate(value)}
+    if isinstance(value, dict):
+        return {key: by_place(item) for key, item in value.items()}
+    return value
+
+
+def changed_keys(runs: Sequence[FinishedRun]) -> list[Key]:
+    """The keys whose values are not the same in all recipes, but for seed and prose.
+
+    In the order of the recipes' keys.
+    """
     first, *others = runs
-    found: dict[tuple[str, ...], None] = {}
+    found: dict[Key, None] = {}
     for other in others:
         found |= {one.path: None for one in differences(first.seedless, other.seedless)}
-    return list(found)
+    order: dict[Key, int] = {}
+    for run in runs:
+        for key in keys_of(run.seedless):
+            order.setdefault(key, len(order))
+    return sorted(found, key=lambda key: order[key])
 
 
-def value_of(run: FinishedRun, key: tuple[str, ...]) -> str:
+def keys_of(content: dict[str, Any], path: Key = ()) -> Iterator[Key]:
+    """Every key, those of sections too, as they stand."""
+    for key, value in content.items():
+        yield (*path, key)
+        if isinstance(value, dict):
+            yield from keys_of(value, (*path, key))
+
+
+def value_of(run: FinishedRun, key: Key) -> str:
     """A value of a recipe as YAML on one line; "" where it has no such key."""
-    value: Any = run.recipe
+    value: Any = run.seedless
     for part in key:
         if not isinstance(value, dict) or part not in value:
             return ""
@@ -119,8 +154,9 @@ def group_by_seed(runs: Sequence[FinishedRun]) -> list[Arm]:
         arms.setdefault(json.dumps(run.seedless, sort_keys=True), []).append(run)
     if any(len({run.seed for run in group}) < len(group) for group in arms.values()):
         return [Arm(name, [run]) for name, run in zip(names_of(runs), runs, strict=True)]
-    if 1 <= len(keys) <= FEW_KEYS:
-        return [Arm(label_of(group[0], keys), group) for group in arms.values()]
+    labels = [label_of(group[0], keys) for group in arms.values()]
+    if 1 <= len(keys) <= FEW_KEYS and len(set(labels)) == len(labels):
+        return [Arm(label, group) for label, group in zip(labels, arms.values(), strict=True)]
     names = names_of([group[0] for group in arms.values()])
     return [Arm(name, group) for name, group in zip(names, arms.values(), strict=True)]
 
@@ -135,5 +171,23 @@ def names_of(runs: Sequence[FinishedRun]) -> list[str]:
     return [str(run.folder.resolve()) for run in runs]
 
 
-def label_of(run: FinishedRun, keys: Sequence[tuple[str, ...]]) -> str:
-    return ", ".join(f"{key[-1]}={value_of(run, key)}" for key in keys)
+def label_of(run: FinishedRun, keys: Sequence[Key]) -> str:
+    """The run's own values of some keys; a long one is cut."""
+    names = short_names(keys)
+    values = [shortened(value_of(run, key)) for key in keys]
+    return ", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
+
+
+def short_names(keys: Sequence[Key]) -> list[str]:
+    """The last word of each key, and as many before it as set it apart from the others."""
+    found = []
+    for key in keys:
+        count = 1
+        while count < len(key) and [one[-count:] for one in keys].count(key[-count:]) > 1:
+            count += 1
+        found.append(".".join(key[-count:]))
+    return found
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_IN_LABEL else f"{text[: LONGEST_IN_LABEL - 3]}..."

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from onecard.files.formats import read_jsonl
-from onecard.report.curves import as_svg, points_of
+from onecard.report.curves import as_svg, plain, points_of, thinned
 from onecard.run.round import groups_file
 
 NEVER_SHOWN = 10  # problems
@@ -89,8 +89,9 @@ def draw_problems(problems: dict[str, Asked], metrics: list[dict[str, Any]]) -> 
         figure = Figure(figsize=(5.2, 2.9), layout="constrained")
         axes = figure.subplots()
         for key in levels:
-            label = key.removeprefix("problems/")
-            axes.plot(*zip(*points_of(metrics, key), strict=True), label=label, linewidth=1.2)
+            label = plain(key.removeprefix("problems/"))
+            points = thinned(points_of(metrics, key))
+            axes.plot(*zip(*points, strict=True), label=label, linewidth=1.2)
         axes.set(xlabel="GRPO step", ylabel="share right", title=title)
         axes.set_ylim(0, 1)
         axes.legend(fontsize=7)

@@ -59,10 +59,9 @@ def read_progress(folder: Path) -> Progress:
     trained = [line for line in lines if "loss" in line]
     steps = sum(one.max_steps for one in recipe.all_rounds if one.stage == stage)
     done = trained[-1]["step"] if trained else 0
-    finished = (folder / "results.json").is_file()
     running = is_at_work(folder)
     return Progress(
-        "running" if running else "finished" if finished else "stopped",
+        "running" if running else "finished" if is_finished(folder) else "stopped",
         phase_of(folder, recipe, stage, done),
         done,
         steps,
@@ -71,6 +70,10 @@ def read_progress(folder: Path) -> Progress:
         points_of(lines, f"eval/{recipe.source.dev_benchmark}/accuracy"),
         read_json(folder / "seconds.json") or {},
     )
+
+
+def is_finished(folder: Path) -> bool:
+    return (folder / "results.json").is_file() and not is_at_work(folder)
 
 
 def stage_under_way(folder: Path, recipe: Recipe) -> tuple[str, list[dict[str, Any]]]:

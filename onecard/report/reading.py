@@ -47,6 +47,7 @@ def read_facts_so_far(folder: Path) -> dict[str, Any]:
     alarms, asked = folder / "health.jsonl", read_problems(folder)
     return {
         "folder": folder,
+        "run_name": folder.resolve().name,
         "recipe": yaml.safe_load(recipe_text),
         "recipe_text": recipe_text,
         "pilot": read_json(folder / "pilot.json"),

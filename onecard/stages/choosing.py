@@ -41,9 +41,11 @@ class InTurn:
     def __init__(self, problems: Sequence[str], seed: int) -> None:
         self.problems, self.seed = list(problems), seed
         self.epoch, self.place = 0, 0
+        self.waiting: list[str] = []  # whose turn came in a step that had asked them already
 
     def draw(self, count: int, asked: Collection[str] = ()) -> list[str]:
-        found: list[str] = []
+        found = [problem for problem in self.waiting if problem not in asked][:count]
+        self.waiting = [problem for problem in self.waiting if problem not in found]
         order = self.order()
         while len(found) < count:
             if self.place == len(order):
@@ -51,8 +53,8 @@ class InTurn:
                 order = self.order()
             problem = order[self.place]
             self.place += 1
-            if problem not in asked and problem not in found:
-                found.append(problem)
+            late = problem in asked or problem in found
+            (self.waiting if late else found).append(problem)
         return found
 
     def order(self) -> list[str]:
@@ -68,10 +70,11 @@ class InTurn:
         """Nothing is forgotten."""
 
     def state(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "place": self.place}
+        return {"epoch": self.epoch, "place": self.place, "waiting": self.waiting}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.epoch, self.place = state["epoch"], state["place"]
+        self.waiting = list(state.get("waiting", ()))
 
 
 class ByPassRate:

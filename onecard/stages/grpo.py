@@ -29,13 +29,6 @@ def plan_lines(sections: StageSections, data: Data) -> list[str]:
 def check(training: Training, tokenizer: object) -> None:
     from onecard.stages.trl.config import build_grpo_config
 
-    grpo = section_of(training.sections)
-    for name in ("dynamic_sampling", "final_temperature"):
-        if training.model.fast_inference and getattr(grpo, name) is not None:
-            raise UserError(
-                f"grpo.{name} does not go with model.fast_inference until it was tried with vLLM;"
-                " leave one of them out"
-            )
     rounds = training.sections.all_rounds
     build_grpo_config(training, next(one for one in rounds if one.stage == "grpo"))
 

@@ -1,5 +1,6 @@
 """Which runs `--seeds` and `--sweep` ask for: each value with each other, each with every seed."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,8 @@ from itertools import product
 
 import yaml
 
+from onecard.recipe.file import takes_text
+from onecard.report.finished import short_names
 from onecard.types import UserError
 
 LONGEST = 24  # characters of a value in a folder's name
@@ -29,10 +32,11 @@ def variants(seeds: str | None, sweeps: Sequence[str]) -> list[Variant]:
     if seeds is not None:
         axes.insert(0, Axis("seed", read_seeds(seeds)))
     keys = [axis.key for axis in axes]
+    names = short_names([tuple(key.split(".")) for key in keys])
     if twice := sorted({key for key in keys if keys.count(key) > 1}):
         raise UserError(f"{', '.join(twice)} is to be varied twice; write all its values once")
     found = []
-    for chosen in product(*(axis.parts for axis in axes)):
+    for chosen in product(*map(Axis.parts, axes, names)):
         # The seed comes last in a name, and first in the order of the runs.
         parts = [*chosen[1:], chosen[0]] if seeds is not None else chosen
         name = "-".join(part.name for part in parts)
@@ -55,17 +59,9 @@ class Axis:
     key: str
     values: list[str]
 
-    @property
-    def parts(self) -> list[Part]:
-        """A value stands in the name as it is, where all are short and plain enough, else its
-        number.
-        """
-        names = [plain(value) for value in self.values]
-        if len(set(names)) < len(names) or not all(0 < len(name) <= LONGEST for name in names):
-            names = [str(number) for number in range(1, len(names) + 1)]
-        last = self.key.split(".")[-1]
-        pairs = zip(names, self.values, strict=True)
-        return [Part(f"{last}-{name}", f"{self.key}={value}") for name, value in pairs]
+    def parts(self, name: str) -> list[Part]:
+        """`name`: the key's, in a folder's name."""
+        return [Part(f"{name}-{plain(value)}", f"{self.key}={value}") for value in self.values]
 
 
 def read_seeds(text: str) -> list[str]:
@@ -81,24 +77,38 @@ def read_axis(text: str) -> Axis:
     key, equals, listed = text.partition("=")
     if not equals or not key.strip():
         raise UserError(f"--sweep {text}: wanted KEY=VALUE,VALUE, such as grpo.beta=0,0.03")
-    values = split_values(listed)
+    values = split_values(key.strip(), listed)
     if len(values) < 2:
         raise UserError(f"--sweep {text}: wanted two values or more, with commas between")
     return Axis(key.strip(), values)
 
 
-def split_values(listed: str) -> list[str]:
-    """The items of a YAML list, each as it is written."""
+def split_values(key: str, listed: str) -> list[str]:
+    """The items of a YAML list, each as --set takes it: a text without its quotes."""
     text = f"[{listed}]"
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise UserError(f"--sweep: {listed} cannot be read as a list: {error}") from None
+    except yaml.YAMLError:
+        raise UserError(
+            f"--sweep {key}: {listed} cannot be read as a list; write quotes around each value"
+        ) from None
     if not isinstance(node, yaml.SequenceNode):
         raise UserError(f"--sweep: {listed} cannot be read as a list: a bracket is in the way")
-    return [text[item.start_mark.index : item.end_mark.index] for item in node.value]
+    return [
+        item.value
+        if isinstance(item, yaml.ScalarNode) and item.style and takes_text(key)
+        else text[item.start_mark.index : item.end_mark.index]
+        for item in node.value
+    ]
 
 
 def plain(value: str) -> str:
-    """A value with what a folder may be called alone."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", value).rstrip("-.")
+    """A value with what a folder may be called alone.
+
+    What is lost by that stands for a few letters: two values never have one name, and a value has
+    the same name beside whatever others.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", value).strip("-.") or "value"
+    if name.removeprefix("-") == value.removeprefix("-") and len(value) <= LONGEST:
+        return value
+    return f"{name[:LONGEST].rstrip('-.')}-{hashlib.sha256(value.encode()).hexdigest()[:4]}"

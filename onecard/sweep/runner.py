@@ -20,10 +20,11 @@ from onecard.report.comparison import compare_runs
 from onecard.run.folder import RECIPE, check_name
 from onecard.run.process import processes
 from onecard.run.resume import check_same, may_change
-from onecard.sweep.grid import variants
+from onecard.sweep.grid import Variant, variants
 from onecard.types import UserError
 from rewards.sandbox.walls import kernel
 
+LONGEST_NAME = 100  # characters of a run folder's name
 TRAIN = Path(__file__).parents[2] / "train.py"
 
 
@@ -84,11 +85,13 @@ def run_all(asked: Asked, display: Display, check: Callable[[Recipe], object]) -
         if code:
             failed.append(one.name)
     whole = [RUNS / one.name for one in planned if one.name not in failed]
+    if failed and whole:
+        display.say(f"\nnot compared, because they failed: {', '.join(failed)}")
     if whole:
         folder = RUNS / f"{base_name(asked)}-compared"
         display.console.print(compare_runs(whole, folder), soft_wrap=True)
     if failed:
-        display.say(f"failed: {', '.join(failed)}; the same command with --resume tries again")
+        display.say("the same command with --resume tries the failed ones again")
     return 1 if failed else 0
 
 
@@ -101,9 +104,11 @@ def plan_runs(asked: Asked, check: Callable[[Recipe], object]) -> list[Planned]:
     """All runs, in their order. Raises UserError where one of them cannot be done."""
     base, planned = base_name(asked), []
     recipes: dict[str, str] = {}  # what each one says, and which run that is
+    every = []
     for variant in variants(asked.seeds, asked.sweeps):
-        name = check_name(f"{base}-{variant.name}")
+        name = name_of(base, variant)
         recipe = load_recipe(asked.recipe, [*asked.settings, *variant.settings])
+        every.append(recipe)
         text = json.dumps(recipe.resolved(), sort_keys=True)
         if text in recipes:
             raise UserError(f"{recipes[text]} and {name} would be the same run: change a value")
@@ -116,11 +121,32 @@ def plan_runs(asked: Asked, check: Callable[[Recipe], object]) -> list[Planned]:
                 " NAME to begin others"
             )
         same = begun and is_same(stored, recipe, asked.anyway)
-        finished = same and (RUNS / name / "results.json").is_file()
+        # The report is written last.
+        finished = same and (RUNS / name / "report.html").is_file()
         if not finished:
             check(recipe)
         planned.append(Planned(name, variant.settings, begun, finished))
+    check_comparable(every)
     return planned
+
+
+def name_of(base: str, variant: Variant) -> str:
+    name = f"{base}-{variant.name}"
+    if len(name) > LONGEST_NAME:
+        raise UserError(
+            f"a run would be called {name}, which is too long for a folder: vary fewer keys at"
+            " once, or take a shorter --name"
+        )
+    return check_name(name)
+
+
+def check_comparable(recipes: Sequence[Recipe]) -> None:
+    """Raises UserError where the runs would be asked so differently that nothing compares."""
+    limits = {one.eval.limit for one in recipes}
+    if len(limits) > 1:
+        raise UserError("eval.limit: the runs would be asked different problems, and not compare")
+    if not set.intersection(*(set(one.eval.benchmarks) for one in recipes)):
+        raise UserError("eval.benchmarks: there is none that all runs would be asked")
 
 
 def is_same(stored: Path, recipe: Recipe, anyway: bool) -> bool:

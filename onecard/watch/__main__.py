@@ -9,13 +9,15 @@ report.
 
 import argparse
 import sys
+import time
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Lock
 from urllib.parse import urlsplit
 
 from onecard.console.command import run_command
-from onecard.report.progress import read_progress
+from onecard.report.progress import is_finished, read_progress
 from onecard.report.reading import read_facts_so_far
 from onecard.report.rendering import render
 from onecard.report.report import draw_all
@@ -25,6 +27,7 @@ from onecard.target import unknown_run
 from onecard.types import UserError
 
 PORT = 8765
+REST = 5  # a page that takes a second to make is made every six seconds at most
 HERE = "127.0.0.1"
 # A page elsewhere, whose name was made to point here, is not answered.
 NAMES = (HERE, "localhost")
@@ -58,40 +61,60 @@ def serve(folder: Path, port: int) -> None:
 
 
 class Watcher:
-    """The page of a run. It is made again where a file of the run has changed since."""
+    """The page of a run, for several browsers at once.
+
+    It is made again where a file of the run has changed since, but not all the time: of a long run
+    it takes seconds.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.seen: object = None
         self.text = ""
+        self.rest_until = 0.0
+        self.one_at_a_time = Lock()
 
     def page(self) -> str:
         """Raises UserError where a file is being written at this moment."""
+        with self.one_at_a_time:
+            return self.newest()
+
+    def newest(self) -> str:
         files = sorted([*self.folder.glob("*.json*"), *self.folder.glob("report.html")])
         asked = sorted(place.name for place in (self.folder / EVALUATIONS).glob("*"))
         times = [(file.name, file.stat().st_mtime_ns) for file in files]
         seen = [is_at_work(self.folder), asked, times]
-        if seen != self.seen:
+        if seen != self.seen and time.monotonic() >= self.rest_until:
+            begun = time.monotonic()
             self.text = page_of(self.folder)
-            self.seen = seen
+            self.seen, now = seen, time.monotonic()
+            self.rest_until = now + REST * (now - begun)
         return self.text
 
 
 def page_of(folder: Path) -> str:
     """A finished run's report; of another one, how far it is."""
     report = folder / "report.html"
-    progress = read_progress(folder)
-    if progress.state == "finished" and report.is_file():
+    if is_finished(folder) and report.is_file():
         return report.read_text(encoding="utf-8")
+    progress = read_progress(folder)
     facts = read_facts_so_far(folder)
     curves = draw_all(folder, facts["recipe"]["stages"], facts["asked"])
     return render("watch.html", **facts, progress=progress, curves=curves)
 
 
+def host_of(header: str) -> str | None:
+    """The name by which a browser asks; None for what is no name."""
+    try:
+        return urlsplit(f"//{header}").hostname
+    except ValueError:
+        return None
+
+
 def handler_of(watcher: Watcher) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if urlsplit(f"//{self.headers.get('Host', '')}").hostname not in NAMES:
+            if host_of(self.headers.get("Host", "")) not in NAMES:
                 self.send_error(403, "asked by another name than this machine's own")
             elif self.path != "/":
                 self.send_error(404)

@@ -1,9 +1,9 @@
 """What the sections of all stages have in common."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from onecard.section import Count, Positive, Section
 
@@ -48,11 +48,30 @@ class StageSection(Section):
 
 
 class Supervised(StageSection):
-    """A stage that fine-tunes on texts; the loss is on the completion alone."""
+    """A stage that fine-tunes on texts; the loss is on the completion alone.
+
+    A step has `batch_size` texts, which go through the model in `gradient_accumulation_steps`
+    parts: so many times less memory for activations, and the same gradient.
+    """
 
     batch_size: Count
+    gradient_accumulation_steps: Count = 1
     learning_rate: Positive
     lr_warmup_steps: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def rows(self) -> int:
+        """Texts in a forward and backward pass."""
+        return self.batch_size // self.gradient_accumulation_steps
+
+    @model_validator(mode="after")
+    def check_parts(self) -> Self:
+        if self.batch_size % self.gradient_accumulation_steps:
+            raise ValueError(
+                f"gradient_accumulation_steps {self.gradient_accumulation_steps} parts of equal"
+                f" size cannot be made of batch_size {self.batch_size}"
+            )
+        return self
 
 
 class Samples(Section):

@@ -24,4 +24,4 @@ class Rft(Supervised):
     @property
     def load(self) -> Load:
         longest = self.samples.max_completion_length
-        return Load(self.batch_size, longest, sampled=self.samples.batch_size)
+        return Load(self.rows, longest, sampled=self.samples.batch_size)

@@ -15,4 +15,4 @@ class Sft(Supervised):
 
     @property
     def load(self) -> Load:
-        return Load(self.batch_size)
+        return Load(self.rows)

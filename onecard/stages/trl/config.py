@@ -108,7 +108,7 @@ def sft_settings(section: Supervised, max_length: int) -> dict[str, Any]:
     `max_length`: of prompt and completion, in tokens.
     """
     return {
-        "per_device_train_batch_size": section.batch_size,
+        "per_device_train_batch_size": section.rows,
         "lr_scheduler_type": "linear",
         "warmup_steps": section.lr_warmup_steps,
         "optim": "adamw_torch_fused",

@@ -92,7 +92,8 @@ class OnecardGrpoTrainer(Resumable, GRPOTrainer):
     def put_temperature(self, temperature: float) -> None:
         """For what samples, and for the loss, which Unsloth's trainer reads from its arguments."""
         self.temperature = self.args.temperature = temperature
-        self.generation_config.temperature = temperature
+        sampler = self.vllm_generation if self.use_vllm else self.generation_config
+        sampler.temperature = temperature
 
     def compute_loss(self, model: Any, inputs: Any, *arguments: Any, **named: Any) -> Any:
         if is_generated_config(self.args) and inputs["advantages"].dim() == 2:
