@@ -23,8 +23,9 @@ def text(found: Mapping[str, Any]) -> str:
         if facts is None:
             lines.append(NOT_RUN)
             continue
-        lines += told(facts)
-        lines += ["", *ended(facts)]
+        measured = told(facts)
+        lines += [*measured, ""] if measured else []
+        lines += ended(facts)
     return "\n".join(lines) + "\n"
 
 

@@ -118,6 +118,7 @@ def cost(seeds: dict[int, dict[str, Any]]) -> str:
         f" {', '.join(run['precision'] for run in runs)}, and"
         f" {', '.join(format(run['peak_memory_gib'], '.1f') for run in runs)} GiB at its peak. SFT"
         f" has {runs[0]['sft_steps']} steps; SFT alone has {steps}."
+        + "".join(f" {run['note']}" for run in runs if "note" in run)
     )
 
 

@@ -13,17 +13,28 @@ from onecard.stages.sections.base import Load
 from rewards.judges.reward_model import RewardModel
 
 PROCESS = 0.6 * GIB  # Python with Unsloth, TRL and torch
-# Of one block, what its forward pass keeps for the backward pass: numbers a token, by what they are
-# as wide as, in the precision of the run. Beside them what the norms compute in 32 bit.
-KEPT = {"hidden": 3, "mlp": 4, "queries": 2, "keys": 2}
+# Of one block, what its forward pass keeps for the backward pass, counted tensor by tensor: numbers
+# a token, by what they are as wide as, in the precision of the run. Beside them what the norms
+# compute in 32 bit.
+KEPT = {"mlp": 3, "queries": 1, "keys": 2}
 NORMS = 2  # numbers a token of the hidden size, in 32 bit
+# What each LoRA layer takes in, in 32 bit. Where the run computes in 32 bit too, layers with the
+# same input share it; in 16 bit each makes a copy of its own.
+TAKEN_IN = {
+    "hidden": ("q_proj", "k_proj", "v_proj"),
+    "queries": ("o_proj",),
+    "hidden again": ("gate_proj", "up_proj"),
+    "mlp": ("down_proj",),
+}
 HEAD_ROWS = 341  # tokens that TRL's loss takes through the last layer at once
 HEAD_COPIES = 3  # of their scores for the whole vocabulary
 # Of the scores of all tokens of completions, in 32 bit, where a teacher's are compared with them:
 # both models' scores, their logarithms, the distances, and what the backward pass makes of them.
 COMPARED_COPIES = 8
 DRAWN_COPIES = 5  # of a batch's scores, in 32 bit, while the next tokens are drawn
-UNUSED = 1.15  # what the allocator keeps, of what is used
+# What the allocator holds, of what is used at once: more of texts, whose length changes from step
+# to step, than of completions, which are about as long in each one.
+HELD, HELD_OF_TEXTS = 1.3, 1.8
 
 
 def plan_laptop(recipe: Recipe, shape: ModelShape, precision: Precision) -> dict[str, float]:
@@ -47,8 +58,8 @@ def plan_laptop(recipe: Recipe, shape: ModelShape, precision: Precision) -> dict
     phases = {
         name.upper(): of_stage(load, recipe, shape, width) for name, load in recipe.loads.items()
     }
-    phases["evaluation"] = asking
-    return {name: held + UNUSED * size for name, size in phases.items()}
+    phases["evaluation"] = HELD * asking
+    return {name: held + size for name, size in phases.items()}
 
 
 def of_stage(load: Load, recipe: Recipe, shape: ModelShape, width: int) -> float:
@@ -58,16 +69,16 @@ def of_stage(load: Load, recipe: Recipe, shape: ModelShape, width: int) -> float
     # A prompt is read once for a group, but for gradient checkpointing, which saves nothing here.
     shared = load.group > 1 and not recipe.gradient_checkpointing
     prompts = max(1, rows // load.group) if shared else rows
-    training = backward(prompts * prompt + rows * completion, shape, width)
+    training = backward(prompts * prompt + rows * completion, recipe, shape, width)
     if shared:
         training += attention(rows, recipe, completion, shape, width)
     if load.teacher:
         training += rows * completion * shape.vocab_size * 4 * COMPARED_COPIES
     if not load.sampled:
-        return training
+        return HELD_OF_TEXTS * training
     read = load.sampled // load.group * prompt
     drawing = generation(load.sampled, read, prompt + completion, recipe, shape, width)
-    return max(training, drawing)
+    return HELD * max(training, drawing)
 
 
 def weights(recipe: Recipe, shape: ModelShape, width: int) -> float:
@@ -82,11 +93,19 @@ def adapter(recipe: Recipe, shape: ModelShape) -> float:
     return shape.lora_parameters(recipe.lora.rank, names) * 16.0
 
 
-def backward(tokens: int, shape: ModelShape, width: int) -> float:
+def backward(tokens: int, recipe: Recipe, shape: ModelShape, width: int) -> float:
     """What a forward pass over so many tokens keeps, and the last layer's piece beside it."""
-    hidden = shape.widths["hidden"]
-    block = sum(count * shape.widths[kind] * width for kind, count in KEPT.items())
-    block += NORMS * hidden * 4
+    widths = shape.widths
+    block = sum(count * widths[kind] * width for kind, count in KEPT.items())
+    block += NORMS * widths["hidden"] * 4
+    targets = recipe.lora.target_modules
+    for kind, names in TAKEN_IN.items():
+        layers = [name for name in names if targets == ALL_LINEAR or name in targets]
+        inputs = len(layers) if width < 4 else min(1, len(layers))
+        block += inputs * widths[kind.removesuffix(" again")] * 4
+        block += len(layers) * recipe.lora.rank * 4
+    if width < 4:
+        block += widths["queries"] * width  # attention's outcome, which o_proj has a copy of
     head = min(tokens, HEAD_ROWS) * shape.vocab_size * 4 * HEAD_COPIES
     return float(tokens * block * shape.num_hidden_layers + head)
 
