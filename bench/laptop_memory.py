@@ -138,8 +138,8 @@ Whole runs, those of [real-model.md](real-model.md):
 | run | computes in | planned | measured | planned : measured |
 |---|---|---|---|---|"""
 SHORT = """Short ones, planned / measured: twelve steps of SFT, then two of GRPO. A process does not
-give back what it held before, and it holds the more, the longer it trains: so these are lower than
-the plan.
+give back what it held before, and it holds the more, the longer it trains: so most of these are
+lower than the plan, which is for whole runs.
 
 | run | computes in | SFT | GRPO | evaluation |
 |---|---|---|---|---|"""

@@ -161,7 +161,7 @@ def test_runs_that_fail_or_are_killed_do_not_stop_the_others(
     assert "begun tiny-seed-1" in told
     assert "begun tiny-seed-2" in told
     assert "seed=0: runs/tiny-seed-0 is finished" in told
-    assert "not compared, because they failed: tiny-seed-1, tiny-seed-2" in told
+    assert "failed, and so not compared: tiny-seed-1, tiny-seed-2" in told
     assert (tmp_path / "runs/tiny-compared/comparison.html").is_file()
 
 

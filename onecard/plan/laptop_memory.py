@@ -21,10 +21,10 @@ NORMS = 2  # numbers a token of the hidden size, in 32 bit
 # What each LoRA layer takes in, in 32 bit. Where the run computes in 32 bit too, layers with the
 # same input share it; in 16 bit each makes a copy of its own.
 TAKEN_IN = {
-    "hidden": ("q_proj", "k_proj", "v_proj"),
-    "queries": ("o_proj",),
-    "hidden again": ("gate_proj", "up_proj"),
-    "mlp": ("down_proj",),
+    ("q_proj", "k_proj", "v_proj"): "hidden",
+    ("o_proj",): "queries",
+    ("gate_proj", "up_proj"): "hidden",
+    ("down_proj",): "mlp",
 }
 HEAD_ROWS = 341  # tokens that TRL's loss takes through the last layer at once
 HEAD_COPIES = 3  # of their scores for the whole vocabulary
@@ -99,10 +99,10 @@ def backward(tokens: int, recipe: Recipe, shape: ModelShape, width: int) -> floa
     block = sum(count * widths[kind] * width for kind, count in KEPT.items())
     block += NORMS * widths["hidden"] * 4
     targets = recipe.lora.target_modules
-    for kind, names in TAKEN_IN.items():
+    for names, kind in TAKEN_IN.items():
         layers = [name for name in names if targets == ALL_LINEAR or name in targets]
         inputs = len(layers) if width < 4 else min(1, len(layers))
-        block += inputs * widths[kind.removesuffix(" again")] * 4
+        block += inputs * widths[kind] * 4
         block += len(layers) * recipe.lora.rank * 4
     if width < 4:
         block += widths["queries"] * width  # attention's outcome, which o_proj has a copy of

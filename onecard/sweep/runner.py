@@ -85,13 +85,13 @@ def run_all(asked: Asked, display: Display, check: Callable[[Recipe], object]) -
         if code:
             failed.append(one.name)
     whole = [RUNS / one.name for one in planned if one.name not in failed]
-    if failed and whole:
-        display.say(f"\nnot compared, because they failed: {', '.join(failed)}")
+    if failed:
+        display.say(f"\nfailed, and so not compared: {', '.join(failed)}")
     if whole:
         folder = RUNS / f"{base_name(asked)}-compared"
         display.console.print(compare_runs(whole, folder), soft_wrap=True)
     if failed:
-        display.say("the same command with --resume tries the failed ones again")
+        display.say("the same command with --resume tries again what failed")
     return 1 if failed else 0
 
 
