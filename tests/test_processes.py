@@ -15,6 +15,7 @@ from safetensors import torch as safetensors
 
 from onecard.console.command import run_command
 from onecard.files.formats import read_jsonl
+from onecard.machine.precision import choose_precision
 from onecard.recipe.file import load_recipe
 from onecard.run.checkpoint import new_checkpoint, newest_checkpoint
 from onecard.stages.processes import check_processes
@@ -184,7 +185,8 @@ def test_two_processes_train_as_one_does_on_as_many_completions(
         by_two, by_one = ([line[metric] for line in one if metric in line] for one in lines)
         assert by_two == pytest.approx(by_one, abs=1e-6)
     two, one = (safetensors.load_file(run / WEIGHTS) for run in runs)
+    rounding = 0.2 if choose_precision([]) == "bf16" else 0.05
     for name in (name for name in one if "lora_B" in name):  # they begin at 0: all is movement
         # Adam makes a whole step also of a gradient that is nothing but rounding.
         assert one[name].norm() > 0
-        assert (two[name] - one[name]).norm() < 0.05 * one[name].norm(), name
+        assert (two[name] - one[name]).norm() < rounding * one[name].norm(), name
