@@ -143,7 +143,7 @@ def test_an_opened_answer_shows_both_completions_and_no_markup_of_theirs(page: P
     assert "before: correct" in document
     assert "after: wrong" in document
     assert "<img" not in document
-    assert "<title>tiny: before and after GRPO</title>" in document
+    assert f"<title>{page.parent.name}: before and after GRPO</title>" in document
 
 
 def test_the_confusion_is_shown(page: Path) -> None:
