@@ -42,6 +42,8 @@ class Bench:
         """A part. What it found is kept however it ends."""
         self.part, self.deadline = part, time.monotonic() + seconds
         started = time.monotonic()
+        self.found.pop(part, None)  # of an earlier try
+        (self.out / f"{part}.log").unlink(missing_ok=True)
         print(f"{part}: {seconds} s at most", flush=True)
         try:
             yield

@@ -47,5 +47,5 @@ class OnlyTimed(GrpoSteps):
 def build_trainer(training: Training, clock: StepClock) -> OnecardGrpoTrainer:
     """The GRPO trainer of a run, timed by `clock`."""
     policy = training.load_policy()
-    (one,) = training.sections.all_rounds
+    one = next(one for one in training.sections.all_rounds if one.stage == "grpo")
     return build_grpo_trainer(training, one, policy, OnlyTimed(training, clock), clock)

@@ -227,5 +227,8 @@ def test_a_part_that_is_cut_off_or_fails_keeps_what_it_found(tmp_path: Path) -> 
     with bench.measuring("kill", 60):
         bench.call("-c", "raise SystemExit(3)")
     assert "exit status 3" in bench.found["kill"]["failed"]
+    with bench.measuring("kill", 60):
+        bench.call("-c", "pass")
+    assert set(bench.found["kill"]) == {"wall_seconds"}  # nothing of the earlier try
     assert json.loads((tmp_path / "card.json").read_text()) == bench.found
     assert (tmp_path / "card.md").read_text() == text(bench.found)
