@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.card_page import text
-from bench.card_runs import ROOT, Bench, OutOfTime, facts_of, kill, training
+from bench.card_runs import ROOT, Bench, OutOfTime, facts_of, kill, set_options, training
 from bench.training import made_model
 from eval.record import read_result
 from onecard.machine.gpu import GIB, find_cards
@@ -58,7 +58,8 @@ SHAPES = ("gsm8k-qwen2.5-1.5b", "gsm8k-qwen2.5-3b")
 
 def smoke_run() -> tuple[str, tuple[str, ...]]:
     """The recipe of the smoke run, and what is set in it."""
-    return ("gpu-smoke", (WITHOUT_VLLM,)) if find_cards() else ("tiny", ON_A_CPU)
+    recipe, settings = ("gpu-smoke", (WITHOUT_VLLM,)) if find_cards() else ("tiny", ON_A_CPU)
+    return recipe, (*settings, f"save.every_steps={KEPT_AT}")
 
 
 def completions(folder: Path) -> list[str]:
@@ -78,8 +79,7 @@ def smoke(bench: Bench) -> None:
     shutil.rmtree(bench.work)
     bench.work.mkdir()
     recipe, settings = smoke_run()
-    kept = f"save.every_steps={KEPT_AT}"
-    run = bench.train(recipe, "smoke", [*settings, kept])
+    run = bench.train(recipe, "smoke", settings)
     during = {when: completions(run / f"eval/tiny-{when}") for when in ("before", "after")}
     bench.add(before_like_after=alike(during["before"], during["after"]))
     # The base of the tiny recipe is trained too, so that only its adapter is left to compare.
@@ -106,8 +106,7 @@ def memory(bench: Bench) -> None:
 
 def beside(bench: Bench) -> None:
     """On a CPU bench/gpu.py chooses a small recipe by itself."""
-    settings = (WITHOUT_VLLM, "grpo.max_steps=6")
-    options = [part for setting in settings for part in ("--set", setting)]
+    options = set_options((WITHOUT_VLLM, "grpo.max_steps=6"))
     try:
         bench.call("-m", "bench.gpu", *(options if find_cards() else ()))
     finally:  # it fails where Onecard's row has no numbers; the row says why
@@ -126,7 +125,6 @@ def learn(bench: Bench) -> None:
 def kill_and_resume(bench: Bench) -> None:
     """Step by step beside the smoke run: up to the kill that says whether runs are alike at all."""
     recipe, settings = smoke_run()
-    settings = (*settings, f"save.every_steps={KEPT_AT}")
     whole, run = bench.work / "runs/smoke", bench.work / "runs/killed"
     if not (whole / "results.json").is_file():
         raise ValueError("there is no whole smoke run to compare with; the part smoke makes it")

@@ -98,8 +98,12 @@ class Bench:
 
 def training(recipe: str, name: str, settings: Sequence[str]) -> list[str]:
     """The command line of a run, after the word python."""
-    options = [part for setting in settings for part in ("--set", setting)]
-    return [str(ROOT / "train.py"), str(ROOT / f"recipes/{recipe}.yaml"), "--name", name, *options]
+    asked = [str(ROOT / f"recipes/{recipe}.yaml"), "--name", name, *set_options(settings)]
+    return [str(ROOT / "train.py"), *asked]
+
+
+def set_options(settings: Sequence[str]) -> list[str]:
+    return [part for setting in settings for part in ("--set", setting)]
 
 
 def kill(process: "subprocess.Popen[bytes]") -> None:

@@ -6,7 +6,8 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
-FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+LONGEST_NAME = 100  # characters of a run folder's name
+FOLDER_NAME = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}$"
 
 
 class UserError(ValueError):

@@ -68,12 +68,12 @@ def test_keys_of_one_last_word_are_told_apart() -> None:
 @pytest.mark.unit
 def test_a_text_in_quotes_is_meant_without_them() -> None:
     """Quotes are how a value with a comma is written at all."""
-    sweep = """data.system_prompt="Think, then answer.",'Answer.'"""
+    sweep = """data.system_prompt="Think, then answer: 1",'Answer.'"""
     prompts = [
         load_recipe(ROOT / "recipes/tiny.yaml", list(one.settings)).data.system_prompt
         for one in variants(None, [sweep])
     ]
-    assert prompts == ["Think, then answer.", "Answer."]
+    assert prompts == ["Think, then answer: 1", "Answer."]
     numbers = variants(None, ["grpo.beta='0',0.1"])
     assert [one.settings for one in numbers] == [("grpo.beta='0'",), ("grpo.beta=0.1",)]
 

@@ -1,10 +1,10 @@
 """Where two settings differ, leaf by leaf."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Path = tuple[str, ...]  # the keys on the way to a value, from the outermost on
+Key = tuple[str, ...]  # the way to a value, from the outermost key on
 LONGEST_SHOWN = 40  # characters of a value in one line of an error
 
 
@@ -12,7 +12,7 @@ LONGEST_SHOWN = 40  # characters of a value in one line of an error
 class Difference:
     """One value that is not the same on both sides. A side that lacks the key has None."""
 
-    path: Path
+    path: Key
     one: Any
     other: Any
 
@@ -25,7 +25,7 @@ class Difference:
 
 
 def differences(
-    one: Mapping[str, Any], other: Mapping[str, Any], path: Path = ()
+    one: Mapping[str, Any], other: Mapping[str, Any], path: Key = ()
 ) -> list[Difference]:
     """All values that differ, in the order of the keys."""
     found: list[Difference] = []
@@ -35,6 +35,17 @@ def differences(
             found += differences(a, b, (*path, key))
         elif a != b:
             found.append(Difference((*path, key), a, b))
+    return found
+
+
+def short_names(keys: Sequence[Key]) -> list[str]:
+    """The last word of each key, and as many before it as set it apart from the others."""
+    found = []
+    for key in keys:
+        count = 1
+        while count < len(key) and [one[-count:] for one in keys].count(key[-count:]) > 1:
+            count += 1
+        found.append(".".join(key[-count:]))
     return found
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from eval.record import read_result
 from eval.scores import ACCURACIES, by_problem
-from onecard.files.differences import differences
+from onecard.files.differences import Key, differences, short_names
 from onecard.files.formats import read_jsonl
 from onecard.run.folder import EVALUATIONS, RECIPE
 from onecard.run.lock import is_at_work
@@ -20,8 +20,6 @@ from onecard.types import EvalResult, UserError
 PROSE = ("name", "claim", "caveat", "anchor", "measured")  # keys that change nothing in a run
 FEW_KEYS = 2  # so many can stand in the name of an arm
 LONGEST_IN_LABEL = 40  # characters of a value
-
-Key = tuple[str, ...]  # the way to a value of a recipe; an item of a list by its place
 
 
 @dataclass(frozen=True)
@@ -90,9 +88,8 @@ def load_run(folder: Path) -> FinishedRun:
     try:
         recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
         found = FinishedRun(folder, recipe, json.loads(results.read_text(encoding="utf-8")))
-        there = (found.seed, found.results["benchmarks"], found.results["seconds"]["total"])
-        assert there[1], "it was asked nothing"
-    except (ValueError, KeyError, TypeError, AssertionError, yaml.YAMLError) as error:
+        _ = found.seed, found.results["benchmarks"], found.results["seconds"]["total"]
+    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"the run {folder} cannot be read: {reason}") from None
     return found
@@ -176,17 +173,6 @@ def label_of(run: FinishedRun, keys: Sequence[Key]) -> str:
     names = short_names(keys)
     values = [shortened(value_of(run, key)) for key in keys]
     return ", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
-
-
-def short_names(keys: Sequence[Key]) -> list[str]:
-    """The last word of each key, and as many before it as set it apart from the others."""
-    found = []
-    for key in keys:
-        count = 1
-        while count < len(key) and [one[-count:] for one in keys].count(key[-count:]) > 1:
-            count += 1
-        found.append(".".join(key[-count:]))
-    return found
 
 
 def shortened(text: str) -> str:

@@ -8,8 +8,8 @@ from itertools import product
 
 import yaml
 
+from onecard.files.differences import short_names
 from onecard.recipe.file import takes_text
-from onecard.report.finished import short_names
 from onecard.types import UserError
 
 LONGEST = 24  # characters of a value in a folder's name

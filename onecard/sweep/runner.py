@@ -21,10 +21,9 @@ from onecard.run.folder import RECIPE, check_name
 from onecard.run.process import processes
 from onecard.run.resume import check_same, may_change
 from onecard.sweep.grid import Variant, variants
-from onecard.types import UserError
+from onecard.types import LONGEST_NAME, UserError
 from rewards.sandbox.walls import kernel
 
-LONGEST_NAME = 100  # characters of a run folder's name
 TRAIN = Path(__file__).parents[2] / "train.py"
 
 
