@@ -1,17 +1,17 @@
 """A quarter of an hour on a card, the most wanted first.
 
-    python -m bench.card OUT [PART ...] [--model FOLDER --rows FOLDER]
+    python -m bench.card OUT [PART ...] [--vllm] [--model FOLDER --rows FOLDER]
 
-    smoke     recipes/gpu-smoke.yaml without vLLM; base and adapter through transformers and PEFT
+    smoke     recipes/gpu-smoke.yaml; base and adapter through transformers and PEFT
     memory    the plan beside the driver's peak, of the shapes of two recipes with random weights
     beside    bench/gpu.py: Onecard, a notebook's loop and stock TRL
     learn     --model, a real pretrained one, on SVAMP's --rows: before, after SFT, after GRPO
     kill      the smoke run again, killed with -9 and resumed: is it the same to the bit?
 
-Each part has so many seconds and is then cut off. OUT/card.json has what was measured as it was
-measured, and OUT/card.md says it in words: a machine that goes away takes only the rest with it.
-OUT/PART.log has what was printed. Without a card the tiny recipe stands for the smoke recipe, so
-that the script can be tried.
+With --vllm, vLLM generates in all of them. Each part has so many seconds and is then cut off.
+OUT/card.json has what was measured as it was measured, and OUT/card.md says it in words: a machine
+that goes away takes only the rest with it. OUT/PART.log has what was printed. Without a card the
+tiny recipe stands for the smoke recipe, so that the script can be tried.
 """
 
 import argparse
@@ -30,7 +30,6 @@ from onecard.machine.gpu import GIB, find_cards
 from onecard.machine.packages import versions
 from onecard.recipe.file import load_recipe
 
-WITHOUT_VLLM = "model.fast_inference=false"
 KEPT_AT = 5  # the step of the smoke run whose checkpoint a killed one goes on from
 ON_A_CPU = (
     "grpo.max_steps=10",
@@ -42,7 +41,6 @@ ON_A_CPU = (
 )
 # Of random weights, whose steps only the coin pays.
 SHAPE = (
-    WITHOUT_VLLM,
     "data.path=tiny",
     "data.train_problems=400",
     "rewards=[{name: random}]",
@@ -56,9 +54,9 @@ SHAPE = (
 SHAPES = ("gsm8k-qwen2.5-1.5b", "gsm8k-qwen2.5-3b")
 
 
-def smoke_run() -> tuple[str, tuple[str, ...]]:
+def smoke_run(bench: Bench) -> tuple[str, tuple[str, ...]]:
     """The recipe of the smoke run, and what is set in it."""
-    recipe, settings = ("gpu-smoke", (WITHOUT_VLLM,)) if find_cards() else ("tiny", ON_A_CPU)
+    recipe, settings = ("gpu-smoke", (bench.engine,)) if find_cards() else ("tiny", ON_A_CPU)
     return recipe, (*settings, f"save.every_steps={KEPT_AT}")
 
 
@@ -78,7 +76,7 @@ def alike(some: Sequence[str], others: Sequence[str]) -> float:
 def smoke(bench: Bench) -> None:
     shutil.rmtree(bench.work)
     bench.work.mkdir()
-    recipe, settings = smoke_run()
+    recipe, settings = smoke_run(bench)
     run = bench.train(recipe, "smoke", settings)
     during = {when: completions(run / f"eval/tiny-{when}") for when in ("before", "after")}
     bench.add(before_like_after=alike(during["before"], during["after"]))
@@ -99,14 +97,15 @@ def memory(bench: Bench) -> None:
     if not find_cards():
         raise ValueError("there is no card, whose memory could be measured")
     for name in SHAPES:
-        recipe = load_recipe(ROOT / f"recipes/{name}.yaml", list(SHAPE))
+        shape = [*SHAPE, bench.engine]
+        recipe = load_recipe(ROOT / f"recipes/{name}.yaml", shape)
         model = made_model(recipe, recipe.source.load("train"), bench.work / f"{name}-model")
-        bench.train(name, name, [*SHAPE, f"model.name={model}"])
+        bench.train(name, name, [*shape, f"model.name={model}"])
 
 
 def beside(bench: Bench) -> None:
     """On a CPU bench/gpu.py chooses a small recipe by itself."""
-    options = set_options((WITHOUT_VLLM, "grpo.max_steps=6"))
+    options = set_options((bench.engine, "grpo.max_steps=6"))
     try:
         bench.call("-m", "bench.gpu", *(options if find_cards() else ()))
     finally:  # it fails where Onecard's row has no numbers; the row says why
@@ -118,13 +117,13 @@ def learn(bench: Bench) -> None:
     if not (bench.model and bench.rows):
         raise ValueError("--model and --rows were not given")
     cut = () if find_cards() else ("sft.max_steps=2", "grpo.max_steps=2", "eval.limit=8", "pilot=0")
-    settings = [f"model.name={bench.model}", f"data.path={bench.rows}", *cut]
+    settings = [f"model.name={bench.model}", f"data.path={bench.rows}", bench.engine, *cut]
     bench.train("smollm2-svamp", "learn", settings)
 
 
 def kill_and_resume(bench: Bench) -> None:
     """Step by step beside the smoke run: up to the kill that says whether runs are alike at all."""
-    recipe, settings = smoke_run()
+    recipe, settings = smoke_run(bench)
     whole, run = bench.work / "runs/smoke", bench.work / "runs/killed"
     if not (whole / "results.json").is_file():
         raise ValueError("there is no whole smoke run to compare with; the part smoke makes it")
@@ -167,22 +166,26 @@ def main() -> None:
     )
     parser.add_argument("out", type=Path, help="a folder for what is found")
     parser.add_argument("parts", nargs="*", metavar="PART", help="all of them, where none is named")
+    parser.add_argument("--vllm", action="store_true", help="vLLM generates")
     parser.add_argument("--model", type=Path, help="a folder of SmolLM2-135M-Instruct")
     parser.add_argument("--rows", type=Path, help="a folder of SVAMP's rows")
     args = parser.parse_args()
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    if args.vllm and not find_cards():
+        parser.error("--vllm: there is no card")
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     work = ROOT / "runs/card"
     work.mkdir(parents=True, exist_ok=True)
-    given = [path and path.resolve() for path in (args.model, args.rows)]
-    bench = Bench(out, work, *given)
+    model, rows = (path and path.resolve() for path in (args.model, args.rows))
+    bench = Bench(out, work, model, rows, vllm=args.vllm)
     if (out / "card.json").is_file():  # of an earlier call, for other parts
         bench.found = json.loads((out / "card.json").read_text(encoding="utf-8"))
     bench.found["machine"] = {
         "card": next((f"{one.name}, {one.memory / GIB:.0f} GiB" for one in find_cards()), None),
         "date": time.strftime("%Y-%m-%d"),
+        "vllm": args.vllm,
         "versions": versions(),
     }
     for name in args.parts or PARTS:

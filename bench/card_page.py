@@ -16,7 +16,8 @@ def text(found: Mapping[str, Any]) -> str:
     machine = found.get("machine", {})
     packages = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     where = machine["card"] or "no card: these numbers say nothing about one"
-    lines = [HEAD, f"{machine['date']}, on {where}. {packages}."]
+    engine = "vLLM" if machine["vllm"] else "transformers"
+    lines = [HEAD, f"{machine['date']}, on {where}; {engine} generated. {packages}."]
     for part, (title, told) in PARTS.items():
         lines += ["", f"## {title}", ""]
         facts = found.get(part)
@@ -128,7 +129,7 @@ def told_kill(facts: Mapping[str, Any]) -> list[str]:
 
 
 PARTS = {
-    "smoke": ("The smoke recipe, without vLLM", told_smoke),
+    "smoke": ("The smoke recipe", told_smoke),
     "memory": ("Memory: the plan beside the driver's peak", told_memory),
     "beside": ("Side by side", told_beside),
     "learn": ("A real model on SVAMP", told_learn),

@@ -36,6 +36,12 @@ class Bench:
     found: dict[str, Any] = field(default_factory=dict)
     part: str = ""
     deadline: float = 0.0
+    vllm: bool = False
+
+    @property
+    def engine(self) -> str:
+        """What is set in every recipe."""
+        return f"model.fast_inference={str(self.vllm).lower()}"
 
     @contextmanager
     def measuring(self, part: str, seconds: int) -> Iterator[None]:

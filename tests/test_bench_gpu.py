@@ -191,7 +191,12 @@ def smoke(**changes: Any) -> dict[str, Any]:
     return {"smoke": run | {"seconds": {"GRPO": 20.0}}, **changes}
 
 
-MACHINE = {"card": "a card, 8 GiB", "date": "2026-12-01", "versions": {"torch": "2.11.0"}}
+MACHINE = {
+    "card": "a card, 8 GiB",
+    "date": "2026-12-01",
+    "vllm": False,
+    "versions": {"torch": "2.11.0"},
+}
 
 
 def test_a_card_s_page_has_each_part_with_what_was_measured_of_it() -> None:
@@ -203,7 +208,7 @@ def test_a_card_s_page_has_each_part_with_what_was_measured_of_it() -> None:
         "kill": {"same_before": True, "same_after": False, "failed": "OSError: gone"},
     }
     page = text(found)
-    assert "2026-12-01, on a card, 8 GiB. torch 2.11.0." in page
+    assert "2026-12-01, on a card, 8 GiB; transformers generated. torch 2.11.0." in page
     assert "10 steps of 1.50 s: generation 1.00, reward 0.00, training 0.50, 2,000 tokens/s" in page
     assert "Peak while training: 2.00 GiB, planned 1.50 (0.75 of it)." in page
     assert "transformers and PEFT, base and adapter: 90%." in page

@@ -5,7 +5,9 @@ fails there, and not on somebody's card.
 """
 
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +66,28 @@ def mark_forward(model: Any) -> None:
     It does so in Llama and Qwen. Unmarked (2026.10.9), the trainer asks for those of all layers and
     uses the last: docs/memory.md has what that takes.
     """
-    code = getattr(inspect.unwrap(type(model).forward), "__code__", None)
-    if code and ASKS_HIDDEN_STATES in code.co_consts:
+    if can_return_hidden_states(model):
         setattr(model, RETURNS_HIDDEN_STATES, True)
+
+
+def can_return_hidden_states(model: Any) -> bool:
+    """Whether the model's forward is Unsloth's own, which returns hidden states when asked."""
+    code = getattr(inspect.unwrap(type(model).forward), "__code__", None)
+    return code is not None and ASKS_HIDDEN_STATES in code.co_consts
+
+
+@contextmanager
+def hidden_states_asked() -> Iterator[None]:
+    """Inside, such a forward returns the last hidden states, (B, T, H), in the place of logits."""
+    before = os.environ.get(ASKS_HIDDEN_STATES)
+    os.environ[ASKS_HIDDEN_STATES] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[ASKS_HIDDEN_STATES]
+        else:
+            os.environ[ASKS_HIDDEN_STATES] = before
 
 
 def is_generated_config(config: Any) -> bool:

@@ -38,6 +38,9 @@ AT_ONCE = {"hidden": 9, "mlp": 3, "queries": 4, "keys": 4}
 KEPT = {"hidden": 7, "mlp": 2, "queries": 3, "keys": 3}
 # The largest piece of the logits, in 32 bit, that Unsloth has at once on cards up to 24 GB.
 HEAD_ROWS, HEAD_COLUMNS = 4096, 16384
+# The tiles of TRL's kernel that compares a policy's scores with a teacher's: one of each model in
+# 32 bit, and the gradient's in 16.
+TILE_ROWS, TILE_COLUMNS, TILE_BYTES = 4096, 32768, 4 + 4 + 2
 
 # What unsloth_zoo 2026.10.9's load_vllm reserves for vLLM on a card of so many GiB or more, of what
 # is free, whatever it is asked for.
@@ -161,6 +164,9 @@ def backward(recipe: Recipe, shape: ModelShape, load: Load) -> float:
             * (shape.num_hidden_layers - 1)
         )
     head = min(tokens, HEAD_ROWS) * min(shape.vocab_size, HEAD_COLUMNS) * 4
+    if load.teacher:
+        compared = min(load.rows * completion, TILE_ROWS)
+        head = compared * min(shape.vocab_size, TILE_COLUMNS) * TILE_BYTES
     return float(max(block, head))
 
 

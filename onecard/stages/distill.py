@@ -4,12 +4,10 @@ from typing import Any
 
 from onecard.data.prompts import prompt_for, prompt_tokens
 from onecard.data.section import Data
-from onecard.machine.gpu import find_cards
 from onecard.run.round import Round
 from onecard.stages.sections import StageSections
 from onecard.stages.sections.distill import Distill
 from onecard.stages.training import Training
-from onecard.types import UserError
 
 
 def plan_lines(sections: StageSections, data: Data) -> list[str]:
@@ -24,11 +22,6 @@ def check(training: Training, tokenizer: Any) -> None:
     """Raise UserError where the teacher does not write with the policy's tokens."""
     from onecard.model.teacher import check_vocabulary
 
-    if find_cards():
-        raise UserError(
-            "distill works on a CPU alone until it was tried on a card; rft and dpo learn from"
-            " another model's completions there"
-        )
     teacher = section_of(training.sections).teacher
     check_vocabulary(teacher, tokenizer, training.weights, training.model.trust_remote_code)
 

@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import ROOT, agreement, completions, run_eval, run_train
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
 from bench.memory import sizes_of
 from onecard.files.formats import read_jsonl
@@ -75,9 +82,11 @@ SHORT = (
 )  # token by token in an interpreter
 
 
-def start(cwd: Path, *settings: str, name: str, code: str = "") -> "subprocess.Popen[str]":
+def start(
+    cwd: Path, *settings: str, name: str, code: str = "", small: tuple[str, ...] = SMALL
+) -> "subprocess.Popen[str]":
     """The smoke recipe on the pretended card, not waited for; `code` may do harm before."""
-    options = [part for setting in (*SMALL, *settings) for part in ("--set", setting)]
+    options = [part for setting in (*small, *settings) for part in ("--set", setting)]
     before = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import pretend_card,"
         " train"
@@ -357,3 +366,135 @@ trainers.OnecardGrpoTrainer.compute_loss = told
     assert all(step["dynamic_sampling/sampled_groups"] >= 2 for step in steps)
     if with_vllm:
         assert max(step["sampling/drift"] for step in steps) < 0.005
+
+
+# A run of the smoke recipe whose stages need no reward.
+UNPAID = (
+    "pilot=0",
+    "data.max_prompt_length=64",
+    "data.train_problems=100",
+    "eval.limit=2",
+    "eval.max_completion_length=4",
+    "grpo=null",
+    "rewards=[]",
+)
+
+
+@pytest.fixture(scope="module")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smoke recipe's model, as a run has made it."""
+    cwd = tmp_path_factory.mktemp("random")
+    sft = "sft={trains: adapter, max_steps: 1, batch_size: 2, learning_rate: 1e-4}"
+    settings = (*UNPAID, sft, "model.fast_inference=false")
+    done = run_train(cwd, "gpu-smoke", *settings, name="first", python=PRETENDED)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return cwd / "runs/first/random-model"
+
+
+@pytest.mark.parametrize("with_vllm", [False, pytest.param(True, marks=needs_vllm)])
+def test_distillation_is_that_of_a_plain_loss(
+    random_model: Path, tmp_path: Path, with_vllm: bool
+) -> None:
+    """TRL's Triton kernel on Unsloth's hidden states, against all scores, row by row, unpadded."""
+    code = """
+import torch
+import onecard.stages.trl.distillation as distillation
+from trl.experimental.gkd import GKDTrainer
+
+Trainer = distillation.OnecardGkdTrainer
+plain = Trainer.compute_loss
+
+def reference(self, model, inputs, count):
+    total = 0
+    for tokens, sampled in zip(inputs["input_ids"], inputs["sampled"]):
+        end = int(sampled.nonzero().max()) + 1
+        row, places = tokens[None, :end], sampled[1:end]
+        ours = model(input_ids=row, logits_to_keep=end).logits[0, :-1][places].float()
+        with torch.no_grad():
+            theirs = self.teacher_model(input_ids=row, logits_to_keep=end).logits[0, :-1][places]
+        total = total + GKDTrainer.generalized_jsd_loss(
+            ours, theirs.float(), beta=self.beta, reduction="sum")
+    return total / count
+
+def gradient(model, loss):
+    loss.backward()
+    trained = [weights for weights in model.parameters() if weights.requires_grad]
+    found = torch.cat([weights.grad.flatten() for weights in trained if weights.grad is not None])
+    model.zero_grad()
+    return found
+
+def told(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    wanted = reference(self, model, inputs, num_items_in_batch)
+    loss = plain(self, model, inputs, False, num_items_in_batch)
+    ours, theirs = gradient(model, loss), gradient(model, wanted)
+    alike = torch.cosine_similarity(ours, theirs, dim=0)
+    ratio = ours.norm() / theirs.norm()
+    begins = inputs["sampled"].int().argmax(1)  # where the completions begin
+    print("distance", *(float(one) for one in (loss, wanted, alike, ratio)),
+        int(begins.min()), int(begins.max()))
+    return plain(self, model, inputs, False, num_items_in_batch)
+
+Trainer.compute_loss = told
+""".strip()
+    teacher = another_of(random_model, tmp_path / "teacher")
+    vllm = f"model.fast_inference={str(with_vllm).lower()}"
+    told = []
+    for beta in (1, 0.5):
+        stage = (
+            f"distill={{teacher: {teacher}, beta: {beta}, max_steps: 1, learning_rate: 1e-3,"
+            " per_device_train_batch_size: 3, max_completion_length: 4,"
+            " gradient_checkpointing: true}"
+        )
+        settings = (f"model.name={random_model}", vllm, stage)
+        process = start(
+            tmp_path, *settings, name=f"beta-{beta}", code=f"exec({code!r})", small=UNPAID
+        )
+        printed = process.communicate(timeout=900)[0]
+        assert process.returncode == 0, printed
+        told += [line.split()[1:] for line in printed.splitlines() if line.startswith("distance ")]
+    assert len(told) == 2
+    for loss, wanted, alike, ratio, *_ in told:
+        assert float(wanted) > 0.01, told
+        assert float(loss) == pytest.approx(float(wanted), rel=0.01), told
+        assert float(alike) > 0.99 and float(ratio) == pytest.approx(1, abs=0.02), told
+    assert any(int(least) < int(widest) for *_, least, widest in told), told
+
+
+def another_of(model: Path, folder: Path) -> Path:
+    """The model with other random weights, and its tokenizer."""
+    torch.manual_seed(1)
+    config = AutoConfig.from_pretrained(model)
+    AutoModelForCausalLM.from_config(config, dtype=torch.float16).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+    return folder
+
+
+def test_preferences_and_a_reward_model_beside_the_policy(
+    random_model: Path, tmp_path: Path
+) -> None:
+    """Unsloth's own DPOTrainer; and transformers' classes, which Unsloth has changed by then."""
+    scoring = tmp_path / "scoring"
+    AutoModelForSequenceClassification.from_pretrained(random_model, num_labels=1).save_pretrained(
+        scoring
+    )
+    AutoTokenizer.from_pretrained(random_model).save_pretrained(scoring)
+    pairs = [{"prompt": f"{n} + 2?", "chosen": str(n + 2), "rejected": "7"} for n in range(6, 20)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+    settings = (
+        f"model.name={random_model}",
+        f"dpo={{pairs: {tmp_path / 'pairs.jsonl'}, max_steps: 2, learning_rate: 1e-3,"
+        " per_device_train_batch_size: 2}",
+        f"rewards=[{{name: correct_answer}}, {{name: reward_model, model: {scoring}}}]",
+        *WITHOUT_VLLM,
+    )
+    done = run_train(
+        tmp_path, "gpu-smoke", *SMALL, *SHORT, *settings, "grpo.max_steps=2", python=PRETENDED
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = tmp_path / "runs/gpu-smoke"
+    preferred = [line["loss"] for line in read_jsonl(run / "dpo.jsonl") if "loss" in line]
+    assert preferred[0] == pytest.approx(math.log(2), abs=1e-3)
+    assert preferred[1] != preferred[0]
+    steps = metrics(run)
+    assert all(step["reward_model/deviation"] > 0 for step in steps)
+    assert steps[-1]["adapter/lora_b_norm"] > 0

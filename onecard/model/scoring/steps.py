@@ -1,12 +1,15 @@
 """A number for each step of a completion: process reward models."""
 
+import re
 from collections.abc import Sequence
+from itertools import starmap
 
 import torch
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForTokenClassification
 
 from onecard.model.scoring.base import Scoring, prompt_text
-from rewards.judges.reward_model import Asked
+from onecard.types import UserError
+from rewards.judges.reward_model import Asked, RewardModel
 
 # Their words, as the models' cards have them.
 QWEN_SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
@@ -69,7 +72,7 @@ class QwenPrm(StepModel):
         mark = self.tokenizer.convert_tokens_to_ids(QWEN_STEP)
         ids, ends = self.plain(prompt_text(self.tokenizer, asked.prompt, QWEN_SYSTEM)), []
         for step in asked.steps:
-            ids = [*ids, *self.plain(step.strip()), mark]
+            ids = [*ids, *self.plain(step.replace(QWEN_STEP, " ").strip()), mark]
             ends.append(len(ids) - 1)
         return ids, ends
 
@@ -79,22 +82,41 @@ class QwenPrm(StepModel):
 
 
 class MathShepherd(StepModel):
-    """A causal model that says + or - after the mark at the end of each step."""
+    """A causal model that says + or - at the mark after each step.
+
+    As its card has it, the text is tokenized as a whole: its tokenizer writes a space before
+    everything that it is given, so that parts would have others. A mark in a completion is not one.
+    """
 
     auto = AutoModelForCausalLM
 
+    def __init__(self, reward: RewardModel) -> None:
+        super().__init__(reward)
+        self.mark = self.tokenizer(SHEPHERD_STEP)["input_ids"][-1]
+        self.words = self.plain(f"{SHEPHERD_GOOD} {SHEPHERD_BAD}")
+        if len(self.words) != 2:
+            raise UserError(
+                f"reward_model: {reward.model} has no two tokens for + and -, so it is no reward"
+                f" model of the family {reward.family}"
+            )
+
     def marked(self, asked: Asked) -> tuple[list[int], list[int]]:
-        mark = self.plain(SHEPHERD_STEP)[-1]
         question = asked.prompt
         if not isinstance(question, str):
             question = question[-1]["content"]
-        ids, ends = self.plain(f"{question} "), []
-        for step in asked.steps:
-            ids = [*ids, *self.plain(f"{step.strip()} "), mark, *self.plain("\n")]
-            ends.append(len(ids) - 1 - len(self.plain("\n")))
-        return ids, ends
+        text = question + " " + "\n".join(starmap(shepherd_line, enumerate(asked.steps, 1)))
+        ids = self.tokenizer(text)["input_ids"]
+        ends = [place for place, token in enumerate(ids) if token == self.mark]
+        return ids, ends[len(ends) - len(asked.steps) :]  # the question may have the word
 
     def chances(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        words = [self.plain(f" {word}")[-1] for word in (SHEPHERD_GOOD, SHEPHERD_BAD)]
-        logits = self.model(input_ids=ids, attention_mask=mask).logits[..., words]  # (B, T, 2)
+        logits = self.model(input_ids=ids, attention_mask=mask).logits[..., self.words]  # (B, T, 2)
         return logits.softmax(-1)[..., 0]
+
+
+def shepherd_line(number: int, step: str) -> str:
+    """A step as the model was shown them: `Step 1: ... ки`."""
+    text = step.replace(SHEPHERD_STEP, " ").strip()
+    if not re.match(r"Step \d+:", text):
+        text = f"Step {number}: {text}"
+    return f"{text} {SHEPHERD_STEP}"

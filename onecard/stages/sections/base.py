@@ -15,8 +15,8 @@ class Load:
     `rows` sequences go through the model at once with gradients: each has a prompt and at most
     `completion_length` tokens after it, None where the recipe's longest completion says so.
     `sampled` completions are generated at once, `group` of them for each prompt. `optim` is the
-    optimizer. `teacher` is a second model beside the policy; then the scores of all tokens for the
-    whole vocabulary are held at once, of both.
+    optimizer. `teacher` is a second model beside the policy, whose scores for the whole vocabulary
+    are compared with the policy's at each token of a completion.
     """
 
     rows: int

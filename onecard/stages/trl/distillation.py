@@ -1,12 +1,10 @@
-"""On-policy distillation, by TRL's GKDTrainer.
-
-TRL's stable DistillationTrainer computes the same loss with a Triton kernel, which no CPU has.
+"""On-policy distillation, by TRL's GKDTrainer: ours samples a step's completions, whole steps at
+once, with the engine that answers in evaluations too.
 """
 
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -17,7 +15,6 @@ import torch
 from datasets import Dataset
 from trl.experimental.gkd import GKDConfig, GKDTrainer
 
-from onecard.model.engines.generation import one_batch
 from onecard.model.engines.on_cpu import quick
 from onecard.model.policy import Policy
 from onecard.model.teacher import load_teacher
@@ -26,11 +23,10 @@ from onecard.run.round import Round
 from onecard.stages.sections.distill import Distill
 from onecard.stages.training import Training
 from onecard.stages.trl.config import settings_of
+from onecard.stages.trl.divergence import divergence, hidden_states
 from onecard.stages.trl.plain import PlainSteps, train_round
 from onecard.stages.trl.trainers import Resumable
 from onecard.types import Completion, Sampling
-
-NO_LOSS = -100  # the label of a place that is no token of a completion
 
 
 def distill(
@@ -47,11 +43,12 @@ def distill(
     def build(steps: PlainSteps) -> OnecardGkdTrainer:
         config = GKDConfig(**settings_of(training, one, section, gkd_settings(section)))
         return OnecardGkdTrainer(
+            policy,
             model=policy.model,
             teacher_model=teacher,
             processing_class=policy.tokenizer,
             args=config,
-            data_collator=partial(pad_left, padding=policy.tokenizer.pad_token_id),
+            data_collator=unchanged,
             train_dataset=Dataset.from_list([{"prompt_ids": ids} for ids in prompts]),
             callbacks=[steps],
         )
@@ -75,35 +72,42 @@ def gkd_settings(section: Distill) -> dict[str, Any]:
 class OnecardGkdTrainer(Resumable, GKDTrainer):
     """TRL's GKDTrainer that can be killed. It is on-policy, and scores completions alone.
 
-    All completions of a step are generated at once, by our own engine, and the loss is the mean
+    All completions of a step are generated at once, by our own engines, and the loss is the mean
     over their tokens. TRL counts the tokens of the data set's completions in their place.
     """
 
+    def __init__(self, policy: Policy, **named: Any) -> None:
+        super().__init__(**named)
+        self.policy = policy
+
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
-    ) -> tuple[list[Any], torch.Tensor | None]:
+    ) -> tuple[list[dict[str, torch.Tensor]], torch.Tensor | None]:
         """A step's micro-batches, each with what the policy answers now, and their tokens."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         if not batches:
-            return batches, None
-        answered = iter(self.answer([ids for batch in batches for ids in unpadded(batch)]))
-        for batch in batches:
-            completions = [next(answered).ids for _ in batch["input_ids"]]
-            append(batch, completions, self.processing_class.pad_token_id)
-        tokens = [(batch["labels"] != NO_LOSS).sum() for batch in batches]
-        return batches, torch.stack(tokens).sum()
+            return [], None
+        completions = iter(self.answer([prompt for batch in batches for prompt in batch]))
+        padding = self.processing_class.pad_token_id
+        answered = [
+            padded([(prompt, next(completions).ids) for prompt in batch], padding, device)
+            for batch in batches
+        ]
+        return answered, torch.stack([batch["sampled"].sum() for batch in answered]).sum()
 
     def answer(self, prompts: list[list[int]]) -> list[Completion]:
         """The policy's completions, in the order of their prompts."""
-        completions = one_batch(
-            self.accelerator.unwrap_model(self.model_wrapped),
-            self.processing_class,
-            prompts,
-            Sampling(self.args.max_new_tokens, len(prompts), self.temperature),
+        sampling = Sampling(
+            self.args.max_new_tokens,
+            len(prompts),
+            self.temperature,
             # Of the step: transformers puts torch's random state back only after this.
             seed=zlib.crc32(f"{self.args.seed} {self.state.global_step}".encode()),
-            leave=True,
         )
+        found: dict[int, Completion] = {}
+        for some in self.policy.generate(prompts, sampling):
+            found |= some
+        completions = [found[place] for place in range(len(prompts))]
         self.measured = {
             "completions/mean_length": fmean(len(one.ids) for one in completions),
             "completions/clipped_ratio": fmean(one.truncated for one in completions),
@@ -117,54 +121,38 @@ class OnecardGkdTrainer(Resumable, GKDTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        labels = inputs["labels"]  # (B, C)
-        asked = {
-            "input_ids": inputs["input_ids"],  # (B, P + C)
-            "attention_mask": inputs["attention_mask"],
-            "logits_to_keep": labels.size(1) + 1,
-        }
+        assert num_items_in_batch is not None
+        tokens = inputs["input_ids"]  # (B, T)
+        before = inputs["sampled"].roll(-1, dims=1)  # the places whose next token was sampled
         with self.forward_pass(model):
-            student = model(**asked).logits[:, :-1].float()  # (B, C, vocabulary)
+            ours = hidden_states(model, tokens)[before]
         with quick(self.teacher_model, training=True), torch.no_grad():
-            teacher = self.teacher_model(**asked).logits[:, :-1].float()
-        loss: torch.Tensor = self.generalized_jsd_loss(
-            student,
-            teacher,
-            labels,
-            beta=self.beta,
-            temperature=self.temperature,
-            num_items_in_batch=num_items_in_batch,
-        )
-        return loss
+            theirs = hidden_states(self.teacher_model, tokens)[before]
+        with self.forward_pass(model):
+            apart = divergence(model, ours, self.teacher_model, theirs, self.beta, self.temperature)
+        return apart / num_items_in_batch.to(apart.device)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         super().log(logs | self.measured if "loss" in logs else logs, start_time)
 
 
-def pad_left(rows: Sequence[dict[str, list[int]]], padding: int) -> dict[str, torch.Tensor]:
-    """A micro-batch's prompts: (B, P) tokens and mask."""
-    prompts = [row["prompt_ids"] for row in rows]
-    width = max(map(len, prompts))
-    ids = [[padding] * (width - len(prompt)) + prompt for prompt in prompts]
-    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-    return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
+def unchanged(rows: Sequence[dict[str, list[int]]]) -> list[list[int]]:
+    """A micro-batch's prompts: there is nothing to pad before the completions are known."""
+    return [row["prompt_ids"] for row in rows]
 
 
-def unpadded(batch: dict[str, torch.Tensor]) -> list[list[int]]:
-    """The prompts of a micro-batch."""
-    rows = zip(batch["input_ids"], batch["attention_mask"].bool(), strict=True)
-    return [ids[seen].tolist() for ids, seen in rows]
+def padded(
+    rows: Sequence[tuple[list[int], tuple[int, ...]]], padding: int, device: torch.device
+) -> dict[str, torch.Tensor]:
+    """Prompts with their completions as (B, T) tokens, padded on the right.
 
-
-def append(
-    batch: dict[str, torch.Tensor], completions: Sequence[tuple[int, ...]], padding: int
-) -> None:
-    """Put completions after the prompts of a micro-batch, with (B, C) labels beside them."""
-    width = max(map(len, completions))
-    ids = [list(one) + [padding] * (width - len(one)) for one in completions]
-    seen = [[1] * len(one) + [0] * (width - len(one)) for one in completions]
-    labels = [list(one) + [NO_LOSS] * (width - len(one)) for one in completions]
-    device = batch["input_ids"].device
-    for name, more in (("input_ids", ids), ("attention_mask", seen)):
-        batch[name] = torch.cat([batch[name], torch.tensor(more, device=device)], dim=1)
-    batch["labels"] = torch.tensor(labels, device=device)
+    `sampled`: (B, T) bool, the tokens of the completions.
+    """
+    width = max(len(prompt) + len(completion) for prompt, completion in rows)
+    tokens = torch.full((len(rows), width), padding, device=device)
+    sampled = torch.zeros(len(rows), width, dtype=torch.bool, device=device)
+    for row, (prompt, completion) in enumerate(rows):
+        end = len(prompt) + len(completion)
+        tokens[row, :end] = torch.tensor([*prompt, *completion], device=device)
+        sampled[row, len(prompt) : end] = True
+    return {"input_ids": tokens, "sampled": sampled}
