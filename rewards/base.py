@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import model_validator
 
 from onecard.section import Section
 from onecard.types import Problem, Rollout, Score, Verdict
@@ -137,12 +139,23 @@ class Reward(Section):
     """A name, a weight, and the keys of its own. What is paid is weight x Score.value.
 
     `gate`: a completion to which this reward gives nothing is paid nothing by all others either.
-    What they take away, they take still.
+    What they take away, they take still. `only_costs`: it never gives anything, and is no gate.
     """
+
+    only_costs: ClassVar[bool] = False
 
     name: str
     weight: float = 1.0
     gate: bool = False
+
+    @model_validator(mode="after")
+    def check_gate(self) -> "Reward":
+        if self.gate and self.only_costs:
+            raise ValueError(
+                f"gate: {self.name} never gives anything, so nothing would ever be paid; leave"
+                " `gate` out"
+            )
+        return self
 
     @property
     def label(self) -> str:

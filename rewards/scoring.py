@@ -8,6 +8,7 @@ from typing import Any
 
 from onecard.types import Rollout, RunFailed, Score, Verdict
 from rewards.answer.grader import graded, seconds_of
+from rewards.answer.kinds.code import AT_ONCE
 from rewards.answer.section import Answer
 from rewards.base import (
     Context,
@@ -20,7 +21,7 @@ from rewards.base import (
     checked,
     checked_steps,
 )
-from rewards.deadline import THREADS, in_parallel
+from rewards.deadline import in_parallel
 from rewards.section import Scoring
 from rewards.steps import step_ends
 
@@ -129,7 +130,7 @@ class BatchScorer:
         jobs = [partial(graded, rollout, self.answer.format) for rollout in rollouts]
         # Programs have their own time limits: one that hangs costs its own, and no other's.
         own = [seconds_of(rollout.problem) for rollout in rollouts]
-        at_most = sum(own) / THREADS + max(own, default=0.0)
+        at_most = sum(own) / AT_ONCE + max(own, default=0.0)
         found = in_parallel(jobs, self.scoring.deadline_seconds + at_most)
         return [
             replace(rollout, graded=NOT_GRADED) if isinstance(value, Exception) else value

@@ -49,7 +49,9 @@ def read_tests(value: Any, columns: Mapping[str, Any], solution: str = "") -> di
         value = [value]
     if isinstance(value, list) and value and isinstance(value[0], str):
         setup = next((columns[name] for name in SETUP_NAMES if columns.get(name)), "")
-        return functions(value, setup, columns.get(ENTRY_POINT), solution)
+        entry_point = columns.get(ENTRY_POINT)
+        helpers = helpers_of(columns.get("prompt"), entry_point)
+        return functions(value, [*helpers, setup] if helpers else setup, entry_point, solution)
     if isinstance(value, list):
         return {"pairs": checked([[one["input"], one["output"]] for one in value])}
     limits = {"limits": value["limits"]} if "limits" in value else {}
@@ -78,7 +80,7 @@ def text_of(value: Any) -> str:
 
 
 def functions(texts: list[str], setup: Any, entry_point: Any, solution: str) -> dict[str, Any]:
-    setup = "\n".join(setup) if isinstance(setup, list) else str(setup or "")
+    setup = "\n".join(map(str, setup)) if isinstance(setup, list) else str(setup or "")
     tests = [test for text in texts for test in python_tests(text, entry_point)]
     if not tests:
         raise ValueError("no tests")
@@ -88,6 +90,21 @@ def functions(texts: list[str], setup: Any, entry_point: Any, solution: str) -> 
     if not names:
         raise ValueError("the tests use nothing that the code defines")
     return {"setup": setup, "tests": tests, "names": sorted(names)}
+
+
+def helpers_of(prompt: Any, entry_point: Any) -> list[str]:
+    """What a HumanEval prompt defines beside the function that is asked for: check() may use it."""
+    if not entry_point or not isinstance(prompt, str):
+        return []
+    try:
+        body = ast.parse(prompt).body
+    except (SyntaxError, ValueError, RecursionError):  # it is text
+        return []
+    return [
+        ast.unparse(node)
+        for node in body
+        if isinstance(node, DEFINES) and getattr(node, "name", "") != entry_point
+    ]
 
 
 def python_tests(text: str, entry_point: Any) -> list[str]:

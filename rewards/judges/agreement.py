@@ -15,7 +15,8 @@ def agreement(
 ) -> tuple[int, int] | None:
     """In how many rows the right answer is worth more, and of how many; None where nobody can say.
 
-    The right answer stands after the row's own solution, the wrong one alone.
+    Both answers stand after the row's own solution, so that nothing but the answer tells them
+    apart: a judge that likes what is long prefers neither.
     """
     pairs: list[Rollout] = []
     for problem in problems[:ROWS_LOOKED_AT]:
@@ -24,8 +25,8 @@ def agreement(
         if kind is None or right is None:
             continue
         for answer in (right, kind.another(problem.gold)):
-            text = f"{problem.solution}\n" if answer == right else ""
-            text += kind.marked(answer, answer_format)
+            working = f"{problem.solution}\n" if problem.solution else ""
+            text = working + kind.marked(answer, answer_format)
             pairs.append(Rollout(problem, text, len(text.split()), group=len(pairs) // 2))
     if not pairs:
         return None

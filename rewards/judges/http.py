@@ -26,6 +26,7 @@ from rewards.judges.service import GarbageError
 from rewards.judges.service_reward import ServiceReward, ServiceScorer
 
 VERSION = 1
+Group = list[dict[str, Any]]  # the completions of a problem, as a request has them
 
 
 class Http(ServiceReward):
@@ -46,13 +47,12 @@ class HttpScorer(ServiceScorer):
         self.reward = reward
 
     def start(self, rollouts: Sequence[Rollout]) -> Callable[[], list[Outcome]]:
-        groups, at_once = whole_groups(rollouts), self.reward.groups_per_request
-        requests = []
-        for first in range(0, len(groups), at_once):
-            asked = []
-            for number, group in enumerate(groups[first : first + at_once]):
-                asked += [described(rollout, number) for rollout in group]
-            requests.append(self.threads.submit(self.ask, asked))
+        groups = [[described(rollout) for rollout in group] for group in whole_groups(rollouts)]
+        at_once = self.reward.groups_per_request
+        requests = [
+            self.threads.submit(self.ask, groups[first : first + at_once])
+            for first in range(0, len(groups), at_once)
+        ]
 
         def finish() -> list[Outcome]:
             outcomes: list[Outcome] = []
@@ -63,18 +63,28 @@ class HttpScorer(ServiceScorer):
 
         return finish
 
-    def ask(self, completions: list[dict[str, Any]]) -> list[float | None]:
-        message = {"version": VERSION, "completions": completions}
-        post = partial(self.service.post, message, partial(read, count=len(completions)))
-        return self.remembered([self.reward.url, completions], post)
+    def ask(self, groups: list[Group]) -> list[float | None]:
+        """The scores of all completions; groups that were asked about before are remembered."""
+        questions = [[self.reward.url, group] for group in groups]
+        said = [self.cache.find(question) for question in questions]
+        new = [place for place, scores in enumerate(said) if scores is None]
+        if new:
+            completions = [
+                one | {"group": number} for number, place in enumerate(new) for one in groups[place]
+            ]
+            message = {"version": VERSION, "completions": completions}
+            scores = iter(self.service.post(message, partial(read, count=len(completions))))
+            for place in new:
+                said[place] = [next(scores) for _ in groups[place]]
+                self.cache.keep(questions[place], said[place])
+        return [score for scores in said for score in scores]
 
 
-def described(rollout: Rollout, group: int) -> dict[str, Any]:
-    """A completion as a request has it; `group` counts the groups of that request."""
+def described(rollout: Rollout) -> dict[str, Any]:
+    """A completion as a request has it; that counts its groups too, as `group`."""
     problem = rollout.problem
     return {
         "problem": problem.id,
-        "group": group,
         "question": problem.question,
         "answer": problem.gold,
         "completion": rollout.text,
@@ -83,13 +93,25 @@ def described(rollout: Rollout, group: int) -> dict[str, Any]:
     }
 
 
-def read(answer: Any, count: int) -> list[float | None]:
-    """The scores of an answer. Raises GarbageError where there is not one for each completion."""
+def read(answer: Any, seconds: float, count: int) -> list[float | None]:
+    """The scores of an answer, however long it took.
+
+    Raises GarbageError where there is not one for each completion.
+    """
     scores = answer.get("scores") if isinstance(answer, dict) else None
     if not isinstance(scores, list) or len(scores) != count:
         raise GarbageError(f'wanted {{"scores": [...]}} with {count} numbers, got {answer!r:.200}')
     for score in scores:
-        number = isinstance(score, int | float) and not isinstance(score, bool)
-        if score is not None and not (number and math.isfinite(score)):
-            raise GarbageError(f"{score!r} is no finite number, and not null")
+        if score is not None and not is_finite(score):
+            raise GarbageError(f"{score!r:.50} is no finite number, and not null")
     return scores
+
+
+def is_finite(score: Any) -> bool:
+    """Whether it is a number, and no larger than numbers are."""
+    if isinstance(score, bool) or not isinstance(score, int | float):
+        return False
+    try:
+        return math.isfinite(score)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False

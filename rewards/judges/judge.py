@@ -11,21 +11,25 @@ from the structured answer alone.
 
 import json
 import random
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from statistics import mean
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from onecard.section import Count, Positive
+from pydantic import Field
+
+from onecard.section import Count, Positive, Section
 from onecard.types import Problem, Rollout, Score
 from rewards.base import Context, Outcome, whole_groups
-from rewards.judges.addressed import without_addresses
+from rewards.judges.addressed import share_that_speaks, without_addresses
 from rewards.judges.agreement import agreement
+from rewards.judges.http import is_finite
 from rewards.judges.service import GarbageError
 from rewards.judges.service_reward import ServiceReward, ServiceScorer
 
+NotNegative = Annotated[float, Field(ge=0)]
 HIGHEST = 10
 ORDERS = 2  # in which a group is shown
 INSTRUCTIONS = (
@@ -35,10 +39,18 @@ INSTRUCTIONS = (
 )
 
 
+class Prices(Section):
+    """Of a million tokens, in any currency: of those that are read, and that are written."""
+
+    prompt: NotNegative
+    completion: NotNegative
+
+
 class Judge(ServiceReward):
     """Pays 0 to 1: the judge's score, divided by the highest.
 
-    `url` ends before /chat/completions, as in http://127.0.0.1:11434/v1.
+    `url` ends before /chat/completions, as in http://127.0.0.1:11434/v1. With
+    `price_per_million_tokens` TensorBoard has what each step cost, too.
     Gamed by whatever pleases the judge and is not in the rubric: length, confidence, flattery.
     Guarded by leaving out what addresses the judge; and by measuring, before training, how often it
     prefers a right answer to a wrong one, where the rows have golds.
@@ -50,6 +62,7 @@ class Judge(ServiceReward):
     mode: Literal["absolute", "relative"] = "absolute"
     max_tokens: Count = 512
     timeout_seconds: Positive = 60.0
+    price_per_million_tokens: Prices | None = None
 
     def open(self, context: Context) -> "JudgeScorer":
         return JudgeScorer(self, context)
@@ -61,10 +74,12 @@ class JudgeScorer(ServiceScorer):
     def __init__(self, reward: Judge, context: Context) -> None:
         super().__init__(reward, context, f"{reward.url.rstrip('/')}/chat/completions")
         self.reward, self.moment, self.answer_format = reward, context.moment, context.answer.format
-        self.asked: list[dict[str, float]] = []  # seconds and tokens of each call of a batch
+        self.calls: list[Call] = []  # of a batch
+        self.addressed = 0.0  # the share of a batch that speaks to the judge
 
     def start(self, rollouts: Sequence[Rollout]) -> Callable[[], list[Outcome]]:
-        self.asked = []
+        self.calls = []
+        self.addressed = share_that_speaks([one.text for one in rollouts])
         if self.reward.mode == "relative":
             sides = whole_groups(rollouts)
         else:
@@ -91,15 +106,18 @@ class JudgeScorer(ServiceScorer):
         if order:
             places.reverse()
         question = self.question([side[place] for place in places])
-        said = self.remembered(question, partial(self.call, question, len(side)))
+        remembered = [self.service.url, question]
+        said = self.cache.find(remembered)
+        if said is None:
+            said = self.service.post(question, partial(self.read, count=len(side)))
+            self.cache.keep(remembered, said)
         by_place = dict(zip(places, said, strict=True))
         return [by_place[place] for place in range(len(side))]
 
-    def call(self, question: dict[str, Any], count: int) -> list[float]:
-        begun = time.monotonic()
-        said, used = self.service.post(question, partial(read, count=count))
-        self.asked.append(used | {"seconds": time.monotonic() - begun})
-        return said
+    def read(self, answer: Any, seconds: float, count: int) -> list[float]:
+        """The scores, 0 to 1. A call that gave none was made, and paid for, too."""
+        self.calls.append(Call(seconds, **tokens_of(answer)))
+        return scores_of(answer, count)
 
     def question(self, side: Sequence[Rollout]) -> dict[str, Any]:
         """One call, in OpenAI's words. The task and the answers are one JSON text."""
@@ -129,21 +147,46 @@ class JudgeScorer(ServiceScorer):
         """How often it prefers a right answer to a wrong one, in a few rows that have golds."""
         found = agreement(self, problems, self.answer_format)
         if found is None:
-            return ["judge: the rows have no right answers, so nobody knows how well it judges"]
+            return [
+                f"{self.reward.label}: the rows have no right answers, so nobody knows how well it"
+                " judges"
+            ]
         return [
-            f"judge: {self.reward.model} prefers the right answer to a wrong one in"
+            f"{self.reward.label}: {self.reward.model} prefers the right answer to a wrong one in"
             f" {found[0]} of {found[1]} rows"
         ]
 
     def log(self) -> None:
         """What the calls of this batch took, in TensorBoard."""
-        if not self.asked:
+        log, name = self.moment.log_metric, self.reward.label
+        log(f"{name}/addressed", self.addressed)
+        if not self.calls:
             return
-        log = self.moment.log_metric
-        log("judge/calls", float(len(self.asked)))
-        log("judge/seconds_per_call", mean(one["seconds"] for one in self.asked))
-        for name in ("prompt_tokens", "completion_tokens"):
-            log(f"judge/{name}", sum(one[name] for one in self.asked))
+        read = sum(call.prompt_tokens for call in self.calls)
+        written = sum(call.completion_tokens for call in self.calls)
+        log(f"{name}/calls", float(len(self.calls)))
+        log(f"{name}/seconds_per_call", mean(call.seconds for call in self.calls))
+        log(f"{name}/prompt_tokens", read)
+        log(f"{name}/completion_tokens", written)
+        if price := self.reward.price_per_million_tokens:
+            log(f"{name}/cost", (read * price.prompt + written * price.completion) / 1e6)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one request to the judge took."""
+
+    seconds: float
+    prompt_tokens: float
+    completion_tokens: float
+
+
+def tokens_of(answer: Any) -> dict[str, float]:
+    """The tokens of a call, as the service says; 0 where it does not."""
+    usage = answer.get("usage") if isinstance(answer, dict) else None
+    said = usage if isinstance(usage, dict) else {}
+    names = ("prompt_tokens", "completion_tokens")
+    return {name: float(said[name]) if is_finite(said.get(name)) else 0.0 for name in names}
 
 
 def schema(count: int) -> dict[str, Any]:
@@ -158,17 +201,13 @@ def schema(count: int) -> dict[str, Any]:
     }
 
 
-def read(answer: Any, count: int) -> tuple[list[float], dict[str, float]]:
-    """The scores, 0 to 1, and the tokens of a call. Raises GarbageError for anything else."""
+def scores_of(answer: Any, count: int) -> list[float]:
+    """The scores of a structured answer, 0 to 1. Raises GarbageError for anything else."""
     try:
-        said = json.loads(answer["choices"][0]["message"]["content"])
-        scores = said["scores"]
-    except (KeyError, IndexError, TypeError, ValueError):
+        scores = json.loads(answer["choices"][0]["message"]["content"])["scores"]
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError):
         raise GarbageError(f"no scores in {answer!r:.200}") from None
     whole = isinstance(scores, list) and all(type(score) is int for score in scores)
     if not whole or len(scores) != count or not all(0 <= score <= HIGHEST for score in scores):
         raise GarbageError(f"wanted {count} whole numbers from 0 to {HIGHEST}, got {scores!r:.100}")
-    usage = answer.get("usage") or {}
-    names = ("prompt_tokens", "completion_tokens")
-    used = {name: float(usage.get(name) or 0) for name in names}
-    return [score / HIGHEST for score in scores], used
+    return [score / HIGHEST for score in scores]

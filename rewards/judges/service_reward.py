@@ -1,8 +1,11 @@
 """What every reward that asks a service has: its keys, its threads, and what it remembers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
 
 from onecard.section import Count, Positive
 from onecard.types import Rollout
@@ -10,22 +13,39 @@ from rewards.base import Context, Outcome, Reward, Scorer
 from rewards.judges.answer_cache import AnswerCache
 from rewards.judges.service import Service
 
-T = TypeVar("T")
+
+def checked_url(url: str) -> str:
+    """The url. Raises ValueError where nothing can be asked there."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no port
+        usable = False
+    if not usable:
+        raise ValueError("write it like http://127.0.0.1:8000/score")
+    return url
 
 
 class ServiceReward(Reward):
     """`key_from` names the environment's variable with a key, which is sent as a bearer token and
     is written nowhere. `concurrency` requests are under way at once. An outage is waited out for
     `outage_seconds`; then the run stops. `cache` is a file that remembers answers by the content of
-    the question: remove it when the service's idea of a good answer changes.
+    the question: remove it when the service's idea of a good answer changes. `timeout_seconds` is
+    for a request as a whole. `called` is its name in TensorBoard and messages, and tells two
+    services of one kind apart.
     """
 
-    url: str
+    url: Annotated[str, AfterValidator(checked_url)]
+    called: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")] | None = None
     key_from: str | None = None
     concurrency: Count = 8
     timeout_seconds: Positive = 30.0
     outage_seconds: Positive = 600.0
     cache: str | None = None
+
+    @property
+    def label(self) -> str:
+        return self.called or self.name
 
 
 class ServiceScorer(Scorer):
@@ -50,14 +70,6 @@ class ServiceScorer(Scorer):
 
     def score(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
         return self.start(rollouts)()
-
-    def remembered(self, question: object, ask: Callable[[], T]) -> T:
-        """What was said to a question before; else what `ask` gives, which is remembered."""
-        said: T | None = self.cache.find(question)
-        if said is None:
-            said = ask()
-            self.cache.keep(question, said)
-        return said
 
     def close(self) -> None:
         self.service.close()

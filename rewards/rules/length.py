@@ -18,6 +18,8 @@ class Overlong(Rule):
     cannot be farmed; an answer cut short to escape it loses correct_answer.
     """
 
+    only_costs = True
+
     name: Literal["overlong"]
     max_tokens: int = Field(ge=2)
     buffer_tokens: int = Field(ge=1)
@@ -60,6 +62,8 @@ class TooShort(Rule):
     Pays nothing ever. Gamed by filler; guarded by repetition, beside which `robust` uses it. Words
     are what white space separates.
     """
+
+    only_costs = True
 
     name: Literal["too_short"]
     min_words: int = Field(default=10, ge=1)

@@ -15,6 +15,8 @@ class Repetition(Rule):
     separates, so a text without spaces escapes it.
     """
 
+    only_costs = True
+
     name: Literal["repetition"]
     ngram: int = Field(default=3, ge=1, le=20)
 
