@@ -5,7 +5,7 @@ SET ?=
 BIN := .venv/bin
 
 .PHONY: demo test faults unit lint types seeds controls alarms lock test-vllm bench-eval extractions
-.PHONY: recipes-table gpu-check bench-gpu rehearse memory real experiments faster sandbox
+.PHONY: recipes-table gpu-check bench-gpu rehearse memory real experiments faster sandbox services
 
 demo: .venv/installed
 	$(BIN)/python train.py recipes/tiny.yaml $(SET)
@@ -18,7 +18,7 @@ test: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" $(WORKERS)
 
 # Every fault that is tested, the slow ones too, and docs/reliability.md from their outcomes. About
-# 20 minutes.
+# 40 minutes. One file: python -m pytest -m fault FILE --reliability=docs/reliability.md
 faults: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fault --reliability=docs/reliability.md -n 2
 
@@ -94,6 +94,10 @@ real: .venv/installed
 # What the sandbox for programs holds here, and how fast it is, in docs/sandbox.md. As root: as two users.
 sandbox: .venv/installed
 	$(BIN)/python -m bench.sandbox
+
+# What waiting for a reward service costs, in docs/services.md.
+services: .venv/installed
+	$(BIN)/python -m bench.services
 
 recipes-table: .venv/installed
 	$(BIN)/python -m onecard.plan.recipes_table

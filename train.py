@@ -39,7 +39,7 @@ from onecard.run.process import LAUNCHER_SECONDS, is_first, processes, rank
 from onecard.run.resume import origin_of, resume_run
 from onecard.run.resumed import Resumed
 from onecard.stages.processes import check_processes
-from onecard.stages.table import STAGES
+from onecard.stages.table import STAGES, train_rounds
 from onecard.stages.training import Training
 from onecard.sweep.runner import read_asked, run_all
 from onecard.types import EvalResult, RunFailed
@@ -214,23 +214,16 @@ def run_stages(
     run = training.run
     preparing = [one for one in recipe.all_rounds if not one.of_last_stage]
     last = [one for one in recipe.all_rounds if one.of_last_stage]
-    for one in preparing:
-        with run.phase(one.stage.upper()):
-            STAGES[one.stage].run(training, one)
-    stage = STAGES[recipe.stages[-1]]
+    train_rounds(training, preparing)
     with run.phase("pilot"):
-        stage.pilot(training)
+        STAGES[recipe.stages[-1]].pilot(training)
 
     with run.phase("evaluation before"):
         before = [ask(training, task, "before") for task in problems.benchmarks]
         if training.resumed is None or not training.resumed.in_last_stage:
             dev = [ask(training, problems.dev, "step-0")] if problems.dev else []
             write_scores(training, 0, [*before, *dev])
-    for one in last:
-        with run.phase(one.stage.upper()):
-            stage.run(training, one)
-        if training.ended_early:
-            break
+    train_rounds(training, last)
     if is_first():
         training.load_policy().save(run.adapter)
     with run.phase("evaluation after"):

@@ -28,8 +28,9 @@ Made by `make experiments` with the tiny model, which has 0.4 M parameters and a
 [one recipe](../recipes/experiments/grpo.yaml).
 
 - Every arm has the same three seeds, and starts from the model that SFT with that seed has made.
-- Every arm samples 2,560 completions in all, if nothing else is said in arms.yaml. "seconds" is the
-  time of all stages that learn. The machine had other work beside it: they are a rough guide.
+- Every arm samples 2,560 completions in all. Those with a learned reward model sample 1,024 more,
+  for that model to learn from. "seconds" is the time of all stages that learn. The machine had
+  other work beside it: they are a rough guide.
 - "sampled" is the mean of four answers at temperature 1 to each of 128 test problems. "greedy" is
   one answer to each of 256.
 - Pooled: each problem's mean over the seeds. Intervals are a bootstrap over the problems, and p a

@@ -88,7 +88,7 @@ class Context:
     `deadline_seconds` is for one batch. A scorer keeps it itself: what has no value by then is a
     Fault. `columns` are the names of the rows' columns, None where they are not known. `moment`
     changes as training goes on. `say` tells a person something. `load_model` loads the model of a
-    reward that has one (rewards/judges/reward_model.py).
+    reward that has one (rewards/judges/reward_model.py). `seed` is the run's.
     """
 
     answer: Answer
@@ -97,6 +97,7 @@ class Context:
     moment: Moment = field(default_factory=Moment)
     say: Callable[[str], None] = print
     load_model: Callable[[Any], Any] | None = None
+    seed: int = 0
 
 
 class Scorer:

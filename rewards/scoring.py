@@ -54,7 +54,8 @@ class BatchScorer:
     """The opened rewards of a recipe. To be closed when the run is over.
 
     `apart`: training compares what each reward pays, and not their sum (normalize_then_sum).
-    `by_step`: it compares what the steps of completions are paid.
+    `by_step`: it compares what the steps of completions are paid. `accepts`: it learns from all
+    completions that are accepted, and from no others.
     """
 
     def __init__(
@@ -68,13 +69,16 @@ class BatchScorer:
         by_step: bool = False,
         say: Callable[[str], None] = print,
         load_model: Callable[[Any], Any] | None = None,
+        seed: int = 0,
+        accepts: bool = False,
     ) -> None:
         self.rewards, self.apart, self.by_step = tuple(rewards), apart, by_step
+        self.accepts = accepts
         self.answer, self.scoring = answer, scoring
         self.faults = 0  # since the start of the run
         self.moment = Moment(at_step_0(max_steps))
         limit = scoring.deadline_seconds
-        context = Context(answer, limit, columns, self.moment, say, load_model)
+        context = Context(answer, limit, columns, self.moment, say, load_model, seed)
         self.scorers = [reward.open(context) for reward in self.rewards]
 
     @property
@@ -122,6 +126,8 @@ class BatchScorer:
         if self.by_step:
             steps = step_pays(self.rewards, scores, len(step_ends(rollout.text)))
             return Scored(rollout, scores, total, (steps,), steps)
+        if self.accepts:  # each is held against 0: a group that is all right teaches something
+            return Scored(rollout, scores, total, ((float(is_accepted(rollout, total)), 0.0),))
         compared = tuple((one,) for one in paid) if self.apart else ((total,),)
         return Scored(rollout, scores, total, compared)
 
@@ -193,6 +199,13 @@ class BatchScorer:
         self.faults = state["faults"]
         for label, scorer in zip(self.labels, self.scorers, strict=True):
             scorer.load_state(state["rewards"][label])
+
+
+def is_accepted(rollout: Rollout, total: float) -> bool:
+    """Whether a completion ended and the grader, or without a right answer any pay, accepts it."""
+    known = rollout.problem.kind != "none"
+    right = rollout.verdict == Verdict.CORRECT if known else total > 0
+    return right and not rollout.truncated
 
 
 def gated(rewards: Sequence[Reward], scores: Sequence[Score | None]) -> tuple[Score | None, ...]:

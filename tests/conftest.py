@@ -1,5 +1,6 @@
 """What several tests share: runs of train.py, made as a person makes them, and other processes."""
 
+import ast
 import io
 import multiprocessing
 import os
@@ -279,7 +280,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--reliability",
         type=Path,
-        help="write a table of the faults that were tested, and what came of each, to this file",
+        help="write what came of the faults that are tested into the table of this file",
     )
 
 
@@ -290,12 +291,40 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.user_properties.append(("fault", list(mark.args)))
 
 
+Fault = tuple[str, str]  # what is brought about, and what must hold
+
+
+def known_faults() -> set[Fault]:
+    """What is marked as a fault in the tests, as their sources have it."""
+    found = set()
+    for file in Path(__file__).parent.rglob("test_*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.fault":
+                what, holds = map(ast.literal_eval, node.args)
+                found.add((what, holds))
+    return found
+
+
+def read_reliability(file: Path) -> dict[Fault, list[int]]:
+    """Of each fault of a table its cases, and those that held."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    return {(row[0], row[1]): [int(row[2]), int(row[3])] for row in rows[1:] if len(row) == 4}
+
+
 class Reliability:
-    """Counts the outcomes of the tests that are marked as a fault, and writes them as a table."""
+    """Counts the outcomes of the tests that are marked as a fault, and writes them as a table.
+
+    What the table says of faults that are not tried this time stays, as long as there are tests of
+    them.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.counts: dict[tuple[str, str], list[int]] = {}  # cases, and those that held
+        known = known_faults()
+        before = read_reliability(file)
+        self.before = {fault: counts for fault, counts in before.items() if fault in known}
+        self.counts: dict[Fault, list[int]] = {}  # cases, and those that held
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         told: dict[str, Any] = dict(report.user_properties)
@@ -319,9 +348,10 @@ class Reliability:
             "| fault | what must hold | cases | held |",
             "|---|---|---|---|",
         ]
-        for (what, holds), (cases, held) in sorted(self.counts.items()):
+        counts = self.before | self.counts
+        for (what, holds), (cases, held) in sorted(counts.items()):
             lines.append(f"| {what} | {holds} | {cases} | {held} |")
-        cases, held = (sum(count[place] for count in self.counts.values()) for place in (0, 1))
+        cases, held = (sum(count[place] for count in counts.values()) for place in (0, 1))
         lines += [f"| all | | {cases} | {held} |", ""]
         self.file.write_text("\n".join(lines), encoding="utf-8")
 

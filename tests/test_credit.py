@@ -1,5 +1,6 @@
 """What tokens are credited with: by completion, by step, or by whether it is accepted."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ from conftest import ROOT, ShortRun, another_process, begin_offline
 from onecard.recipe.file import load_recipe
 from onecard.stages.advantages import accepted, step_advantages, token_advantages, tokens_up_to
 from onecard.types import Problem, Rollout, RunFailed, Score, UserError, Verdict
-from onecard.watch.batch import pick, readable, signal_share
+from onecard.watch.batch import has_signal, pick, readable, signal_share
 from rewards.answer.section import Answer
 from rewards.base import Reward, Rule
+from rewards.rules.correct import CorrectAnswer
 from rewards.rules.equations import TrueEquations, holds
+from rewards.rules.format import TagCount
 from rewards.scoring import BatchScorer, Scored
 from rewards.section import Scoring
 from rewards.steps import step_ends, steps_of
@@ -173,6 +176,24 @@ def test_accepted_is_what_the_grader_says_and_without_golds_what_is_paid() -> No
         for total in (0.5, 0.0)
     ]
     assert accepted(nobody_knows) == [1.0, 0.0]
+    cut = replace(right, rollout=replace(right.rollout, truncated=True))
+    assert accepted([cut]) == [0.0]  # its end is not known
+
+
+@pytest.mark.unit
+def test_where_accepted_completions_are_learned_from_a_group_that_is_all_right_teaches() -> None:
+    """And one that is all wrong does not, however differently it is paid."""
+    problem = Problem("1", "q", "4")
+
+    def group(*texts: str) -> list[Scored]:
+        rewards = [CorrectAnswer(name="correct_answer"), TagCount(name="tag_count")]
+        scorer = BatchScorer(rewards, Answer(), Scoring(), accepts=True)
+        return scorer.score([Rollout(problem, text, 3) for text in texts])
+
+    right, wrong = "<answer>4</answer>", "<answer>5</answer>"
+    assert has_signal(group(right, right))
+    assert has_signal(group(right, wrong))
+    assert not has_signal(group(wrong, f"<think>\nno\n</think>\n{wrong}"))
 
 
 @pytest.mark.unit

@@ -56,6 +56,11 @@ def history(steps: int, **curves: Curve) -> list[dict[str, Any]]:
     ]
 
 
+def unknown(**curves: Curve) -> list[dict[str, Any]]:
+    """A run whose problems have no right answers."""
+    return history(60, answers__correct=None, rewards__pass_at_G=None, **curves)
+
+
 def wobble(step: int) -> float:
     """Noise without chance, in [-1, 1]."""
     return (step * 7919 % 13 - 6) / 6
@@ -199,6 +204,19 @@ CASES: list[tuple[str, str, list[dict[str, Any]], list[dict[str, Any]]]] = [
         "alarm",
         history(40, reward_model__mean=lambda step: 0.1 * step, answers__correct=0.3),
         history(39, reward_model__mean=lambda step: 0.1 * step, answers__correct=0.3),
+    ),
+    # Nobody knows right answers: no other reward pays more. Alone it is held against nothing.
+    (
+        "reward_model_hacked",
+        "alarm",
+        unknown(reward_model__mean=lambda s: s, rewards__polite__mean=0.5),
+        unknown(reward_model__mean=lambda s: s, rewards__polite__mean=lambda s: 0.01 * s),
+    ),
+    (
+        "reward_model_hacked",
+        "alarm",
+        unknown(reward_model__mean=lambda s: s, rewards__polite__mean=0.5),
+        unknown(reward_model__mean=lambda s: s, rewards__reward_model__mean=0.5),
     ),
     (
         "reward_model_hacked",

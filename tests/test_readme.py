@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, known_faults, read_reliability
 
 from onecard.machine.gpu import GIB
 from onecard.machine.model_shapes import stored_shape
@@ -114,3 +114,10 @@ def test_what_may_change_on_resume_is_what_the_document_lists() -> None:
     length = may_change(load_recipe(ROOT / "recipes/tiny.yaml").all_rounds)
     assert length is not None
     assert "--resume --set " + ".".join(length) in text
+
+
+@pytest.mark.unit
+def test_every_fault_that_is_tested_is_on_the_page_and_held() -> None:
+    page = read_reliability(ROOT / "docs/reliability.md")
+    assert set(page) == known_faults()
+    assert all(cases == held for cases, held in page.values())

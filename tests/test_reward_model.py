@@ -1,10 +1,12 @@
 """A reward that is a model: how it is asked, what its scores become, what is refused."""
 
+import json
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,14 +20,16 @@ from conftest import (
     run_train,
     variables,
 )
+from pydantic import ValidationError
 
 from onecard.files.formats import read_jsonl
 from onecard.recipe.file import load_recipe
 from onecard.types import Problem, Rollout, RunFailed, Score, UserError, Verdict
 from rewards.answer.section import Answer
-from rewards.judges.online import LearningRewardModel, Online
+from rewards.judges.online import Example, LearningRewardModel, Online
+from rewards.judges.ranks import is_held_out
 from rewards.judges.reward_model import Asked, RewardModel, prompt_of
-from rewards.scoring import BatchScorer
+from rewards.scoring import BatchScorer, Scored
 from rewards.section import Scoring
 from rewards.steps import steps_of
 
@@ -107,7 +111,8 @@ def test_a_completion_that_is_too_long_is_a_fault() -> None:
 def test_before_training_it_says_how_often_the_right_answer_is_preferred() -> None:
     scorer = opened()
     (told,) = scorer.scorers[0].look_at([PROBLEM])
-    assert told == "reward_model: mine prefers the right answer to a wrong one in 1 of 1 rows"
+    # The length of a text says nothing of its answer.
+    assert told == "reward_model: mine prefers the right answer to a wrong one in 0 of 1 rows"
     (told,) = scorer.scorers[0].look_at([Problem("1", "Write.", "", kind="none")])
     assert "nobody knows how it judges" in told
 
@@ -134,6 +139,12 @@ class Learning(Lengths):
     def load_state(self, state: dict[str, Any]) -> None:
         self.worth = state["worth"]
 
+    def weights(self) -> dict[str, Any]:
+        return self.state()
+
+    def put_weights(self, weights: dict[str, Any]) -> None:
+        self.load_state(weights)
+
 
 LOGGED: dict[str, float] = {}
 
@@ -144,6 +155,11 @@ def learning(told: list[str], buffer: int = 80) -> BatchScorer:
     scorer = BatchScorer([reward], Answer(), Scoring(), load_model=Learning, say=told.append)
     scorer.moment.log_metric = LOGGED.__setitem__
     return scorer
+
+
+def score(scorer: BatchScorer, rollouts: list[Rollout], step: int) -> list[Scored]:
+    scorer.moment.trainer_state = SimpleNamespace(global_step=step, max_steps=99)
+    return scorer.score(rollouts)
 
 
 def batch(first: int, right_is_longer: bool = True) -> list[Rollout]:
@@ -159,12 +175,16 @@ def batch(first: int, right_is_longer: bool = True) -> list[Rollout]:
 
 
 @pytest.mark.unit
-def test_an_online_model_learns_every_few_batches_and_never_from_held_out_problems() -> None:
+def test_an_online_model_learns_every_few_steps_and_never_from_held_out_problems() -> None:
     LOGGED.clear()
     scorer = learning([], buffer=40)
-    paid = [scorer.score(batch(10 * number))[0].total for number in range(4)]
-    assert paid[:2] == [0.0, 0.0]  # it learns after the second and the fourth batch
-    assert paid[2] == paid[3] > 0
+    paid = []
+    for step in range(5):
+        for part in range(3):  # a step may be scored in several batches
+            paid.append(score(scorer, batch(30 * step + 10 * part), step)[0].total)
+    assert set(paid[:6]) == {0.0}  # it learns before the third step and the fifth
+    assert len(set(paid[6:12])) == 1
+    assert 0 < paid[6] < paid[12] == paid[14]
     online: Any = scorer.scorers[0]
     learned = online.model.learned
     assert len(learned) == 6
@@ -183,34 +203,92 @@ def test_an_online_model_learns_every_few_batches_and_never_from_held_out_proble
 def test_an_online_model_is_frozen_where_it_stops_generalising() -> None:
     told: list[str] = []
     scorer = learning(told)
-    for number in range(2):
-        scorer.score(batch(10 * number))
-    for number in range(2, 10):  # and now short is right: it ranks everything the wrong way round
-        scorer.score(batch(10 * number, right_is_longer=False))
-    assert len(told) == 1
-    assert "it is frozen, and does not learn any more" in told[0]
+    for step in range(5):
+        score(scorer, batch(10 * step), step)
     online: Any = scorer.scorers[0]
+    best = online.model.worth
+    for step in range(5, 14):  # and now short is right: it ranks everything the wrong way round
+        score(scorer, batch(10 * step, right_is_longer=False), step)
+    assert len(told) == 1
+    assert "it is what it was then, frozen, and does not learn any more" in told[0]
+    assert online.model.worth == best > 0
     updates = len(online.model.learned)
-    for number in range(10, 14):
-        scorer.score(batch(10 * number))
+    for step in range(14, 18):
+        score(scorer, batch(10 * step), step)
     assert len(online.model.learned) == updates
 
 
 @pytest.mark.unit
 def test_an_online_model_goes_on_where_it_was_interrupted() -> None:
     whole, part = learning([]), learning([])
-    for number in range(3):
-        whole.score(batch(10 * number))
-        part.score(batch(10 * number))
+    for step in range(3):
+        score(whole, batch(10 * step), step)
+        score(part, batch(10 * step), step)
     rest = learning([])
     rest.load_state(part.state())
-    for number in range(3, 8):
-        whole.score(batch(10 * number))
-        rest.score(batch(10 * number))
+    for step in range(3, 8):
+        score(whole, batch(10 * step), step)
+        score(rest, batch(10 * step), step)
     one: Any = whole.scorers[0]
     other: Any = rest.scorers[0]
     assert one.model.learned[-6:] == other.model.learned[-6:]
     assert whole.state() == rest.state()
+
+
+@pytest.mark.unit
+def test_a_model_that_goes_on_learning_holds_out_what_its_stage_held_out() -> None:
+    """Both by the run's seed."""
+    online = Online(held_out=0.3)
+    reward = LearningRewardModel(name="reward_model", model="mine", online=online)
+    scorer: Any = BatchScorer([reward], Answer(), Scoring(), load_model=Learning, seed=7).scorers[0]
+    for number in range(200):
+        example = Example(str(number), Asked("", []), right=True)
+        assert scorer.is_held_out(example) == is_held_out(str(number), 0.3, 7)
+
+
+@pytest.mark.unit
+def test_nothing_that_was_written_is_worth_what_a_score_of_0_is() -> None:
+    reward = RewardModel(name="reward_model", model="mine", family="token", normalize=True)
+    scorer: Any = BatchScorer([reward], Answer(), Scoring(), load_model=Lengths).scorers[0]
+    scorer.scale = (5.0, 2.0)
+    assert scorer.outcome(()).value == -2.5
+    assert scorer.outcome((5.0, 3.0)).value == -1.0
+
+
+@pytest.mark.unit
+def test_a_model_that_a_run_found_no_better_than_chance_pays_nobody(tmp_path: Path) -> None:
+    from onecard.model.scoring import check_ranking
+
+    model = tmp_path / "reward-model"
+    check_ranking(model)
+    for low in (0.5, 0.51):
+        ranking = {"accuracy": 0.6, "ci_low": low, "ci_high": 0.7}
+        (tmp_path / "reward-model.json").write_text(json.dumps({"ranking": ranking}))
+        if low == 0.5:
+            with pytest.raises(UserError, match="no better than chance"):
+                check_ranking(model)
+    check_ranking(model)
+    check_ranking(tmp_path / "other")
+
+
+@pytest.mark.unit
+def test_without_right_answers_nothing_learns_from_them() -> None:
+    online = "rewards=[{name: reward_model, model: mine, online: {}}]"
+    samples = "samples: {problems: 8, num_generations: 4, max_completion_length: 8}"
+    step = "max_steps: 1, learning_rate: 1e-4"
+    stages = (
+        online,
+        f"rft={{{samples}, {step}, batch_size: 4}}",
+        f"dpo={{{samples}, {step}, per_device_train_batch_size: 2}}",
+        f"reward_model={{{samples}, {step}, per_device_train_batch_size: 2}}",
+    )
+    for setting in stages:
+        with pytest.raises(UserError, match=r"answer.kind is none"):
+            load_recipe(
+                "recipes/tiny.yaml", ["answer.kind=none", "eval.score=correct_answer", setting]
+            )
+    with pytest.raises(ValidationError, match="less than 1"):
+        Online(held_out=1.0)
 
 
 @pytest.mark.unit
@@ -236,6 +314,16 @@ def test_the_plan_counts_its_memory() -> None:
     assert beside.peak - plain.peak == pytest.approx(shape.parameters * 2, rel=0.01)
     on_cpu = rewards.replace("}]", ", device: cpu}]")
     assert plan_memory(load_recipe(recipe, [on_cpu]), shape).peak == plain.peak
+    # One that learns is in 32 bit, with gradients and two moments.
+    learns = plan_memory(load_recipe(recipe, [rewards.replace("}]", ", online: {}}]")]), shape)
+    assert learns.peak - plain.peak == pytest.approx(shape.parameters * 16, rel=0.01)
+    stage = (
+        "reward_model={samples: {problems: 8, num_generations: 4, max_completion_length: 8},"
+        " max_steps: 1, learning_rate: 1e-4, per_device_train_batch_size: 2}"
+    )
+    trained = plan_memory(load_recipe(recipe, [stage]), shape)
+    ranker = trained.training["reward model in training"]
+    assert ranker == pytest.approx(shape.parameters * 16, rel=0.01)
 
 
 def make_models(base: str, folder: Path) -> None:
@@ -283,6 +371,17 @@ def elsewhere() -> Iterator[Call]:
         yield call
 
 
+def asked_in_4_bit(model: str, texts: Sequence[str]) -> tuple[list[Any], set[str], set[str]]:
+    """The scores; the kinds of the model's packed layers, and of its head."""
+    from onecard.model.scoring import load_scoring_model
+
+    reward = RewardModel(name="reward_model", model=model, load_in_4bit=True, max_length=100)
+    loaded: Any = load_scoring_model(reward)
+    scores = loaded.scores([Asked(prompt_of(PROBLEM), steps_of(text)) for text in texts])
+    kinds = {type(part).__name__ for part in loaded.model.model.modules()}
+    return scores, kinds, {type(loaded.model.score).__name__}
+
+
 TEXTS = ("4", "2 + 2 = 4. So it is 4.", "a b c d e. f. g.", "word " * 200)
 
 
@@ -300,6 +399,20 @@ def test_a_score_does_not_depend_on_what_else_is_in_the_batch(
     for one, other in zip(together[:3], alone[:3], strict=True):
         assert one == pytest.approx(other, abs=0.02)  # in bf16 on some processors
     assert len({scores[0] for scores in together[:3]}) > 1
+
+
+@pytest.mark.e2e
+def test_a_model_in_4_bit_scores_nearly_alike_and_keeps_its_head(
+    models: Path, elsewhere: Call
+) -> None:
+    name = str(models / "sequence")
+    whole = elsewhere(asked_of, name, "sequence", 8, TEXTS[:3])
+    packed, kinds, head = elsewhere(asked_in_4_bit, name, TEXTS[:3])
+    assert "Linear4bit" in kinds
+    assert head == {"Linear"}
+    widest = max(scores[0] for scores in whole) - min(scores[0] for scores in whole)
+    for one, other in zip(packed, whole, strict=True):
+        assert one[0] == pytest.approx(other[0], abs=max(0.05, widest))
 
 
 @pytest.mark.e2e
@@ -342,57 +455,85 @@ def test_a_run_is_paid_by_it(models: Path, short_run: ShortRun, tmp_path: Path) 
     assert adapters[0] == adapters[1]
 
 
-@pytest.mark.e2e
-@pytest.mark.fault(
-    "kill -9 in the middle of an online reward model's update",
-    "the same adapter and the same reward model to the bit",
-)
-def test_an_online_model_learns_and_can_be_killed(
-    models: Path, short_run: ShortRun, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def learns(
+    models: Path, short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, tuple[str, ...]]:
+    """A run of two rounds with an online model, and its settings. It learns before the third step
+    of the first round, and before the second step of the second."""
+    cwd = tmp_path_factory.mktemp("online")
     online = "{every_steps: 2, updates: 3, batch_size: 8, held_out: 0.3}"
     entry = f"{{name: reward_model, model: {models / 'sequence'}, online: {online}, weight: 0.2}}"
     settings = (
         *no_sft(short_run),
         f"rewards=[{{name: correct_answer}}, {entry}]",
-        "grpo.max_steps=6",
+        "grpo.max_steps=3",
+        "grpo.iterate=2",
         "grpo.per_device_train_batch_size=32",
-        "save.every_steps=1",
+        "grpo.dynamic_sampling={max_rounds: 1, choose: by_pass_rate}",
+        "save.every_steps=2",
     )
-    whole = run_train(tmp_path, "tiny", *settings, name="whole")
+    whole = run_train(cwd, "tiny", *settings, name="whole")
     assert whole.returncode == 0, whole.stdout + whole.stderr
-    steps = read_jsonl(tmp_path / "runs/whole/metrics.jsonl")
-    losses = [line["reward_model/loss"] for line in steps if "reward_model/loss" in line]
-    assert len(losses) == 3
-    harm = """
-import os, signal, sys
-import onecard.model.load, train
+    steps = read_jsonl(cwd / "runs/whole/metrics.jsonl")
+    learned = [line["step"] for line in steps if "reward_model/loss" in line]
+    assert learned == [3, 5]
+    return cwd, settings
+
+
+UPDATE = """
 from onecard.model.scoring.learning import LearningSequenceModel
 plain, calls = LearningSequenceModel.learn, []
 def learn(self, *arguments):
     calls.append(1)
-    if len(calls) == 5:
+    if len(calls) == {call}:
         os.kill(os.getpid(), signal.SIGKILL)
     return plain(self, *arguments)
 LearningSequenceModel.learn = learn
-sys.argv[0] = "train.py"
-sys.exit(train.main())
 """
+BETWEEN = """
+from onecard.stages.training import Training
+def put_away(self, one):
+    os.kill(os.getpid(), signal.SIGKILL)
+Training.put_away = put_away
+"""
+
+
+@pytest.mark.e2e
+@pytest.mark.fault(
+    "kill -9 in an online reward model's update, also in a second round; and between the rounds",
+    "the same adapter and the same reward model to the bit",
+)
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (UPDATE.format(call=2), "after step 2 of GRPO 1 of 2"),
+        (UPDATE.format(call=5), "after GRPO 1 of 2"),
+        pytest.param(BETWEEN, "after step 3 of GRPO 1 of 2", marks=pytest.mark.slow),
+    ],
+)
+def test_an_online_model_learns_and_can_be_killed(
+    learns: tuple[Path, tuple[str, ...]], harm: str, said: str, request: pytest.FixtureRequest
+) -> None:
+    cwd, settings = learns
+    name = f"killed-{request.node.callspec.indices['harm']}"
+    begin = "import os, signal, sys\nimport onecard.model.load, train\n"
+    harm = f"{begin}{harm}\nsys.argv[0] = 'train.py'\nsys.exit(train.main())\n"
     options = [part for setting in settings for part in ("--set", setting)]
     command = [sys.executable, "-c", harm, str(ROOT / "recipes/tiny.yaml"), *options]
     killed = subprocess.run(
-        [*command, "--name", "killed"],
-        cwd=tmp_path,
+        [*command, "--name", name],
+        cwd=cwd,
         env=variables() | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         timeout=600,
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL
-    done = run_train(tmp_path, "tiny", *settings, name="killed", extra=("--resume",))
+    done = run_train(cwd, "tiny", *settings, name=name, extra=("--resume",))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "after step 3 of GRPO" in done.stdout
-    state = "checkpoints/grpo/checkpoint-6/state.safetensors"
-    for file in ("adapter/adapter_model.safetensors", state):
-        one, other = (tmp_path / "runs" / name / file for name in ("whole", "killed"))
+    assert said in done.stdout
+    state = "checkpoints/grpo-2/checkpoint-3/state.safetensors"
+    for file in ("grpo-1-adapter/adapter_model.safetensors", state):
+        one, other = (cwd / "runs" / run / file for run in ("whole", name))
         assert one.read_bytes() == other.read_bytes(), file

@@ -19,7 +19,7 @@ from walls import needs_walls, why_not
 
 from onecard.types import Problem, Rollout, UserError, Verdict
 from rewards.answer import grade
-from rewards.answer.kinds.code import last_block
+from rewards.answer.kinds.code import AT_ONCE, last_block
 from rewards.answer.kinds.table import KINDS
 from rewards.answer.row_tests import names_of, read_tests
 from rewards.answer.section import Answer
@@ -403,6 +403,18 @@ def test_another_system_is_told(monkeypatch: Any) -> None:
                 "names": ["f"],
             },
         ),
+        (
+            "def check(candidate):\n    assert half(candidate(1)) == 2",
+            {
+                "entry_point": "f",
+                "prompt": "import re\n\ndef half(x):\n    return x / 2\n\ndef f(x):\n    'Doc.'\n",
+            },
+            {
+                "setup": "import re\ndef half(x):\n    return x / 2\n",
+                "tests": ["def check(candidate):\n    assert half(candidate(1)) == 2\ncheck(f)"],
+                "names": ["f"],
+            },
+        ),
         ({"inputs": ["1"], "outputs": [["2", "3"]]}, {}, {"pairs": [["1", "2\n3"]]}),
         ('{"inputs": ["1"], "outputs": ["2"]}', {}, {"pairs": [["1", "2"]]}),
         ([{"input": 1, "output": 2}], {}, {"pairs": [["1", "2"]]}),
@@ -517,6 +529,34 @@ def test_code_is_paid_for_all_tests_or_for_its_share() -> None:
 
 
 @needs_walls
+def test_a_solution_that_goes_on_where_its_prompt_ends_is_right() -> None:
+    """As HumanEval has them, with a helper in the prompt that its tests use."""
+    prompt = "def half(x):\n    return x / 2\n\n\ndef four(x):\n    'Four times x.'\n"
+    check = "def check(candidate):\n    assert half(candidate(1)) == 2"
+    columns = {"prompt": prompt, "entry_point": "four"}
+    problem = Problem("1", prompt, "", solution="    return 4 * x\n", kind="code", columns=columns)
+    code = KINDS["code"]
+    gold, solution = code.read_row(check, problem), code.answer_of(problem)
+    assert gold is not None and solution is not None
+    code.ready()
+    assert code.equal(solution, gold)
+    assert not code.equal(f"{prompt}    return 5 * x", gold)
+
+
+def test_programs_that_are_tried_at_once_do_not_take_each_others_time() -> None:
+    """Three quarters of the limit each, on a processor of its own."""
+    code = KINDS["code"]
+    code.ready()
+    gold = code.read_gold({"tests": ["assert f() == 1"], "limits": {"seconds": 2.0}})
+    assert gold is not None
+    busy = "import time\n\ndef f():\n    end = time.process_time() + 1.0\n"
+    busy += "    while time.process_time() < end:\n        pass\n    return 1"
+    answers = [f"{busy}\n# {number}" for number in range(3 * AT_ONCE)]
+    with ThreadPoolExecutor(len(answers)) as pool:
+        found = list(pool.map(lambda answer: code.equal(answer, gold), answers))
+    assert sum(map(bool, found)) >= len(found) - AT_ONCE  # other work may be going on here
+
+
 def test_more_code_hangs_than_the_deadline_of_a_batch_allows() -> None:
     """Each costs its own time; nothing becomes a fault, and what is right is paid."""
     KINDS["code"].ready()

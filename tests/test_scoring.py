@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from onecard.recipe.file import load_recipe
 from onecard.stages.trl.rewards import RewardColumns
-from onecard.types import Problem, Rollout, RunFailed, Score, Verdict
+from onecard.types import Problem, Rollout, RunFailed, Score, UserError, Verdict
 from onecard.watch.batch import signal_share
 from rewards.answer.section import Answer
 from rewards.base import Context, Outcome, Reward, Scorer
@@ -150,6 +151,20 @@ def scored(texts: Sequence[str], apart: bool = False, **gate: bool) -> list[Scor
 
 LONG = "x" * 100
 WITH_FORMAT, WITHOUT = f"<think>{LONG}</think>{RIGHT}", f"{LONG}{RIGHT}"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "{name: overlong, max_tokens: 64, buffer_tokens: 8, gate: true}",
+        "{name: repetition, gate: true}",
+        "{name: too_short, gate: true}",
+    ],
+)
+def test_what_never_gives_anything_is_no_gate(entry: str) -> None:
+    """It would shut out everything, right answers too."""
+    with pytest.raises(UserError, match="never gives anything, so nothing would ever be paid"):
+        load_recipe("recipes/tiny.yaml", [f"rewards=[{{name: correct_answer}}, {entry}]"])
 
 
 def test_a_gate_keeps_back_what_others_pay_and_not_what_they_take() -> None:

@@ -259,7 +259,7 @@ def test_a_run_goes_on_from_another_runs_adapter(
 
 @pytest.mark.e2e
 @pytest.mark.fault(
-    "kill -9 in the second round of RFT, in DPO, and in the second round of GRPO",
+    "kill -9 in a round of RFT, and in DPO",
     "the same adapters to the bit and the same metrics",
 )
 @pytest.mark.parametrize(

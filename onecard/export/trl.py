@@ -13,6 +13,7 @@ from onecard.run.folder import RECIPE
 from onecard.stages.trl.config import grpo_settings
 from onecard.types import UserError
 from rewards.custom.entry import Custom
+from rewards.judges.reward_model import RewardModel
 
 SCRIPT = Path(__file__).parents[2] / "examples/train_trl.py"
 # What is of our trainer on one machine, and what a vLLM server and checkpoints of TRL want instead.
@@ -54,6 +55,8 @@ def check_trl(recipe: Recipe) -> None:
         why = f"{files[0]} is beside you; name it by its whole path, for the script"
     elif grpo.dynamic_sampling or grpo.final_temperature is not None:
         why = "grpo.dynamic_sampling and grpo.final_temperature are Onecard's; leave them out"
+    elif any(isinstance(reward, RewardModel) for reward in recipe.rewards):
+        why = "the reward reward_model: each of TRL's processes would load it; leave it out"
     elif grpo.credit != "outcome":
         why = f"grpo.credit: {grpo.credit} is Onecard's; leave it out"
     if why:

@@ -7,9 +7,10 @@ from onecard.machine.gpu import GIB
 from onecard.machine.model_shapes import ModelShape
 from onecard.machine.precision import Precision
 from onecard.model.section import ALL_LINEAR
-from onecard.plan.memory import NF4_BYTES, teachers, weight_bytes
+from onecard.plan.memory import NF4_BYTES, ranker, teachers, weight_bytes
 from onecard.recipe.schema import Recipe
 from onecard.stages.sections.base import Load
+from rewards.judges.online import LearningRewardModel
 from rewards.judges.reward_model import RewardModel
 
 PROCESS = 0.6 * GIB  # Python with Unsloth, TRL and torch
@@ -44,7 +45,7 @@ def plan_laptop(recipe: Recipe, shape: ModelShape, precision: Precision) -> dict
     held = PROCESS + weights(recipe, shape, width) + adapter(recipe, shape)
     for reward in recipe.rewards:
         if isinstance(reward, RewardModel):
-            held += weight_bytes(reward, recipe, width)
+            held += weight_bytes(reward, recipe, width) * copies_of(reward)
     held += sum(teachers(recipe, width).values())
     asked = recipe.eval.batch_size
     asking = generation(
@@ -72,6 +73,7 @@ def of_stage(load: Load, recipe: Recipe, shape: ModelShape, width: int) -> float
     training = backward(prompts * prompt + rows * completion, recipe, shape, width)
     if shared:
         training += attention(rows, recipe, completion, shape, width)
+    training += ranker(recipe, load)
     if load.teacher:
         training += rows * completion * shape.vocab_size * 4 * COMPARED_COPIES
     if not load.sampled:
@@ -79,6 +81,11 @@ def of_stage(load: Load, recipe: Recipe, shape: ModelShape, width: int) -> float
     read = load.sampled // load.group * prompt
     drawing = generation(load.sampled, read, prompt + completion, recipe, shape, width)
     return HELD * max(training, drawing)
+
+
+def copies_of(reward: RewardModel) -> int:
+    """Of a model that learns the newest step is kept for a checkpoint, beside the one before it."""
+    return 3 if isinstance(reward, LearningRewardModel) and reward.online else 1
 
 
 def weights(recipe: Recipe, shape: ModelShape, width: int) -> float:

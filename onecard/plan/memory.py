@@ -11,6 +11,8 @@ from onecard.machine.model_shapes import ModelShape, load_shape
 from onecard.model.section import ALL_LINEAR
 from onecard.recipe.schema import Recipe
 from onecard.stages.sections.base import Load
+from onecard.stages.sections.reward_model import ALL_TRAINED
+from rewards.judges.online import LearningRewardModel
 from rewards.judges.reward_model import TRAINED, RewardModel
 
 CARDS = (8, 12, 16, 24)  # GB, as they are sold
@@ -104,8 +106,12 @@ def plan_memory(recipe: Recipe, shape: ModelShape) -> MemoryPlan:
     always |= reward_models(recipe) | teachers(recipe, 2.0)
     phases = [sampling(recipe, shape, load) for load in loads]
     generation = max(phases, key=lambda parts: sum(parts.values()))
-    activations = max(backward(recipe, shape, load) for load in loads)
+    activations, beside = max(
+        ((backward(recipe, shape, load), ranker(recipe, load)) for load in loads), key=sum
+    )
     training = {"activations": activations, "reserve": max(RESERVE, RESERVE_SHARE * activations)}
+    if beside:
+        training["reward model in training"] = beside
     return MemoryPlan(always, generation, training)
 
 
@@ -126,13 +132,24 @@ def teachers(recipe: Recipe, width: float) -> dict[str, float]:
     return {"teacher": numbers * width} if numbers else {}
 
 
+def ranker(recipe: Recipe, load: Load) -> float:
+    """A model that a stage trains to score; nothing where its shape is not known."""
+    shape = load_shape(load.ranker or recipe.model.name) if load.ranker_bytes else None
+    return float(shape.parameters * load.ranker_bytes) if shape else 0.0
+
+
 def weight_bytes(reward: RewardModel, recipe: Recipe, width: float) -> float:
-    """The weights of a reward model; `width` bytes for a number that is not in 4 bits."""
+    """The weights of a reward model; `width` bytes for a number that is not in 4 bits.
+
+    Of one that goes on learning: gradients and the optimizer's two moments too, all in 32 bit.
+    """
     base = recipe.reward_model.base if recipe.reward_model else None
     name = reward.model if reward.model != TRAINED else base or recipe.model.name
     shape = load_shape(name)
     if shape is None:
         return 0.0
+    if isinstance(reward, LearningRewardModel) and reward.online:
+        return float(shape.parameters * ALL_TRAINED)
     linear = NF4_BYTES if reward.load_in_4bit else width
     return shape.linear_parameters * linear + shape.other_parameters * width
 

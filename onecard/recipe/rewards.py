@@ -30,6 +30,8 @@ def open_rewards(
         by_step=recipe.grpo is not None and recipe.grpo.credit == "steps",
         say=say,
         load_model=partial(load_model, trained=trained),
+        seed=recipe.seed,
+        accepts=recipe.grpo is not None and recipe.grpo.credit == "accepted",
     )
 
 

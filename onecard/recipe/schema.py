@@ -14,6 +14,7 @@ from onecard.stages.sections import StageSections
 from onecard.types import FOLDER_NAME
 from onecard.watch.section import Health
 from rewards.answer.section import Answer
+from rewards.judges.online import LearningRewardModel
 from rewards.judges.reward_model import TRAINED, RewardModel
 from rewards.rules.length import Overlong
 from rewards.section import Scoring
@@ -128,6 +129,8 @@ class Recipe(StageSections):
                 "rewards: reward_model `model: trained` is trained by a stage before the last one;"
                 " write `reward_model:`"
             )
+        if self.answer.kind == "none":
+            self.check_without_answers()
         longest = self.grpo.max_completion_length if self.grpo else None
         for reward in self.rewards:
             if longest and isinstance(reward, Overlong) and reward.max_tokens > longest:
@@ -135,6 +138,20 @@ class Recipe(StageSections):
                     f"rewards: overlong's max_tokens {reward.max_tokens} is more than"
                     f" grpo.max_completion_length {longest}"
                 )
+
+    def check_without_answers(self) -> None:
+        """What learns from right and wrong completions needs rows that say which is which."""
+        asks = ""
+        if self.rft and self.rft.least_reward is None:
+            asks = "rft: write least_reward, or"
+        elif self.dpo and self.dpo.samples:
+            asks = "dpo.samples: write dpo.pairs, or"
+        elif self.reward_model and self.reward_model.samples:
+            asks = "reward_model.samples: write reward_model.pairs, or"
+        elif any(isinstance(one, LearningRewardModel) and one.online for one in self.rewards):
+            asks = "rewards: reward_model `online:` learns from right answers; leave it out, or"
+        if asks:
+            raise ValueError(f"{asks} give the rows answers: answer.kind is none")
 
     def check_choice(self) -> None:
         dynamic = self.grpo.dynamic_sampling if self.grpo else None

@@ -28,6 +28,7 @@ RECIPE, RANDOM_MODEL, SFT_MODEL, ADAPTER, EVALUATIONS = (
     "adapter",
     "eval",
 )
+REWARD_MODEL, REWARD_MODEL_JUDGED = "reward-model", "reward-model.json"
 
 
 @dataclass
@@ -77,12 +78,12 @@ class Run:
     @property
     def reward_model(self) -> Path:
         """The reward model that this run trained."""
-        return self.folder / "reward-model"
+        return self.folder / REWARD_MODEL
 
     @property
     def reward_model_file(self) -> Path:
         """How well it ranks what it was not trained on."""
-        return self.folder / "reward-model.json"
+        return self.folder / REWARD_MODEL_JUDGED
 
     @property
     def start_adapter(self) -> Path:
@@ -92,6 +93,10 @@ class Run:
     def adapter_after(self, label: str) -> Path:
         """The adapter after a round that was not the run's last: sft-adapter, grpo-1-adapter."""
         return self.folder / f"{label}-adapter"
+
+    def state_after(self, label: str) -> Path:
+        """What rewards and the choice of problems remember after such a round of GRPO."""
+        return self.folder / f"{label}-state"
 
     def is_done(self, label: str) -> bool:
         """Whether a round that was not the run's last was finished."""

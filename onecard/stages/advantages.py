@@ -1,9 +1,10 @@
 """From what completions are paid to what their tokens are credited with. Pure.
 
-`outcome`: a number for each completion, as TRL computes it. `accepted`: 1 for a completion that is
-right and 0 for all others, which is online rejection sampling. `steps`: process supervision, a
-number for each token (DeepSeekMath, section 4.1.3): what the steps are paid is normalised over all
-steps of the group, and a token's advantage is the sum over its own step and those after it.
+`outcome`: a number for each completion, as TRL computes it. `accepted`: 1 for a completion that
+ended and is right, and 0 for all others, which is online rejection sampling. `steps`: process
+supervision, a number for each token (DeepSeekMath, section 4.1.3): what the steps are paid is
+normalised over all steps of the group, and a token's advantage is the sum over its own step and
+those after it.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,21 +12,15 @@ from itertools import accumulate
 from statistics import fmean, stdev
 from typing import Literal
 
-from onecard.types import Verdict
-from rewards.scoring import Scored
+from rewards.scoring import Scored, is_accepted
 
 Credit = Literal["outcome", "accepted", "steps"]
 TINY = 1e-4  # as TRL adds it to a deviation
 
 
 def accepted(scored: Sequence[Scored]) -> list[float]:
-    """(B,) 1 where the grader, or without a right answer any pay, accepts a completion."""
-    found = []
-    for one in scored:
-        known = one.rollout.problem.kind != "none"
-        right = one.rollout.verdict == Verdict.CORRECT if known else one.total > 0
-        found.append(1.0 if right else 0.0)
-    return found
+    """(B,) 1 where a completion is accepted."""
+    return [float(is_accepted(one.rollout, one.total)) for one in scored]
 
 
 def step_advantages(

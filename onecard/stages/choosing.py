@@ -156,6 +156,10 @@ class ByPassRate:
             if problem in self.places:
                 self.tell(problem, right, completions)
 
+    def go_on_from(self, state: dict[str, Any]) -> None:
+        """What an earlier round has seen, whose state that is."""
+        self.right, self.seen = np.array(state["right"]), np.array(state["seen"])
+
     def step(self) -> None:
         self.right *= KEPT_EACH_STEP
         self.seen *= KEPT_EACH_STEP
@@ -169,6 +173,6 @@ class ByPassRate:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.right, self.seen = np.array(state["right"]), np.array(state["seen"])
+        self.go_on_from(state)
         version, keys, gauss = state["random"]
         self.random.setstate((version, tuple(keys), gauss))

@@ -68,6 +68,7 @@ def run(training: Training, one: Round) -> None:
             last = trainer.train_from(training.checkpoint_of(one))
     training.last_step = one.steps_before + last
     training.ended_early = last < one.max_steps
+    training.choice = trainer.choice.state() if trainer.choice else None
     training.best_on_dev = best_on_dev(training, one, keeper.has)
     training.put_away(one)
 

@@ -14,10 +14,8 @@ from onecard.stages.sections import StageSections
 from onecard.stages.sections.reward_model import RewardModelStage
 from onecard.stages.training import Training
 from onecard.types import RunFailed
-from rewards.judges.ranks import Judged, is_held_out
+from rewards.judges.ranks import CHANCE, Judged, is_held_out
 from rewards.judges.reward_model import RewardModel
-
-CHANCE = 0.5
 
 
 def plan_lines(sections: StageSections, data: Data) -> list[str]:
@@ -49,7 +47,9 @@ def run(training: Training, one: Round) -> None:
     held_out: list[Labelled] = []
     seen: list[Labelled] = []
     for each in labelled:
-        apart = is_held_out(each.problem.id, section.held_out, training.seed)
+        # The rows of a file are numbered, and several may ask the same.
+        name = each.problem.question if section.pairs else each.problem.id
+        apart = is_held_out(name, section.held_out, training.seed)
         (held_out if apart else seen).append(each)
     if folder.is_dir():
         training.display.say(f"{one.title} is done already: {folder}")

@@ -1,5 +1,6 @@
 """The stages that a run can have. A new one is a module of this shape, and a line here."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from onecard.data.section import Data
@@ -36,3 +37,14 @@ STAGES: dict[str, Stage] = {
     "dpo": dpo,
     "grpo": grpo,
 }
+
+
+def train_rounds(training: Training, rounds: Sequence[Round]) -> None:
+    """One after the other; where health ends one, its stage has no further rounds."""
+    ended = None
+    for one in rounds:
+        if one.stage != ended:
+            training.ended_early = False
+            with training.run.phase(one.stage.upper()):
+                STAGES[one.stage].run(training, one)
+            ended = one.stage if training.ended_early else None

@@ -11,6 +11,7 @@ from onecard.console.display import Display
 from onecard.console.stopping import Stopping
 from onecard.data.pairs import Pair
 from onecard.data.section import Data
+from onecard.files.atomic import atomic_folder
 from onecard.machine.gpu_memory import CardUse
 from onecard.model.section import Lora, Model
 from onecard.run.checkpoint import Checkpoint
@@ -71,7 +72,8 @@ class Training:
     # What came out so far.
     policy: "Policy | None" = None
     last_step: int = 0  # of the last stage, all its rounds together
-    ended_early: bool = False  # by health
+    ended_early: bool = False  # the round that was trained last, by health
+    choice: dict[str, Any] | None = None  # what dynamic sampling knows after the rounds so far
     best_on_dev: dict[str, Any] | None = None
     journals: dict[str, Journal] = field(default_factory=dict)  # of the stages before the last
 
@@ -131,6 +133,8 @@ class Training:
         if not kept.is_dir():
             return False
         load_adapter(self.load_policy().model, kept)
+        if self.run.state_after(one.label).is_dir():
+            self.take_up_state(one)
         self.display.say(f"{one.title} is done already: {kept}")
         return True
 
@@ -140,12 +144,35 @@ class Training:
         Its checkpoints have served their purpose. Those of the last round stay: a run may be made
         longer.
         """
-        if one.is_last or self.ended_early:
+        if one.is_last or (self.ended_early and one.of_last_stage):
             return
         if is_first():
+            if one.stage == "grpo":
+                self.put_away_state(one)
             self.load_policy().save(self.run.adapter_after(one.label))
             shutil.rmtree(self.run.checkpoints(one.label), ignore_errors=True)
         self.tell_kept(one)
+
+    def put_away_state(self, one: Round) -> None:
+        """Keep what rewards remember, and what is known of problems, for the rounds that follow."""
+        from onecard.run.state import split, write_tree
+
+        tensors: dict[str, Any] = {}
+        state = {
+            "scoring": self.scorer.state(),
+            "choice": self.choice,
+            "ended_early": self.ended_early,
+        }
+        tree = split(state, tensors)
+        with atomic_folder(self.run.state_after(one.label)) as unfinished:
+            write_tree(tree, tensors, unfinished)
+
+    def take_up_state(self, one: Round) -> None:
+        from onecard.run.state import read_tree
+
+        state = read_tree(self.run.state_after(one.label))
+        self.scorer.load_state(state["scoring"])
+        self.choice, self.ended_early = state["choice"], state["ended_early"]
 
     def tell_kept(self, one: Round) -> None:
         """Have a signal that comes before the next stage's first step say what is kept."""

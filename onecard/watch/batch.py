@@ -16,7 +16,10 @@ ALIKE = 1e-6  # rewards that differ by no more
 
 
 def measure(scored: Sequence[Scored], rewards: Sequence[Reward]) -> dict[str, float | None]:
-    """The measures of one step's completions; whole groups, `rewards` as they were scored by."""
+    """The measures of one step's completions; whole groups, `rewards` as they were scored by.
+
+    Of problems that have no right answer nothing is said about those.
+    """
     if not scored:
         return {}
     paid = [completion.total for completion in scored]
@@ -24,11 +27,11 @@ def measure(scored: Sequence[Scored], rewards: Sequence[Reward]) -> dict[str, fl
         "rewards/best": max(paid),
         "rewards/worst": min(paid),
         SIGNAL_SHARE: signal_share(scored),
-        PASS_AT_G: pass_at_g(scored),
         SAME_TEXT: same_text_share(scored),
     }
-    for verdict in Verdict:
-        measured[ANSWERS[verdict]] = share_of(scored, verdict)
+    if known := [one for one in scored if one.rollout.problem.kind != "none"]:
+        measured[PASS_AT_G] = pass_at_g(known)
+        measured |= {ANSWERS[verdict]: share_of(known, verdict) for verdict in Verdict}
     measured[FORMAT_PAID] = format_paid(scored, rewards)
     return measured
 

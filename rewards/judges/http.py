@@ -14,7 +14,6 @@ examples/reward_server.py is such a server.
 """
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -22,7 +21,7 @@ from typing import Any, Literal
 from onecard.section import Count
 from onecard.types import Rollout, Score
 from rewards.base import Context, Outcome, whole_groups
-from rewards.judges.service import GarbageError
+from rewards.judges.service import GarbageError, is_finite
 from rewards.judges.service_reward import ServiceReward, ServiceScorer
 
 VERSION = 1
@@ -105,13 +104,3 @@ def read(answer: Any, seconds: float, count: int) -> list[float | None]:
         if score is not None and not is_finite(score):
             raise GarbageError(f"{score!r:.50} is no finite number, and not null")
     return scores
-
-
-def is_finite(score: Any) -> bool:
-    """Whether it is a number, and no larger than numbers are."""
-    if isinstance(score, bool) or not isinstance(score, int | float):
-        return False
-    try:
-        return math.isfinite(score)
-    except OverflowError:  # a whole number of hundreds of digits
-        return False

@@ -25,8 +25,7 @@ from onecard.types import Problem, Rollout, Score
 from rewards.base import Context, Outcome, whole_groups
 from rewards.judges.addressed import share_that_speaks, without_addresses
 from rewards.judges.agreement import agreement
-from rewards.judges.http import is_finite
-from rewards.judges.service import GarbageError
+from rewards.judges.service import GarbageError, is_finite
 from rewards.judges.service_reward import ServiceReward, ServiceScorer
 
 NotNegative = Annotated[float, Field(ge=0)]

@@ -1,7 +1,8 @@
 """A reward model that goes on learning while the policy does, from what the rules say of it.
 
-Every few batches it is trained on recent completions, right or wrong by the grader. Problems that
-are held out say whether it still tells them apart; where it does so worse and worse, it is frozen.
+Every few steps it is trained on recent completions, right or wrong by the grader. Problems that are
+held out say whether it still tells them apart; where it does so worse and worse, it is put back to
+its best and frozen.
 All that it is, is in the checkpoint: weights, optimizer, completions, and its random numbers.
 """
 
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import Field, model_validator
 
-from onecard.section import Count, Positive, Section, Share
+from onecard.section import Count, Positive, Section
 from onecard.types import Rollout, Verdict
 from rewards.base import Context, Outcome
 from rewards.judges.ranks import Judged, is_held_out, pairs_of, share_in_order, sigmoid
@@ -36,7 +37,8 @@ FEWEST_PAIRS = 10  # that say anything about ranking; assumed
 class Online(Section):
     """That a reward model goes on learning: every so many steps, from what the grader has said of
     the newest `buffer` completions. `updates` optimizer steps each time. `held_out` is the share of
-    problems that it never learns from, by which it is judged.
+    problems that it never learns from, by which it is judged; `seed` says which, where it is not
+    the run's. A model that this run trained before held the same ones out.
     """
 
     every_steps: Count = 10
@@ -44,8 +46,8 @@ class Online(Section):
     batch_size: Count = 16
     learning_rate: Positive = 1e-4
     buffer: Count = 512
-    held_out: Share = 0.2
-    seed: Annotated[int, Field(ge=0)] = 0
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    seed: Annotated[int, Field(ge=0)] | None = None
 
 
 class LearningRewardModel(RewardModel):
@@ -75,6 +77,12 @@ class LearningModel(ScoringModel, Protocol):
         """Weights and optimizer."""
 
     def load_state(self, state: dict[str, Any]) -> None: ...
+
+    def weights(self) -> dict[str, Any]:
+        """A copy of what it is now."""
+
+    def put_weights(self, weights: dict[str, Any]) -> None:
+        """Be that again."""
 
 
 @dataclass(frozen=True)
@@ -106,20 +114,32 @@ class OnlineScorer(RewardModelScorer):
         self.online: Online = reward.online
         self.say = context.say
         self.examples: deque[Example] = deque(maxlen=self.online.buffer)
-        self.random = random.Random(self.online.seed)
-        self.batches = 0  # of training, scored so far
+        self.seed = context.seed if self.online.seed is None else self.online.seed
+        self.random = random.Random(self.seed)
+        self.steps = 0  # of training, scored so far
+        self.step = -1  # the one that is scored
         self.best: float | None = None  # ranking of held-out problems
+        self.best_weights: dict[str, Any] | None = None
         self.falls = 0  # updates in a row that ranked them worse
         self.frozen = False
 
     def score(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
+        learns = self.moment.in_training and self.ready() is not None
+        if learns:
+            self.begin_step(self.moment.trainer_state.global_step)
         outcomes = super().score(rollouts)
-        if self.moment.in_training and self.model is not None:
+        if learns:
             self.remember(rollouts)
-            self.batches += 1
-            if self.batches % self.online.every_steps == 0 and not self.frozen:
-                self.update()
         return outcomes
+
+    def begin_step(self, step: int) -> None:
+        """Learn, where it is time. A step may be scored in several batches, by one model."""
+        if step == self.step:
+            return
+        self.step = step
+        if self.steps and self.steps % self.online.every_steps == 0 and not self.frozen:
+            self.update()
+        self.steps += 1
 
     def remember(self, rollouts: Sequence[Rollout]) -> None:
         for rollout in rollouts:
@@ -129,7 +149,7 @@ class OnlineScorer(RewardModelScorer):
                 self.examples.append(Example(rollout.problem.id, asked, label))
 
     def is_held_out(self, example: Example) -> bool:
-        return is_held_out(example.problem, self.online.held_out, self.online.seed)
+        return is_held_out(example.problem, self.online.held_out, self.seed)
 
     def update(self) -> None:
         """Some optimizer steps, and what they did to the ranking of held-out problems."""
@@ -176,13 +196,15 @@ class OnlineScorer(RewardModelScorer):
         ranking = share_in_order(pairs)
         self.moment.log_metric("reward_model/ranking", ranking)
         if self.best is None or ranking > self.best:
-            self.best = ranking
+            self.best, self.best_weights = ranking, self.learner.weights()
         self.falls = self.falls + 1 if ranking < self.best - FALL else 0
-        if self.falls >= FALLS:
+        if self.falls >= FALLS and self.best_weights is not None:
             self.frozen = True
+            self.learner.put_weights(self.best_weights)
+            self.best_weights = None
             self.say(
                 f"reward_model: it tells {ranking:.0%} of the held-out pairs apart, {self.best:.0%}"
-                " at its best: it is frozen, and does not learn any more"
+                " at its best: it is what it was then, frozen, and does not learn any more"
             )
 
     def state(self) -> dict[str, Any]:
@@ -190,8 +212,10 @@ class OnlineScorer(RewardModelScorer):
             "model": self.learner.state() if self.model is not None else None,
             "examples": [one.as_row() for one in self.examples],
             "random": self.random.getstate(),
-            "batches": self.batches,
+            "steps": self.steps,
+            "step": self.step,
             "best": self.best,
+            "best_weights": self.best_weights,
             "falls": self.falls,
             "frozen": self.frozen,
         }
@@ -205,5 +229,6 @@ class OnlineScorer(RewardModelScorer):
         self.examples = deque(kept, maxlen=self.online.buffer)
         version, numbers, gauss = state["random"]
         self.random.setstate((version, tuple(numbers), gauss))
-        self.batches, self.best = state["batches"], state["best"]
+        self.steps, self.step = state["steps"], state["step"]
+        self.best, self.best_weights = state["best"], state["best_weights"]
         self.falls, self.frozen = state["falls"], state["frozen"]

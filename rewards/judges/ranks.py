@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
+CHANCE = 0.5  # of pairs in order, by a coin
 PARTS = 1000  # of which a share of the problems is held out
 
 

@@ -102,7 +102,8 @@ class RewardModelScorer(Scorer):
             return Fault(ValueError(f"prompt and completion have more than {limit}"))
         scaled = tuple(self.scaled(score) for score in scores)
         of_steps = scaled if self.reward.family != "sequence" else None
-        return Score(min(scaled, default=0.0), per_step=of_steps)
+        # A completion without a step is worth what a score of 0 is.
+        return Score(min(scaled, default=self.scaled(0.0)), per_step=of_steps)
 
     def scaled(self, score: float) -> float:
         if self.scale is None or not self.reward.normalize:

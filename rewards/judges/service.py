@@ -246,3 +246,13 @@ def without_odd_values(value: Any) -> Any:
     if isinstance(value, list):
         return [without_odd_values(one) for one in value]
     return value
+
+
+def is_finite(score: Any) -> bool:
+    """Whether it is a number, and no larger than numbers are."""
+    if isinstance(score, bool) or not isinstance(score, int | float):
+        return False
+    try:
+        return math.isfinite(score)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from onecard.model.adapter import copied
 from onecard.model.scoring.sequence import SequenceModel
 from rewards.judges.reward_model import Asked, RewardModel
 
@@ -44,6 +45,12 @@ class LearningSequenceModel(SequenceModel):
 
     def state(self) -> dict[str, Any]:
         return {"weights": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return {name: copied(tensor) for name, tensor in self.model.state_dict().items()}
+
+    def put_weights(self, weights: dict[str, torch.Tensor]) -> None:
+        self.model.load_state_dict(weights)
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["weights"])

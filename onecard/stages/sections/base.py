@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 
 from onecard.section import Count, Positive, Section
 
+POLICY = ""  # in the place of a model's name: the one that the run starts from
+
 
 @dataclass(frozen=True)
 class Load:
@@ -16,7 +18,8 @@ class Load:
     `completion_length` tokens after it, None where the recipe's longest completion says so.
     `sampled` completions are generated at once, `group` of them for each prompt. `optim` is the
     optimizer. `teacher` is a second model beside the policy, whose scores for the whole vocabulary
-    are compared with the policy's at each token of a completion.
+    are compared with the policy's at each token of a completion. `ranker` is a model that is
+    trained to score, with so many bytes a number.
     """
 
     rows: int
@@ -25,6 +28,8 @@ class Load:
     group: int = 1
     optim: str = "adamw_torch_fused"
     teacher: str | None = None
+    ranker: str = POLICY
+    ranker_bytes: int = 0
 
 
 class StageSection(Section):

@@ -5,18 +5,21 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from onecard.section import Count, Positive, Share
-from onecard.stages.sections.base import Load, Samples, StageSection
+from onecard.stages.sections.base import POLICY, Load, Samples, StageSection
+
+# Bytes a number of the model, in 32 bit: with gradients and the optimizer's two moments, or alone.
+ALL_TRAINED, NOT_TRAINED = 16, 4
 
 
 class RewardModelStage(StageSection):
     """Trains a model that scores completions; a reward `model: trained` is paid by it later.
 
-    It learns from `pairs`, a file as dpo's, or from the policy's own `samples`, graded by the
-    rewards: `from_pairs` of right against wrong ones of a problem (TRL's RewardTrainer), or
+    It learns from `pairs`, a file as dpo's, or from the policy's own `samples`, right or wrong by
+    the grader: `from_pairs` of right against wrong ones of a problem (TRL's RewardTrainer), or
     `from_rows`, right or wrong, each by itself. `base` is the model that gets a head: a folder or a
     hub id, or where it is left out the one that the policy started from. `held_out` is the share
-    of the problems, or of a file's pairs, that it is not trained on, but judged by. Where it ranks
-    those no better than chance, the run ends.
+    of the problems, or of a file's prompts, that it is not trained on, but judged by. Where it
+    ranks those no better than chance, the run ends.
     """
 
     base: str | None = None
@@ -51,4 +54,6 @@ class RewardModelStage(StageSection):
             rows if self.learns == "from_rows" else 2 * rows,
             self.samples.max_completion_length if self.samples else None,
             sampled=self.samples.batch_size if self.samples else 0,
+            ranker=self.base or POLICY,
+            ranker_bytes=ALL_TRAINED if self.trains == "all_weights" else NOT_TRAINED,
         )

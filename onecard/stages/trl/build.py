@@ -115,7 +115,9 @@ def build_choice(training: Training, one: Round) -> Choice | None:
         return InTurn([problem.id for problem in training.problems], seed)
     levels = levels_of(training.problems, training.data.difficulty)
     choice = ByPassRate(levels, grpo.num_generations, seed, dynamic.floor)
-    if one.number == 1 and training.run.pilot.is_file():  # asked with the policy as it begins
+    if training.choice:  # of the round before
+        choice.go_on_from(training.choice)
+    elif one.number == 1 and training.run.pilot.is_file():  # asked with the policy as it begins
         pilot = json.loads(training.run.pilot.read_text(encoding="utf-8"))
         choice.begin_with(pilot.get("groups", ()))
     return choice

@@ -24,11 +24,12 @@ class Resumable:
     def train_from(self: Any, checkpoint: Checkpoint | None) -> int:
         """Train to the end, from a checkpoint's step on where there is one; the last step.
 
-        After the last step there are but the weights to put back: transformers would train one
-        more.
+        After the last step there are but the weights to put back, and what later rounds go on
+        from: transformers would train one more.
         """
         if checkpoint and checkpoint.last:
             load_weights(self.model, checkpoint.folder)
+            self.load_own_state(read_tree(checkpoint.folder)["own"])
             return checkpoint.step
         self.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
         return int(self.state.global_step)
