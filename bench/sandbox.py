@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from onecard.files.atomic import write_atomic
-from rewards.deadline import THREADS
+from rewards.answer.kinds.code import AT_ONCE
 from rewards.sandbox.attacks.forgeries import FORGERIES
 from rewards.sandbox.client import ForkServer
 from rewards.sandbox.trial import try_functions, try_program
@@ -89,7 +89,7 @@ def rate_table() -> list[str]:
         per_second(server, 1)  # the server is up
         lines = ["| at once | functions with three tests, a second | whole programs, a second |"]
         lines.append("|---|---|---|")
-        for threads in (1, THREADS):
+        for threads in (1, AT_ONCE):
             functions, programs = per_second(server, threads)
             lines.append(f"| {threads} | {functions:.0f} | {programs:.0f} |")
     finally:
@@ -117,8 +117,10 @@ numbers, texts, lists, dates. The one with the tests compares. So nothing of the
 comparison, read a test or end the judge. The code defines the names that the row wants of it, and
 no other. What stays possible is what plain Python allows too: code that changes the list it was
 given, and an object of its own with a method that always says yes, where a test calls that method.
+A whole program that has printed what it must is right, however it ends after that.
 
-No container, no daemon and no root is needed, and it works inside an unprivileged container. It
+No container, no daemon and no root is needed. It works inside an unprivileged container too: runc,
+user 1000 without capabilities, the seccomp profile that Podman has by default (LOG.md). It
 needs Linux on x86-64 with Landlock: Linux 5.13 or later, Docker 23 or later. Before the first
 program of a run the sandbox tries every attack below on itself, and training is refused where one
 gets through. There is no way to run programs without the walls.

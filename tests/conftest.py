@@ -343,7 +343,8 @@ class Reliability:
             "# What was done to a run, and what came of it",
             "",
             "Made by `make faults` from the outcomes of the tests themselves; each case is a fault"
-            " that was brought about.",
+            " that was brought about. How many programs and requests a second are borne:"
+            " [sandbox.md](sandbox.md), [services.md](services.md).",
             "",
             "| fault | what must hold | cases | held |",
             "|---|---|---|---|",

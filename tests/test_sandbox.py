@@ -623,3 +623,10 @@ def test_a_bomb_of_threads_hurts_nobody_else(sandbox: ForkServer) -> None:
         found = [try_functions(sandbox, right, "", tests, ["add"], QUICK) for _ in range(10)]
     assert all(one.result()[0] for one in bombs)
     assert all(trial.passed == [True] for trial in found)
+
+
+def test_the_page_has_every_attack_and_each_was_held() -> None:
+    page = (ROOT / "docs/sandbox.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if "held |" in line]
+    assert [row[0] for row in rows] == [one.name for one in (*ESCAPES, *FORGERIES)]
+    assert all(set(row[1:-1]) == {"held"} for row in rows)

@@ -11,7 +11,7 @@ import pytest
 from onecard.recipe.file import load_recipe
 from onecard.stages.trl.rewards import RewardColumns
 from onecard.types import Problem, Rollout, RunFailed, Score, UserError, Verdict
-from onecard.watch.batch import signal_share
+from onecard.watch.batch import measure, signal_share
 from rewards.answer.section import Answer
 from rewards.base import Context, Outcome, Reward, Scorer
 from rewards.custom import Custom
@@ -284,3 +284,29 @@ def test_the_count_of_faults_is_part_of_the_state(tmp_path: Path) -> None:
     resumed = batch_scorer(tmp_path, on_error="skip_group")
     resumed.load_state(scorer.state())
     assert resumed.faults == 1
+
+
+def test_groups_of_one_text_and_groups_that_are_paid_alike_are_counted_apart() -> None:
+    """They need opposite remedies: a hotter policy, or other problems and rewards."""
+    right, wrong = "<answer>18</answer>", "<answer>3</answer>"
+    pairs = [(wrong, wrong), (wrong, f"{wrong} "), (right, wrong), (wrong, f" {wrong}")]
+    rollouts = [
+        Rollout(PROBLEMS[group], text, 3, group=group)
+        for group, pair in enumerate(pairs)
+        for text in pair
+    ]
+    rewards = [CorrectAnswer(name="correct_answer")]
+    measured = measure(BatchScorer(rewards, Answer(), Scoring()).score(rollouts), rewards)
+    assert measured["rewards/same_text"] == 0.25
+    assert measured["rewards/paid_alike"] == 0.5
+    assert measured["rewards/signal_share"] == 0.25
+
+
+def test_where_there_are_no_right_answers_nothing_is_said_of_them() -> None:
+    problem = Problem("1", "Write.", "", kind="none")
+    rollouts = [Rollout(problem, text, 3) for text in ("a", "b")]
+    rewards = [ThinkFormat(name="think_format")]
+    measured = measure(BatchScorer(rewards, Answer(), Scoring()).score(rollouts), rewards)
+    assert not [name for name in measured if name.startswith("answers/")]
+    assert "rewards/pass@G" not in measured
+    assert measured["rewards/paid_alike"] == 1.0

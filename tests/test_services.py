@@ -489,6 +489,26 @@ def test_the_judge_is_asked_in_openais_words_with_the_answers_as_data(server: Se
     assert json.loads(user["content"])["task"] == "question 0"
 
 
+@pytest.mark.fault("a judge is slow, drops connections, or fails for a while", "no zero, no fault")
+@pytest.mark.parametrize("trouble", [DROP, 503, "delay", b"<html>busy</html>"])
+@pytest.mark.parametrize("mode", ["absolute", "relative"])
+def test_a_judge_in_trouble_is_asked_again(trouble: Any, mode: Any, server: Server) -> None:
+    times = iter(range(100))
+
+    def troubled(asked: dict[str, Any]) -> Any:
+        if next(times) in (1, 2):
+            if trouble != "delay":
+                return trouble
+            time.sleep(0.6)
+        return obedient(asked)
+
+    server.behave = troubled
+    scorer = open_scorer(judge(server, mode=mode, timeout_seconds=0.3, concurrency=1))
+    texts = ("it is 18", "it is 3", "it is 18", "18")
+    assert paid(scorer, rollouts(*texts)) == [0.9, 0.2, 0.9, 0.9]
+    assert scorer.faults == 0
+
+
 def test_a_relative_judge_sees_a_group_twice_in_two_orders_and_the_mean_is_paid(
     server: Server,
 ) -> None:

@@ -29,4 +29,7 @@ def check_processes(
     elif sections.grpo and sections.grpo.credit != "outcome":
         why = f"grpo.credit {sections.grpo.credit} works in one process alone"
     if why:
-        raise UserError(f"{why}, and {processes()} were started; docs/scale.md says what goes")
+        raise UserError(
+            f"{why}, and {processes()} were started; start it with `python train.py`, or see"
+            " docs/scale.md for what goes with several"
+        )

@@ -6,7 +6,14 @@ from itertools import groupby
 
 from onecard.console.text import fenced
 from onecard.types import Verdict
-from onecard.watch.metric_names import ANSWERS, FORMAT_PAID, PASS_AT_G, SAME_TEXT, SIGNAL_SHARE
+from onecard.watch.metric_names import (
+    ANSWERS,
+    FORMAT_PAID,
+    PAID_ALIKE,
+    PASS_AT_G,
+    SAME_TEXT,
+    SIGNAL_SHARE,
+)
 from rewards.base import Reward
 from rewards.scoring import Scored
 from rewards.steps import steps_of
@@ -28,6 +35,7 @@ def measure(scored: Sequence[Scored], rewards: Sequence[Reward]) -> dict[str, fl
         "rewards/worst": min(paid),
         SIGNAL_SHARE: signal_share(scored),
         SAME_TEXT: same_text_share(scored),
+        PAID_ALIKE: paid_alike_share(scored),
     }
     if known := [one for one in scored if one.rollout.problem.kind != "none"]:
         measured[PASS_AT_G] = pass_at_g(known)
@@ -67,6 +75,15 @@ def same_text_share(scored: Sequence[Scored]) -> float:
     tell nothing apart: the remedies differ.
     """
     alike = [len({one.rollout.text for one in group}) == 1 for group in groups(scored)]
+    return sum(alike) / len(alike)
+
+
+def paid_alike_share(scored: Sequence[Scored]) -> float:
+    """The share of groups whose texts differ, and are paid alike: too easy, too hard, or unseen."""
+    alike = [
+        len({one.rollout.text for one in group}) > 1 and not has_signal(group)
+        for group in groups(scored)
+    ]
     return sum(alike) / len(alike)
 
 

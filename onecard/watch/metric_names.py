@@ -6,6 +6,7 @@ ANSWERS = {verdict: f"answers/{verdict}" for verdict in Verdict}  # shares of a 
 CORRECT = ANSWERS[Verdict.CORRECT]
 PASS_AT_G = "rewards/pass@G"  # share of its groups with at least one right completion
 SAME_TEXT = "rewards/same_text"  # share of its groups whose completions are all the same text
+PAID_ALIKE = "rewards/paid_alike"  # share of its groups with different texts that are paid alike
 SIGNAL_SHARE = "rewards/signal_share"  # share of its groups that are not paid alike
 FORMAT_PAID = "rewards/format_paid"  # share of completions that the least paid layout reward pays
 DRIFT = "sampling/drift"  # nats a token between vLLM's log-probabilities and the trainer's

@@ -1,8 +1,9 @@
 """The system calls of Linux that Python has no functions for, by ctypes.
 
 PyPI has a binding for Landlock (landlock 1.0.0.dev5, a development release) and one for seccomp
-(pyseccomp 0.1.2, of 2021, which also wants the library libseccomp of the system). What is needed of
-them is four calls, so they are called here. bubblewrap is no way: it needs user namespaces, which
+(pyseccomp 0.1.2, of 2021, which also wants the library libseccomp of the system). Debian has
+libseccomp's own, python3-seccomp, which no virtual environment sees. What is needed of them is four
+calls, so they are called here. bubblewrap is no way: it needs user namespaces, which
 Docker's default profile refuses.
 """
 
