@@ -86,7 +86,7 @@ problems differ in difficulty, and never slower elsewhere. It is missed: by pass
 three get there more than twice as fast, and the third, which ends 0.8 points higher on the test
 split, never does on the dev split. To 95 % of the gain, all three are 1.9 to 2.4 times as fast.
 Where the model soon solves nearly all, as with the tiny recipe, refilling samples half as much
-again, and is slower. So it is off, and a recipe has to ask for it: do so where
+again, and is slower in most seeds. So it is off, and a recipe has to ask for it: do so where
 `rewards/signal_share` is low. A real model was not tried yet, and choosing without refilling
 (`max_rounds: 1`) neither. No arm had a pilot, whose groups would have been a first guess.
 

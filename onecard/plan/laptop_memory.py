@@ -10,7 +10,6 @@ from onecard.model.section import ALL_LINEAR
 from onecard.plan.memory import NF4_BYTES, ranker, teachers, weight_bytes
 from onecard.recipe.schema import Recipe
 from onecard.stages.sections.base import Load
-from rewards.judges.online import LearningRewardModel
 from rewards.judges.reward_model import RewardModel
 
 PROCESS = 0.6 * GIB  # Python with Unsloth, TRL and torch
@@ -85,7 +84,7 @@ def of_stage(load: Load, recipe: Recipe, shape: ModelShape, width: int) -> float
 
 def copies_of(reward: RewardModel) -> int:
     """Of a model that learns the newest step is kept for a checkpoint, beside the one before it."""
-    return 3 if isinstance(reward, LearningRewardModel) and reward.online else 1
+    return 3 if reward.learns else 1
 
 
 def weights(recipe: Recipe, shape: ModelShape, width: int) -> float:

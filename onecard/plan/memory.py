@@ -12,7 +12,6 @@ from onecard.model.section import ALL_LINEAR
 from onecard.recipe.schema import Recipe
 from onecard.stages.sections.base import Load
 from onecard.stages.sections.reward_model import ALL_TRAINED
-from rewards.judges.online import LearningRewardModel
 from rewards.judges.reward_model import TRAINED, RewardModel
 
 CARDS = (8, 12, 16, 24)  # GB, as they are sold
@@ -148,7 +147,7 @@ def weight_bytes(reward: RewardModel, recipe: Recipe, width: float) -> float:
     shape = load_shape(name)
     if shape is None:
         return 0.0
-    if isinstance(reward, LearningRewardModel) and reward.online:
+    if reward.learns:
         return float(shape.parameters * ALL_TRAINED)
     linear = NF4_BYTES if reward.load_in_4bit else width
     return shape.linear_parameters * linear + shape.other_parameters * width

@@ -14,7 +14,6 @@ from onecard.stages.sections import StageSections
 from onecard.types import FOLDER_NAME
 from onecard.watch.section import Health
 from rewards.answer.section import Answer
-from rewards.judges.online import LearningRewardModel
 from rewards.judges.reward_model import TRAINED, RewardModel
 from rewards.rules.length import Overlong
 from rewards.section import Scoring
@@ -148,7 +147,7 @@ class Recipe(StageSections):
             asks = "dpo.samples: write dpo.pairs, or"
         elif self.reward_model and self.reward_model.samples:
             asks = "reward_model.samples: write reward_model.pairs, or"
-        elif any(isinstance(one, LearningRewardModel) and one.online for one in self.rewards):
+        elif any(isinstance(one, RewardModel) and one.learns for one in self.rewards):
             asks = "rewards: reward_model `online:` learns from right answers; leave it out, or"
         if asks:
             raise ValueError(f"{asks} give the rows answers: answer.kind is none")

@@ -7,7 +7,6 @@ is logged.
 
 import re
 import unicodedata
-from collections.abc import Sequence
 
 NUMBER = r"(?:a |an |the )?(?:10|ten|full|top|highest|maximum|perfect|best)"
 # A sentence goes that has one of these: it is about being judged, which no answer has to be. What
@@ -42,11 +41,6 @@ def without_addresses(text: str) -> str:
         if not SPEAKS_TO_THE_JUDGE.search(as_read(sentence)):
             kept.append(sentence)
     return "".join(kept)
-
-
-def share_that_speaks(texts: Sequence[str]) -> float:
-    """The share of texts of which that leaves something out."""
-    return sum(without_addresses(text) != text for text in texts) / max(1, len(texts))
 
 
 def as_read(text: str) -> str:

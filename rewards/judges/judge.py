@@ -13,7 +13,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import mean
 from typing import Annotated, Any, Literal
@@ -23,7 +23,7 @@ from pydantic import Field
 from onecard.section import Count, Positive, Section
 from onecard.types import Problem, Rollout, Score
 from rewards.base import Context, Outcome, whole_groups
-from rewards.judges.addressed import share_that_speaks, without_addresses
+from rewards.judges.addressed import without_addresses
 from rewards.judges.agreement import agreement
 from rewards.judges.service import GarbageError, is_finite
 from rewards.judges.service_reward import ServiceReward, ServiceScorer
@@ -78,11 +78,13 @@ class JudgeScorer(ServiceScorer):
 
     def start(self, rollouts: Sequence[Rollout]) -> Callable[[], list[Outcome]]:
         self.calls = []
-        self.addressed = share_that_speaks([one.text for one in rollouts])
+        cleaned = [replace(one, text=without_addresses(one.text)) for one in rollouts]
+        pairs = zip(rollouts, cleaned, strict=True)
+        self.addressed = sum(one.text != other.text for one, other in pairs) / len(rollouts)
         if self.reward.mode == "relative":
-            sides = whole_groups(rollouts)
+            sides = whole_groups(cleaned)
         else:
-            sides = [[rollout] for rollout in rollouts]
+            sides = [[rollout] for rollout in cleaned]
         orders = ORDERS if self.reward.mode == "relative" else 1
         waiting = [
             [self.threads.submit(self.ask, side, order) for order in range(orders)]
@@ -119,11 +121,11 @@ class JudgeScorer(ServiceScorer):
         return scores_of(answer, count)
 
     def question(self, side: Sequence[Rollout]) -> dict[str, Any]:
-        """One call, in OpenAI's words. The task and the answers are one JSON text."""
+        """One call, in OpenAI's words. The task and the answers, cleaned, are one JSON text."""
         task = {
             "task": side[0].problem.question,
             "answers": [
-                {"number": number, "answer": without_addresses(rollout.text)}
+                {"number": number, "answer": rollout.text}
                 for number, rollout in enumerate(side, start=1)
             ],
         }

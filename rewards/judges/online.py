@@ -63,8 +63,12 @@ class LearningRewardModel(RewardModel):
             )
         return self
 
+    @property
+    def learns(self) -> bool:
+        return self.online is not None
+
     def open(self, context: Context) -> RewardModelScorer:
-        return OnlineScorer(self, context) if self.online else super().open(context)
+        return OnlineScorer(self, context) if self.learns else super().open(context)
 
 
 class LearningModel(ScoringModel, Protocol):

@@ -62,6 +62,11 @@ class RewardModel(Reward):
     max_length: Count = 1024  # tokens of prompt and completion; longer ones are faults
     normalize: bool = False
 
+    @property
+    def learns(self) -> bool:
+        """Whether it goes on learning while the policy does."""
+        return False
+
     def open(self, context: Context) -> "RewardModelScorer":
         return RewardModelScorer(self, context)
 

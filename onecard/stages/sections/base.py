@@ -7,8 +7,6 @@ from pydantic import Field, model_validator
 
 from onecard.section import Count, Positive, Section
 
-POLICY = ""  # in the place of a model's name: the one that the run starts from
-
 
 @dataclass(frozen=True)
 class Load:
@@ -19,7 +17,7 @@ class Load:
     `sampled` completions are generated at once, `group` of them for each prompt. `optim` is the
     optimizer. `teacher` is a second model beside the policy, whose scores for the whole vocabulary
     are compared with the policy's at each token of a completion. `ranker` is a model that is
-    trained to score, with so many bytes a number.
+    trained to score, None for the one that the run starts from, with so many bytes a number.
     """
 
     rows: int
@@ -28,7 +26,7 @@ class Load:
     group: int = 1
     optim: str = "adamw_torch_fused"
     teacher: str | None = None
-    ranker: str = POLICY
+    ranker: str | None = None
     ranker_bytes: int = 0
 
 

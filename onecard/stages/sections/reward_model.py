@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from onecard.section import Count, Positive, Share
-from onecard.stages.sections.base import POLICY, Load, Samples, StageSection
+from onecard.stages.sections.base import Load, Samples, StageSection
 
 # Bytes a number of the model, in 32 bit: with gradients and the optimizer's two moments, or alone.
 ALL_TRAINED, NOT_TRAINED = 16, 4
@@ -54,6 +54,6 @@ class RewardModelStage(StageSection):
             rows if self.learns == "from_rows" else 2 * rows,
             self.samples.max_completion_length if self.samples else None,
             sampled=self.samples.batch_size if self.samples else 0,
-            ranker=self.base or POLICY,
+            ranker=self.base,
             ranker_bytes=ALL_TRAINED if self.trains == "all_weights" else NOT_TRAINED,
         )
