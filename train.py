@@ -193,12 +193,12 @@ def new_training(
         pilot=recipe.pilot,
         dev_every_steps=recipe.eval.every_steps,
         run=opened.run,
-        journal=Journal(opened.run, opened.steps if opened.in_last_stage else None),
+        journal=Journal(opened.run, opened.last_stage_steps),
         display=stopping.display,
         stopping=stopping,
         weights=recipe.model.name,
         how_to_save=how_to_save(recipe),
-        scorer=open_rewards(recipe, columns, stopping.display.say, opened.run.reward_model),
+        scorer=open_rewards(recipe, columns, stopping.display.say, opened.run),
         origin=opened.origin,
         resumed=opened,
     )
@@ -212,9 +212,9 @@ def run_stages(
     from onecard.watch.alarm_log import tell_worse_benchmarks
 
     run = training.run
-    preparing = [one for one in recipe.all_rounds if not one.of_last_stage]
-    last = [one for one in recipe.all_rounds if one.of_last_stage]
-    train_rounds(training, preparing)
+    rounds = recipe.all_rounds
+    prepared = [one.of_last_stage for one in rounds].index(True)
+    train_rounds(training, rounds[:prepared])
     with run.phase("pilot"):
         STAGES[recipe.stages[-1]].pilot(training)
 
@@ -223,7 +223,7 @@ def run_stages(
         if training.resumed is None or not training.resumed.in_last_stage:
             dev = [ask(training, problems.dev, "step-0")] if problems.dev else []
             write_scores(training, 0, [*before, *dev])
-    train_rounds(training, last)
+    train_rounds(training, rounds[prepared:])
     if is_first():
         training.load_policy().save(run.adapter)
     with run.phase("evaluation after"):

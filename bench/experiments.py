@@ -31,6 +31,7 @@ from bench.real import ask, outcome, train
 from onecard.data.prompts import target_for
 from onecard.data.synthetic import Synthetic
 from onecard.files.formats import write_json, write_jsonl
+from onecard.report.reading import read_rankers
 from rewards.answer.section import Answer
 
 SEEDS = (0, 1, 2)
@@ -73,14 +74,13 @@ def measure(arm: str, changes: list[str], seed: int) -> dict[str, Any]:
     results = json.loads((run / "results.json").read_text(encoding="utf-8"))
     seconds = results["seconds"]
     adapter = ("--adapter", str(run / "adapter"))
-    judged = run / "reward-model.json"
-    ranker = json.loads(judged.read_text(encoding="utf-8")) if judged.is_file() else {}
+    rankers = list(read_rankers(run).values())
     return {
         "greedy": outcome(run / "eval/tiny-after"),
         "sampled": outcome(ask(model, run, run / "sampled", *adapter, *SAMPLED)),
         "seconds": round(sum(seconds[phase] for phase in seconds.keys() - NOT_LEARNING)),
         "alarms": sorted(told(run)) if (run / "health.jsonl").is_file() else [],  # GRPO's alone
-        "ranking": ranker.get("ranking"),
+        "ranking": rankers[-1]["ranking"] if rankers else None,
     }
 
 

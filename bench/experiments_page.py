@@ -1,8 +1,8 @@
 """docs/experiments.md, from the files that `make experiments` leaves in docs/experiments/."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from textwrap import fill
@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
-from bench.real_table import accuracy, more, percent, pooled
-from eval.statistics import mean_interval
+from bench.real_table import accuracy, percent, pooled
+from eval.statistics import Difference, holm, mean_interval, paired_difference
 from onecard.files.atomic import write_atomic
+from onecard.report.comparison import told
 from onecard.report.curves import as_svg
 
 ROOT = Path(__file__).parent.parent
@@ -34,9 +35,12 @@ Made by `make experiments` with the tiny model, which has 0.4 M parameters and a
 - "sampled" is the mean of four answers at temperature 1 to each of 128 test problems. "greedy" is
   one answer to each of 256.
 - Pooled: each problem's mean over the seeds. Intervals are a bootstrap over the problems, and p a
-  sign-flip test of the problems' differences from the first arm. Seeds are few: an arm that is
-  ahead by a little may be behind with others.
+  sign-flip test of the problems' differences from the first arm, corrected for the number of all
+  comparisons on this page (Holm); the intervals are not. Seeds are few: an arm that is ahead by a
+  little may be behind with others.
 """
+HOW = ("sampled", "greedy")
+Runs = dict[int, dict[str, Any]]  # the outcome of each seed
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def load_experiments() -> list[Experiment]:
     ]
 
 
-def load_runs(arm: str) -> dict[int, dict[str, Any]]:
+def load_runs(arm: str) -> Runs:
     """The outcome of each seed that is finished."""
     files = {int(file.stem.rpartition("-")[2]): file for file in RESULTS.glob(f"{arm}-[0-9].json")}
     return {seed: json.loads(files[seed].read_text(encoding="utf-8")) for seed in sorted(files)}
@@ -68,19 +72,38 @@ def right(runs: Sequence[dict[str, Any]], how: str) -> list[float]:
     return pooled([{"arm": run} for run in runs], "arm", how)
 
 
-def row(arm: str, runs: dict[int, dict[str, Any]], first: dict[int, dict[str, Any]]) -> str:
-    """A line of the table. It is held against the same seeds of the first arm."""
+def compared(experiments: Sequence[Experiment]) -> dict[tuple[str, str, str], Difference]:
+    """How much more each arm has than the first of its experiment, of the same seeds.
+
+    By experiment, arm, and how it was asked. p is corrected for their number.
+    """
+    found = {}
+    for experiment in experiments:
+        runs = runs_of(experiment)
+        first = runs.get(experiment.arms[0], {})
+        for arm, mine in runs.items():
+            shared = [seed for seed in mine if seed in first]
+            if mine is first or not shared:
+                continue
+            for how in HOW:
+                before, after = ([side[seed] for seed in shared] for side in (first, mine))
+                difference = paired_difference(right(before, how), right(after, how))
+                found[experiment.name, arm, how] = difference
+    corrected = holm([one.p_value for one in found.values()])
+    return {
+        key: replace(one, p_value=p_value)
+        for (key, one), p_value in zip(found.items(), corrected, strict=True)
+    }
+
+
+def row(arm: str, runs: Runs, more: Sequence[Difference | None]) -> str:
+    """A line of the table. `more`: than the first arm, sampled and greedily."""
     mine = list(runs.values())
     cells = [arm]
-    for how in ("sampled", "greedy"):
+    for how, difference in zip(HOW, more, strict=True):
         each = ", ".join(percent(mean(run[how]["right"])) for run in mine)
         cells.append(f"{accuracy(right(mine, how))}; {each}")
-        shared = [seed for seed in runs if seed in first]
-        if first is runs or not shared:
-            cells.append("")
-        else:
-            before, after = ([side[seed] for seed in shared] for side in (first, runs))
-            cells.append(more(right(before, how), right(after, how)))
+        cells.append(told(difference) if difference else "")
     cells.append(f"{mean(run['sampled']['tokens'] for run in mine):.0f}")
     cells.append(f"{mean(run['seconds'] for run in mine):.0f}")
     alarms = sorted({name for run in mine for name in run["alarms"]})
@@ -91,7 +114,7 @@ def row(arm: str, runs: dict[int, dict[str, Any]], first: dict[int, dict[str, An
     return f"| {' | '.join(cells)} |"
 
 
-def plot(runs: dict[str, dict[int, dict[str, Any]]]) -> str:
+def plot(runs: dict[str, Runs]) -> str:
     """Each arm's sampled accuracy with its interval, and a dot for each seed. SVG text."""
     from matplotlib.figure import Figure  # not pyplot: no display, no global state
 
@@ -110,11 +133,14 @@ def plot(runs: dict[str, dict[int, dict[str, Any]]]) -> str:
     return as_svg(figure)
 
 
-def section(experiment: Experiment) -> str:
+def section(experiment: Experiment, differences: Mapping[tuple[str, str, str], Difference]) -> str:
     runs = runs_of(experiment)
     if not runs:
         return f"## {experiment.asks}\n\nNot run yet.\n"
-    first = runs.get(experiment.arms[0], {})
+    rows = []
+    for arm, found in runs.items():
+        more = [differences.get((experiment.name, arm, how)) for how in HOW]
+        rows.append(row(arm, found, more))
     missing = [arm for arm in experiment.arms if arm not in runs]
     lines = [
         f"## {experiment.asks}",
@@ -129,19 +155,20 @@ def section(experiment: Experiment) -> str:
             " alarms (seeds) | reward model's held-out ranking: % |"
         ),
         "|" + "---|" * 9,
-        *(row(arm, found, first) for arm, found in runs.items()),
+        *rows,
         *(["", f"Not run yet: {', '.join(missing)}."] if missing else []),
     ]
     return "\n".join(lines) + "\n"
 
 
-def runs_of(experiment: Experiment) -> dict[str, dict[int, dict[str, Any]]]:
+def runs_of(experiment: Experiment) -> dict[str, Runs]:
     """The outcomes of each arm that has one, by seed."""
     return {arm: found for arm in experiment.arms if (found := load_runs(arm))}
 
 
 def page(experiments: Sequence[Experiment]) -> str:
-    return "\n".join([INTRODUCTION, *map(section, experiments)])
+    differences = compared(experiments)
+    return "\n".join([INTRODUCTION, *(section(one, differences) for one in experiments)])
 
 
 def write_page(experiments: Sequence[Experiment]) -> None:

@@ -1,9 +1,10 @@
 """What a real pretrained model learns on a laptop: make real REAL_MODEL=FOLDER, hours in all.
 
-For each recipe and seed: the recipe itself (SFT, then GRPO), and SFT alone for as many seconds.
-Each is asked the test split, greedily and with four samples a problem at temperature 1; so is the
-model as it comes. A run that was interrupted goes on, and what is finished is not done again: it
-is in docs/real-model/, one file a run, and docs/real-model.md is made of those files.
+For each recipe and seed: the recipe itself (SFT, then GRPO), and SFT alone for as many seconds; of
+one recipe also online rejection sampling in GRPO's place, with as many steps. Each is asked the
+test split, greedily and with four samples a problem at temperature 1; so is the model as it comes.
+A run that was interrupted goes on, and what is finished is not done again: it is in
+docs/real-model/, one file a run, and docs/real-model.md is made of those files.
 
     python -m bench.real FOLDER                     all that is missing
     python -m bench.real FOLDER smollm2-svamp 0     one recipe, one seed
@@ -17,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.real_table import ALONE, GRPO, RECIPES, ROOT, SFT, text
+from bench.real_table import ALONE, GRPO, ONLINE_RFT, RECIPES, RFT, ROOT, SFT, text
 from eval.record import read_result
 from eval.scores import ACCURACIES, by_problem
 from onecard.files.atomic import write_atomic
@@ -120,6 +121,20 @@ def sft_alone(recipe: str, model: str, seed: int, steps: int) -> dict[str, Any]:
     }
 
 
+def online_rft(recipe: str, model: str, seed: int) -> dict[str, Any]:
+    """Fine-tuning on the right ones of as many completions as GRPO samples, with its settings."""
+    settings = (*settings_of(recipe, model), f"seed={seed}", "grpo.credit=accepted")
+    run = train(recipe, f"real-{recipe}-{seed}-rft", *settings)
+    found = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    (benchmark,) = found["benchmarks"]
+    return {
+        "seconds": found["seconds"],
+        "precision": choose_precision([]),
+        "greedy": outcome(run / f"eval/{benchmark}-after"),
+        "sampled": sampled(model, run, "adapter"),
+    }
+
+
 def sampled(model: str, run: Path, adapter: str) -> dict[str, Any]:
     """Four samples of each problem at temperature 1, by one of a run's adapters."""
     out = run / f"sampled-{adapter}"
@@ -146,6 +161,9 @@ def main() -> None:
                 write_json(file, found)
             if ALONE not in found:
                 found[ALONE] = sft_alone(recipe, model, seed, found["sft_alone_steps"])
+                write_json(file, found)
+            if recipe in ONLINE_RFT and RFT not in found:
+                found[RFT] = online_rft(recipe, model, seed)
                 write_json(file, found)
             first = RESULTS / f"{recipe}-untrained.json"
             if not first.is_file():

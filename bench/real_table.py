@@ -12,7 +12,9 @@ from onecard.report.comparison import told
 
 ROOT = Path(__file__).parent.parent
 RECIPES = {"smollm2-gym": (0, 1, 2), "smollm2-svamp": (0, 1, 2), "smollm2-gsm8k": (0,)}  # seeds
+ONLINE_RFT = ("smollm2-gym",)  # that are trained by online rejection sampling, too
 UNTRAINED, SFT, GRPO, ALONE = "untrained", "after SFT", "after GRPO", "SFT alone, as long"
+RFT = "after online RFT"
 INTRODUCTION = """# A real pretrained model, on a laptop
 
 `make real REAL_MODEL=FOLDER` makes these tables from the files in docs/real-model/, and adds to
@@ -21,7 +23,9 @@ a package on PyPI has them: numbers for the model on the hub can be others.
 
 - Each recipe was run with the seeds that are named. Settings were chosen on the dev split; the test
   split was asked for these tables alone.
-- "SFT alone" is the recipe with GRPO's seconds spent on more steps of SFT.
+- "SFT alone" is the recipe with GRPO's seconds spent on more steps of SFT. "Online RFT" is GRPO's
+  steps, samples and settings, but it learns from the right completions alone (`grpo.credit:
+  accepted`).
 - "greedy" is one answer a problem. "mean@4" is the mean of four answers at temperature 1.
 - Pooled: each problem's mean over the seeds. Intervals are a bootstrap over the problems, and p a
   sign-flip test of the problems' differences. "more than SFT" is the difference from `after SFT`.
@@ -72,7 +76,7 @@ def table(untrained: dict[str, Any] | None, seeds: dict[int, dict[str, Any]]) ->
             f" {accuracy(sampled['right'])} | | {percent(greedy['flexible'])} |"
             f" {greedy['tokens']:.0f} |"
         )
-    for state in (SFT, GRPO, ALONE):
+    for state in (SFT, GRPO, RFT, ALONE):
         # The seeds of which it is known; what is put beside it is of the same ones.
         known = {seed: run for seed, run in seeds.items() if state in run}
         if not known:

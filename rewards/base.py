@@ -135,6 +135,9 @@ class Scorer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from what state() gave."""
 
+    def renew(self, number: int) -> None:
+        """Let go of a model that the run trains: its stage does round `number` now."""
+
 
 class Reward(Section):
     """A name, a weight, and the keys of its own. What is paid is weight x Score.value.

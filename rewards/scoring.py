@@ -184,6 +184,11 @@ class BatchScorer:
         if self.scoring.on_error == "stop":
             raise RunFailed(fault_text(reward, place, rollout, fault))
 
+    def renew(self, number: int) -> None:
+        """Have models that the run trains loaded anew after round `number` of their stage."""
+        for scorer in self.scorers:
+            scorer.renew(number)
+
     def close(self) -> None:
         for scorer in self.scorers:
             scorer.close()

@@ -52,6 +52,28 @@ def load_adapter(model: Any, folder: Path) -> None:
             f" {min(differing)}"
         )
     set_peft_model_state_dict(model, weights, adapter_name=TRAINED)
+    as_written(model, weights)
+
+
+def as_written(model: Any, weights: dict[str, torch.Tensor]) -> None:
+    """Have a loaded adapter compute in the precision in which it was trained, and written.
+
+    PEFT makes 32 bit of all, and other trainers than ours write 16-bit ones.
+    """
+    for name, parameter in model.named_parameters():
+        written = weights.get(name.replace(f".{TRAINED}.", "."))
+        if written is not None:
+            parameter.data = parameter.data.to(written.dtype)
+
+
+def train_in_32_bit(model: Any) -> None:
+    """Undo TRL's cast of what is trained on a 4-bit model to bf16, as Unsloth does on a card.
+
+    Small updates are lost in bf16, and a CPU without it takes more than twice as long (LOG.md).
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
 
 
 def forget_reference(model: Any) -> None:

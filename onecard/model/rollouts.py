@@ -1,9 +1,12 @@
 """Completions of problems, drawn as training draws them, before a reward has seen them."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from onecard.console.display import Display
 from onecard.data.prompts import opens_think, prompt_for, prompt_tokens
+from onecard.files.formats import read_jsonl, write_jsonl
 from onecard.model.engines.protocol import Engine
 from onecard.types import Completion, Problem, Rollout, Sampling
 
@@ -15,15 +18,23 @@ def roll_out(
     system_prompt: str | None,
     display: Display,
     label: str,
+    drawn: Path | None = None,
 ) -> list[Rollout]:
-    """`sampling.samples` completions of each problem; those of a problem stand together."""
+    """`sampling.samples` completions of each problem; those of a problem stand together.
+
+    `drawn` is a file that gets them as they come. What an interrupted process left there is not
+    drawn again.
+    """
     size, tokenizer = sampling.samples, engine.tokenizer
     asked = [problem for problem in problems for _ in range(size)]
     prompts = [prompt_for(problem, system_prompt) for problem in asked]
-    found: dict[int, Completion] = {}
-    with display.phase(label, len(asked), unit="completion") as advance:
-        for completions in engine.generate(prompt_tokens(tokenizer, prompts), sampling):
+    found = read_drawn(drawn) if drawn else {}
+    with display.phase(label, len(asked), unit="completion", begun=len(found)) as advance:
+        tokens = prompt_tokens(tokenizer, prompts)
+        for completions in engine.generate(tokens, sampling, done=list(found)):
             found |= completions
+            if drawn:
+                add_drawn(drawn, completions)
             advance(len(found))
     opened = opens_think(tokenizer, asked[0], system_prompt)
     rollouts = []
@@ -43,3 +54,23 @@ def roll_out(
             )
         )
     return rollouts
+
+
+def add_drawn(file: Path, completions: Mapping[int, Completion]) -> None:
+    """A line for each; of the last one a kill may leave a part."""
+    with file.open("a", encoding="utf-8") as lines:
+        for place, one in completions.items():
+            row = [place, one.text, one.tokens, one.truncated, one.ids]
+            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def read_drawn(file: Path) -> dict[int, Completion]:
+    """Completions by their places; whole lines alone stay in the file."""
+    if not file.is_file():
+        return {}
+    rows = read_jsonl(file, unfinished=True)
+    write_jsonl(file, rows)
+    return {
+        place: Completion(text, tokens, truncated, tuple(ids))
+        for place, text, tokens, truncated, ids in rows
+    }

@@ -128,6 +128,11 @@ class Recipe(StageSections):
                 "rewards: reward_model `model: trained` is trained by a stage before the last one;"
                 " write `reward_model:`"
             )
+        if self.reward_model and self.reward_model.iterate > 1 and any(r.learns for r in trained):
+            raise ValueError(
+                "rewards: reward_model `online:` goes on learning by itself, so it is not renewed;"
+                " leave `online` or reward_model.iterate out"
+            )
         if self.answer.kind == "none":
             self.check_without_answers()
         longest = self.grpo.max_completion_length if self.grpo else None

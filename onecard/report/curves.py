@@ -1,10 +1,10 @@
 """The curves of a run, as SVG."""
 
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from onecard.watch.metric_names import CORRECT
+from onecard.watch.metric_names import CORRECT, MODEL_SCORE
 
 MOST_POINTS = 1000  # of a line in a chart
 
@@ -13,6 +13,7 @@ MOST_POINTS = 1000  # of a line in a chart
 class Curve:
     """`series`: the keys of metrics that are drawn, each with its label; `unit`: of the axis.
 
+    `beside`: more of them, with an axis of their own on the right, in `beside_unit`.
     `with_benchmarks`: the accuracies of evaluations are drawn too.
     """
 
@@ -20,6 +21,8 @@ class Curve:
     series: dict[str, str]
     unit: str
     with_benchmarks: bool = False
+    beside: dict[str, str] = field(default_factory=dict)
+    beside_unit: str = ""
 
 
 # The stages that are no abbreviations.
@@ -39,7 +42,21 @@ CURVES = {
     ),
     "kl": Curve("KL from the starting policy", {"kl": "mean per token"}, "nats"),
     "reward-model": Curve(
-        "The reward model's scores", {"reward_model/mean": "mean of a batch"}, "score"
+        "The reward model beside the rule",
+        {MODEL_SCORE: "the model: mean score"},
+        "score",
+        beside={CORRECT: "the rule: share right"},
+        beside_unit="share right",
+    ),
+    "reward-model-learns": Curve(
+        "The reward model as it goes on learning",
+        {
+            "reward_model/ranking": "held-out pairs in order",
+            "reward_model/gap": "what it says less what is right",
+        },
+        "share",
+        beside={"reward_model/drift": "drift of its scores"},
+        beside_unit="score",
     ),
 }
 # Of the other stages; GRPO's loss says nothing.
@@ -73,9 +90,7 @@ def draw(metrics: list[dict[str, Any]], curve: Curve, stage: str = "grpo") -> st
 
     figure = Figure(figsize=(5.2, 2.9), layout="constrained")
     axes = figure.subplots()
-    for key, label in curve.series.items():
-        if points := thinned(points_of(metrics, key)):
-            axes.plot(*zip(*points, strict=True), label=label, linewidth=1.4)
+    plot(axes, metrics, curve.series)
     if curve.with_benchmarks:
         for key in accuracy_keys(metrics):
             points, label = points_of(metrics, key), f"{plain(key.split('/')[1])}, greedy"
@@ -84,15 +99,28 @@ def draw(metrics: list[dict[str, Any]], curve: Curve, stage: str = "grpo") -> st
     if not axes.lines:
         return ""
     axes.set(xlabel=f"{title_of(stage)} step", ylabel=curve.unit, title=curve.title)
-    axes.legend(fontsize=7)
+    lines: list[Any] = list(axes.lines)
+    if any(points_of(metrics, key) for key in curve.beside):
+        other = axes.twinx()
+        plot(other, metrics, curve.beside, linestyle="--", color="tab:gray")
+        other.set_ylabel(curve.beside_unit)
+        lines += other.lines
+    axes.legend(lines, [line.get_label() for line in lines], fontsize=7)
     return as_svg(figure)
 
 
-def reliability(ranker: dict[str, Any]) -> tuple[str, str]:
+def plot(axes: Any, metrics: list[dict[str, Any]], series: dict[str, str], **style: Any) -> None:
+    """A line for each of the keys that were logged."""
+    for key, label in series.items():
+        if points := thinned(points_of(metrics, key)):
+            axes.plot(*zip(*points, strict=True), label=label, linewidth=1.4, **style)
+
+
+def reliability(ranker: dict[str, Any], name: str = "reward-model") -> tuple[str, str]:
     """How sure a reward model is of its choice, against how often that is right; and the title."""
     from matplotlib.figure import Figure
 
-    title = "The reward model: how sure, how right"
+    title = f"The {name.replace('-', ' ')}: how sure, how right"
     figure = Figure(figsize=(5.2, 2.9), layout="constrained")
     axes = figure.subplots()
     points = [(point["said"], point["happened"]) for point in ranker["calibration"]]

@@ -10,6 +10,7 @@ from eval.record import read_result
 from onecard.files.formats import read_jsonl
 from onecard.report.problems import read_problems, summarize
 from onecard.report.steps import split_steps
+from onecard.run.folder import REWARD_MODEL
 from onecard.types import EvalItem
 
 EXAMPLES = 3  # of each kind
@@ -51,13 +52,19 @@ def read_facts_so_far(folder: Path) -> dict[str, Any]:
         "recipe": yaml.safe_load(recipe_text),
         "recipe_text": recipe_text,
         "pilot": read_json(folder / "pilot.json"),
-        "ranker": read_json(folder / "reward-model.json"),
+        "rankers": read_rankers(folder),
         "environment": read_json(folder / "environment.json"),
         "alarms": read_jsonl(alarms, unfinished=True) if alarms.exists() else None,
         "asked": asked,
         "problems": summarize(asked),
         "completions": read_json(folder / "completions.json"),
     }
+
+
+def read_rankers(folder: Path) -> dict[str, Any]:
+    """How well each reward model ranks that the run has trained, by its folder's name, in order."""
+    files = sorted(folder.glob(f"{REWARD_MODEL}*.json"), key=lambda file: (len(file.stem), file))
+    return {file.stem: read_json(file) for file in files}
 
 
 def read_json(file: Path) -> Any:

@@ -1,13 +1,13 @@
 """report.md and report.html. Every number comes from files in the run folder."""
 
-import json
 from pathlib import Path
 
 from onecard.files.formats import read_jsonl
 from onecard.report.curves import curves_of, reliability
 from onecard.report.problems import Asked, draw_problems
-from onecard.report.reading import read_facts
+from onecard.report.reading import read_facts, read_rankers
 from onecard.report.rendering import render
+from onecard.run.folder import REWARD_MODEL
 
 
 def write_report(folder: Path) -> None:
@@ -40,7 +40,6 @@ def draw_all(
             found[f"{stage}-{name}"] = chart
     if last == "grpo":
         found |= draw_problems(asked, metrics)
-    ranker = folder / "reward-model.json"
-    if ranker.is_file():
-        found["reliability"] = reliability(json.loads(ranker.read_text(encoding="utf-8")))
+    for name, ranker in read_rankers(folder).items():
+        found[name.replace(REWARD_MODEL, "reliability")] = reliability(ranker, name)
     return found

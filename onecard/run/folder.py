@@ -28,7 +28,7 @@ RECIPE, RANDOM_MODEL, SFT_MODEL, ADAPTER, EVALUATIONS = (
     "adapter",
     "eval",
 )
-REWARD_MODEL, REWARD_MODEL_JUDGED = "reward-model", "reward-model.json"
+REWARD_MODEL = "reward-model"  # or reward-model-2, where it was renewed
 
 
 @dataclass
@@ -75,15 +75,9 @@ class Run:
         """The whole model after SFT of all weights: the base of the run's adapter."""
         return self.folder / SFT_MODEL
 
-    @property
-    def reward_model(self) -> Path:
-        """The reward model that this run trained."""
-        return self.folder / REWARD_MODEL
-
-    @property
-    def reward_model_file(self) -> Path:
-        """How well it ranks what it was not trained on."""
-        return self.folder / REWARD_MODEL_JUDGED
+    def reward_model_after(self, label: str) -> Path:
+        """The reward model that a round has trained: reward-model, reward-model-2."""
+        return self.folder / label.replace("reward_model", REWARD_MODEL)
 
     @property
     def start_adapter(self) -> Path:
@@ -100,8 +94,9 @@ class Run:
 
     def is_done(self, label: str) -> bool:
         """Whether a round that was not the run's last was finished."""
-        models = {"sft": self.sft_model, "reward_model": self.reward_model}
-        whole = label in models and models[label].is_dir()
+        if label.startswith("reward_model"):
+            return self.reward_model_after(label).is_dir()
+        whole = label == "sft" and self.sft_model.is_dir()
         return whole or self.adapter_after(label).is_dir()
 
     @property
@@ -155,6 +150,11 @@ class Run:
         kept = self.metrics.exists() or (self.folder / "checkpoints").exists()
         if is_first() and not self.resumed and not kept:
             shutil.rmtree(self.folder)
+
+
+def judged_file(reward_model: Path) -> Path:
+    """How well a reward model that a run has trained ranks what it was not trained on."""
+    return reward_model.with_name(f"{reward_model.name}.json")
 
 
 def open_run(root: Path, name: str, recipe: dict[str, Any]) -> Run:

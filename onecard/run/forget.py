@@ -19,8 +19,10 @@ def forget_after(resumed: Resumed) -> None:
     run, checkpoint = resumed.run, resumed.checkpoint
     # Before the last stage nothing is evaluated. Then step 0 is taken back too, since a harmless
     # change may be one of `eval`.
-    step = resumed.steps if resumed.in_last_stage else -1
-    finished = resumed.in_last_stage and checkpoint is not None and checkpoint.last
+    done = resumed.last_stage_steps
+    step = -1 if done is None else done
+    in_it = resumed.last_round is not None and resumed.last_round == resumed.round
+    finished = in_it and checkpoint is not None and checkpoint.last
     # Nobody mixes two engines in one evaluation.
     other_packages = bool(changed_versions(noted_environment(run).get("packages", {})))
     for folder in list((run.folder / EVALUATIONS).glob("*")):
@@ -41,9 +43,13 @@ def forget_after(resumed: Resumed) -> None:
 
 
 def forget_metrics(resumed: Resumed) -> None:
-    """Take back what was measured in the round's stage after what was kept."""
+    """Take back what was measured in the round's stage, and the last one, after what was kept."""
     if resumed.round is None:
         return
+    last = resumed.last_round
+    if last and last != resumed.round:  # a round of it may have begun after what was kept
+        for name in (last.metrics, last.groups):
+            forget_lines(resumed.run.folder / name, resumed.last_stage_steps or 0)
     file = resumed.run.folder / resumed.round.metrics
     if resumed.checkpoint is None:
         forget_lines(file, resumed.steps)

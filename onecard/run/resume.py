@@ -84,7 +84,8 @@ def resume_run(
         checkpoint = replace(checkpoint, last=ended or checkpoint.step >= newest.max_steps)
     if run.seconds_file.is_file():
         run.seconds = json.loads(run.seconds_file.read_text(encoding="utf-8"))
-    resumed = Resumed(run, origin, newest, checkpoint)
+    before = tuple(rounds[: list(rounds).index(newest)]) if newest else ()
+    resumed = Resumed(run, origin, newest, checkpoint, before)
     if is_first():
         forget_after(resumed)
         write_yaml(run.recipe, origin["recipe"])

@@ -14,13 +14,14 @@ class Resumed:
 
     `origin` is what its checkpoints belong to. `round` is the newest one of which something was
     kept: `checkpoint` in the middle of it, or None where the round was finished. Both are None
-    where nothing was kept.
+    where nothing was kept. `before`: the rounds before it, all of them finished.
     """
 
     run: Run
     origin: dict[str, Any]
     round: Round | None = None
     checkpoint: Checkpoint | None = None
+    before: tuple[Round, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -32,7 +33,22 @@ class Resumed:
 
     @property
     def in_last_stage(self) -> bool:
-        return self.round is not None and self.round.of_last_stage
+        """Whether that has begun. A reward model may be renewed between its rounds."""
+        return self.last_round is not None
+
+    @property
+    def last_round(self) -> Round | None:
+        """The newest round of the last stage that has begun."""
+        begun = [one for one in (*self.before, self.round) if one and one.of_last_stage]
+        return begun[-1] if begun else None
+
+    @property
+    def last_stage_steps(self) -> int | None:
+        """The steps of the last stage that are done; None where it has not begun."""
+        last = self.last_round
+        if last is None or last == self.round:
+            return self.steps if last else None
+        return last.steps_before + last.max_steps
 
     def __str__(self) -> str:
         if self.round is None:

@@ -1,11 +1,15 @@
 """A reward model: trained on completions whose worth is known, and judged by others of them."""
 
 import json
+import random
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from onecard.data.section import Data
 from onecard.files.formats import write_json
+from onecard.run.folder import judged_file
 from onecard.run.process import is_first
 from onecard.run.round import Round
 from onecard.stages.labelled import Labelled, labels, pairs_to_rank
@@ -17,6 +21,8 @@ from onecard.types import RunFailed
 from rewards.judges.ranks import CHANCE, Judged, is_held_out
 from rewards.judges.reward_model import RewardModel
 
+REPLAYED = 0.1  # of what a renewed model learns from: DeepSeekMath, section 4.1.4
+
 
 def plan_lines(sections: StageSections, data: Data) -> list[str]:
     section = section_of(sections)
@@ -26,7 +32,10 @@ def plan_lines(sections: StageSections, data: Data) -> list[str]:
         asked = section.samples
         of = f"from {asked.problems} problems x {asked.num_generations} completions"
     what = "pairs" if section.learns == "from_pairs" else "completions"
-    return [f"REWARD     a reward model: {section.max_steps} steps x {per_step} {what} {of}"]
+    steps = f"{section.max_steps} steps x {per_step} {what} {of}"
+    if section.iterate > 1:
+        steps = f"trained {section.iterate} times, each {steps}"
+    return [f"REWARD     a reward model: {steps}"]
 
 
 def check(training: Training, tokenizer: object) -> None:
@@ -41,16 +50,18 @@ def run(training: Training, one: Round) -> None:
     """Label, train, judge. The run ends where it has learned nothing."""
     from onecard.stages.trl.ranker import train_ranker
 
-    folder, file = training.run.reward_model, training.run.reward_model_file
+    folder = training.run.reward_model_after(one.label)
     section = section_of(training.sections)
-    labelled = labels(training, one, section)
-    held_out: list[Labelled] = []
-    seen: list[Labelled] = []
-    for each in labelled:
-        # The rows of a file are numbered, and several may ask the same.
-        name = each.problem.question if section.pairs else each.problem.id
-        apart = is_held_out(name, section.held_out, training.seed)
-        (held_out if apart else seen).append(each)
+    seen, held_out = parted(training, section, labels(training, one, section))
+    if one.number > 1:
+        if nothing_told_apart(seen, held_out):
+            training.display.say(
+                f"{one.title}: there is no pair of a right and a wrong completion any more; the"
+                " reward model stays as it is"
+            )
+            return
+        seen += replayed(training, one, section, len(seen))
+    training.scorer.renew(one.number)  # two of them beside the policy are one too many
     if folder.is_dir():
         training.display.say(f"{one.title} is done already: {folder}")
     else:
@@ -59,8 +70,9 @@ def run(training: Training, one: Round) -> None:
         if is_first():
             shutil.rmtree(training.run.checkpoints(one.label), ignore_errors=True)
         training.tell_kept(one)
+    file = judged_file(folder)
     if not file.is_file() and is_first():
-        write_json(file, measured(judge(training, held_out)))
+        write_json(file, measured(judge(training, folder, held_out)))
     found = json.loads(file.read_text(encoding="utf-8"))
     training.display.say(f"{one.title}: {as_sentence(found)}")
     if found["ranking"]["ci_low"] <= CHANCE:
@@ -68,6 +80,44 @@ def run(training: Training, one: Round) -> None:
             f"{one.title}: that is no better than chance, so nothing may be paid by it; more"
             " samples, more reward_model.max_steps, or another reward_model.base"
         )
+
+
+def parted(
+    training: Training, section: RewardModelStage, labelled: Sequence[Labelled]
+) -> tuple[list[Labelled], list[Labelled]]:
+    """What it is trained on, and what it is judged by: the same problems in all rounds."""
+    seen: list[Labelled] = []
+    held_out: list[Labelled] = []
+    for each in labelled:
+        # The rows of a file are numbered, and several may ask the same.
+        name = each.problem.question if section.pairs else each.problem.id
+        apart = is_held_out(name, section.held_out, training.seed)
+        (held_out if apart else seen).append(each)
+    return seen, held_out
+
+
+def nothing_told_apart(*sides: Sequence[Labelled]) -> bool:
+    return not all(map(pairs_to_rank, sides))
+
+
+def replayed(training: Training, one: Round, section: RewardModelStage, new: int) -> list[Labelled]:
+    """Completions of earlier rounds beside `new` ones, so that they are not forgotten.
+
+    Whole problems, drawn at random: a pair has two completions of one.
+    """
+    earlier: dict[str, list[Labelled]] = {}
+    for number in range(1, one.number):
+        former = labels(training, replace(one, number=number), section)
+        for each in parted(training, section, former)[0]:
+            earlier.setdefault(each.problem.id, []).append(each)
+    names = list(earlier)
+    random.Random(training.seed_of(one)).shuffle(names)
+    found: list[Labelled] = []
+    for name in names:
+        if len(found) >= new * REPLAYED / (1 - REPLAYED):
+            break
+        found += earlier[name]
+    return found
 
 
 def check_enough(one: Round, seen: Sequence[Labelled], held_out: Sequence[Labelled]) -> None:
@@ -80,12 +130,12 @@ def check_enough(one: Round, seen: Sequence[Labelled], held_out: Sequence[Labell
             )
 
 
-def judge(training: Training, held_out: Sequence[Labelled]) -> list[Judged]:
+def judge(training: Training, folder: Path, held_out: Sequence[Labelled]) -> list[Judged]:
     """The held-out completions with the scores that the trained model gives them."""
     from onecard.model.scoring import load_scoring_model
 
     most = training.model.max_seq_length
-    entry = RewardModel(name="reward_model", model=str(training.run.reward_model), max_length=most)
+    entry = RewardModel(name="reward_model", model=str(folder), max_length=most)
     model = load_scoring_model(entry)
     scores = model.scores([one.asked for one in held_out])
     found = []

@@ -1,17 +1,17 @@
 """The policy's own completions, scored, which a stage learns from. They are kept in the run folder.
 
-A round that was interrupted reads them there: the policy has changed since.
+A round that was interrupted reads them there: the policy may have changed since.
 """
 
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from onecard.data.prompts import Prompt
 from onecard.files.formats import read_jsonl, write_jsonl
 from onecard.model.rollouts import roll_out
-from onecard.run.process import is_first
 from onecard.run.round import Round
 from onecard.stages.sections.base import Samples
 from onecard.stages.training import Training
@@ -47,15 +47,15 @@ class Sample:
 def draw_samples(training: Training, one: Round, asked: Samples) -> list[Sample]:
     """The completions of a round: drawn now, or as an interrupted run drew them."""
     file = training.run.folder / f"{one.label}-samples.jsonl"
+    drawn = training.run.folder / f"{one.label}-drawn.jsonl"  # and not scored yet
     if not file.is_file():
-        scored = sample(training, one, asked)
-        if is_first():
-            write_jsonl(file, [row_of(each) for each in scored])
+        write_jsonl(file, [row_of(each) for each in sample(training, one, asked, drawn)])
+        drawn.unlink()
     by_id = {problem.id: problem for problem in training.problems}
     return [sample_of(row, by_id) for row in read_jsonl(file)]
 
 
-def sample(training: Training, one: Round, asked: Samples) -> list[Scored]:
+def sample(training: Training, one: Round, asked: Samples, drawn: Path) -> list[Scored]:
     seed = training.seed_of(one)
     count = min(asked.problems, len(training.problems))
     chosen = random.Random(seed).sample(training.problems, count)
@@ -74,6 +74,7 @@ def sample(training: Training, one: Round, asked: Samples) -> list[Scored]:
         training.data.system_prompt,
         training.display,
         f"{one.title} samples",
+        drawn,
     )
     with training.scorer.moment.before_training():  # also where GRPO came before
         return training.scorer.score(rollouts)

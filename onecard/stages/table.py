@@ -40,11 +40,15 @@ STAGES: dict[str, Stage] = {
 
 
 def train_rounds(training: Training, rounds: Sequence[Round]) -> None:
-    """One after the other; where health ends one, its stage has no further rounds."""
-    ended = None
+    """One after the other. Where health ends one, there is no further round of its stage.
+
+    Nor is a reward model renewed for one.
+    """
+    ended = False
     for one in rounds:
-        if one.stage != ended:
+        ended = ended and one.number > 1
+        if not ended:
             training.ended_early = False
             with training.run.phase(one.stage.upper()):
                 STAGES[one.stage].run(training, one)
-            ended = one.stage if training.ended_early else None
+            ended = training.ended_early

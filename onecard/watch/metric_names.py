@@ -13,4 +13,5 @@ DRIFT = "sampling/drift"  # nats a token between vLLM's log-probabilities and th
 REJECTED = "sampling/rejected"  # share of tokens that the correction for that drift leaves out
 SKIPPED, SKIPPED_IN_A_ROW = "steps/skipped", "steps/skipped_in_a_row"
 MODEL_SCORE = "reward_model/mean"  # of a step's completions, before it is normalised
+MODEL_NUMBER = "reward_model/number"  # which model it was; from the second on
 LORA_B_NORM, MEMORY = "adapter/lora_b_norm", "memory/gib"

@@ -74,7 +74,9 @@ class RewardModel(Reward):
 class RewardModelScorer(Scorer):
     """Scores a whole batch with the model, on the main thread.
 
-    `scale`: the mean and the deviation of the first batch of training.
+    `scale`: the mean and the deviation of the first batch of training. `number`: of the round in
+    which the run has trained it; before the first one a resumed run has none either, so that it
+    begins as it did the first time.
     """
 
     def __init__(self, reward: RewardModel, context: Context) -> None:
@@ -82,8 +84,10 @@ class RewardModelScorer(Scorer):
             raise UserError("reward_model: it is scored in a run alone")
         self.reward, self.moment, self.answer = reward, context.moment, context.answer
         self.load = context.load_model
-        self.model: ScoringModel | None = self.load(reward)
+        self.number = 0
+        self.model: ScoringModel | None = None
         self.scale: tuple[float, float] | None = None
+        self.ready()
 
     def score(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
         if self.ready() is None:  # its stage comes later
@@ -97,9 +101,15 @@ class RewardModelScorer(Scorer):
 
     def ready(self) -> ScoringModel | None:
         """The model, loaded as soon as it is there."""
-        if self.model is None:
+        trained = self.number > 0 or self.reward.model != TRAINED
+        if self.model is None and trained:
             self.model = self.load(self.reward)
         return self.model
+
+    def renew(self, number: int) -> None:
+        """Another model has another scale."""
+        if self.reward.model == TRAINED:
+            self.model, self.scale, self.number = None, None, number
 
     def outcome(self, scores: tuple[float, ...] | None) -> Outcome:
         if scores is None:
@@ -123,6 +133,8 @@ class RewardModelScorer(Scorer):
         middle, deviation = fmean(raw), pstdev(raw)
         self.moment.log_metric("reward_model/mean", middle)
         self.moment.log_metric("reward_model/deviation", deviation)
+        if self.number > 1:
+            self.moment.log_metric("reward_model/number", float(self.number))
         if self.scale is None:
             self.scale = (middle, max(deviation, LEAST_DEVIATION))
 
@@ -139,11 +151,12 @@ class RewardModelScorer(Scorer):
         ]
 
     def state(self) -> dict[str, Any]:
-        return {"scale": list(self.scale) if self.scale else None}
+        return {"scale": list(self.scale) if self.scale else None, "number": self.number}
 
     def load_state(self, state: dict[str, Any]) -> None:
         scale = state["scale"]
         self.scale = (scale[0], scale[1]) if scale else None
+        self.number = state["number"]
 
 
 def asked_of(problem: Problem, text: str) -> Asked:

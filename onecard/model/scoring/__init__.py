@@ -11,7 +11,7 @@ from onecard.model.scoring.base import Scoring
 from onecard.model.scoring.learning import LearningSequenceModel
 from onecard.model.scoring.sequence import SequenceModel
 from onecard.model.scoring.steps import MathShepherd, QwenPrm, TokenModel
-from onecard.run.folder import REWARD_MODEL, REWARD_MODEL_JUDGED
+from onecard.run.folder import REWARD_MODEL, judged_file
 from onecard.types import UserError
 from rewards.judges.online import LearningRewardModel
 from rewards.judges.ranks import CHANCE
@@ -36,8 +36,8 @@ def load_scoring_model(reward: RewardModel) -> ScoringModel:
 
 def check_ranking(model: Path) -> None:
     """Raise UserError for a model that a run has trained, and found no better than chance."""
-    judged = model.parent / REWARD_MODEL_JUDGED
-    if model.name != REWARD_MODEL or not judged.is_file():
+    judged = judged_file(model)
+    if not model.name.startswith(REWARD_MODEL) or not judged.is_file():
         return
     ranking = json.loads(judged.read_text(encoding="utf-8"))["ranking"]
     if ranking["ci_low"] <= CHANCE:

@@ -57,7 +57,21 @@ class StageSections(Section):
                 f"stages: sft trains all weights, and {self.stages[0]} before it an adapter of"
                 " other weights; make sft the first, or train its adapter"
             )
+        self.check_renewal()
         return self
+
+    def check_renewal(self) -> None:
+        """A reward model is renewed before each round of the stage after it."""
+        rounds = self.reward_model.rounds if self.reward_model else 1
+        if rounds == 1:
+            return
+        following = self.stages[self.stages.index("reward_model") + 1 :]
+        if not following or self.in_order[following[0]].rounds != rounds:
+            after = f"{following[0]}.iterate: {rounds}" if following else "a stage after it"
+            raise ValueError(
+                f"reward_model.iterate {rounds}: it is renewed before each round of the stage after"
+                f" it; write {after}, or leave it out"
+            )
 
     @property
     def in_order(self) -> dict[StageName, StageSection]:
@@ -66,12 +80,21 @@ class StageSections(Section):
 
     @property
     def all_rounds(self) -> list[Round]:
-        """What a run does, one after the other: each round of each stage."""
-        found = []
+        """What a run does, one after the other: each round of each stage.
+
+        Those of a reward model that is renewed stand between those of the stage after it.
+        """
+        found: list[Round] = []
+        renewed: list[Round] = []
         for name, section in self.in_order.items():
-            of_last_stage = name == self.stages[-1]
-            for number in range(1, section.rounds + 1):
-                found.append(Round(name, number, section.rounds, section.max_steps, of_last_stage))
+            rounds = rounds_of(name, section, of_last_stage=name == self.stages[-1])
+            if name == "reward_model" and len(rounds) > 1:
+                renewed = rounds
+                continue
+            for one in rounds:
+                if renewed:
+                    found.append(renewed.pop(0))
+                found.append(one)
         return found
 
     @property
@@ -125,3 +148,8 @@ class StageSections(Section):
     def normalizes_each(self) -> bool:
         """Whether each reward is normalised in its group before they are summed."""
         return self.grpo is not None and self.grpo.normalizes_each
+
+
+def rounds_of(name: str, section: StageSection, of_last_stage: bool) -> list[Round]:
+    of = section.rounds
+    return [Round(name, n, of, section.max_steps, of_last_stage) for n in range(1, of + 1)]

@@ -20,6 +20,9 @@ class RewardModelStage(StageSection):
     hub id, or where it is left out the one that the policy started from. `held_out` is the share
     of the problems, or of a file's prompts, that it is not trained on, but judged by. Where it
     ranks those no better than chance, the run ends.
+
+    With `iterate` it is renewed: trained again before each round of the stage after it, on what the
+    policy writes then and a tenth of what it wrote before (DeepSeekMath, section 4.1.4).
     """
 
     base: str | None = None
@@ -33,6 +36,7 @@ class RewardModelStage(StageSection):
     learning_rate: Positive
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    iterate: Count = 1
 
     @model_validator(mode="after")
     def check(self) -> "RewardModelStage":
@@ -43,9 +47,18 @@ class RewardModelStage(StageSection):
             )
         if self.pairs is not None and self.learns == "from_rows":
             raise ValueError("learns: a file has pairs; write from_pairs, or `samples:`")
+        if self.pairs is not None and self.iterate > 1:
+            raise ValueError(
+                f"iterate {self.iterate} rounds would train on the same file of pairs again; write"
+                " `samples:`, or leave iterate out"
+            )
         if self.held_out == 1:
             raise ValueError("held_out 1.0 leaves nothing to train on")
         return self
+
+    @property
+    def rounds(self) -> int:
+        return self.iterate
 
     @property
     def load(self) -> Load:

@@ -1,6 +1,7 @@
 """Trains a model with a head for one score: on pairs by TRL's RewardTrainer, or on rows."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,9 +32,12 @@ from onecard.stages.trl.trainers import OnecardRewardTrainer, OnecardRowTrainer
 def train_ranker(
     training: Training, one: Round, section: RewardModelStage, labelled: Sequence[Labelled]
 ) -> None:
-    """Train a model on labelled completions, and leave it in the run folder."""
-    base = section.base or training.load_policy().base
-    torch.manual_seed(training.seed)  # the head is random
+    """Train a model on labelled completions, and leave it in the run folder.
+
+    In a later round it goes on from the newest one.
+    """
+    base = newest(training, one) or section.base or training.load_policy().base
+    torch.manual_seed(training.seed)  # a new head is random
     model, tokenizer = load_with_head(base, training.model.trust_remote_code)
     if section.trains == "adapter":
         config = LoraConfig(
@@ -72,10 +76,17 @@ def train_ranker(
     train_round(training, one, ranker, build)
     if is_first():
         trained = model.merge_and_unload() if section.trains == "adapter" else model
-        with atomic_folder(training.run.reward_model) as unfinished:
+        with atomic_folder(training.run.reward_model_after(one.label)) as unfinished:
             trained.to(getattr(torch, kept_as())).save_pretrained(unfinished)
             tokenizer.save_pretrained(unfinished)
             make_readable(unfinished)
+
+
+def newest(training: Training, one: Round) -> str | None:
+    """The reward model of the rounds before; None before there is one."""
+    rounds = [replace(one, number=number) for number in range(one.number - 1, 0, -1)]
+    folders = [training.run.reward_model_after(former.label) for former in rounds]
+    return next((str(folder) for folder in folders if folder.is_dir()), None)
 
 
 def kept_as() -> str:

@@ -9,6 +9,7 @@ import torch
 from transformers import Trainer
 from trl import DPOTrainer, RewardTrainer, SFTTrainer
 
+from onecard.model.adapter import train_in_32_bit
 from onecard.model.engines.on_cpu import quick
 from onecard.run.checkpoint import Checkpoint
 from onecard.run.process import rank
@@ -17,9 +18,16 @@ from onecard.stages.trl.state import load_weights, put_state
 
 
 class Resumable:
-    """A trainer that reads our checkpoints, where transformers would unpickle its own."""
+    """A trainer of 32-bit weights that reads our checkpoints.
+
+    transformers would unpickle its own.
+    """
 
     read: dict[str, Any]  # the state of the checkpoint that is resumed
+
+    def __init__(self: Any, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        train_in_32_bit(self.model)
 
     def train_from(self: Any, checkpoint: Checkpoint | None) -> int:
         """Train to the end, from a checkpoint's step on where there is one; the last step.
