@@ -90,6 +90,9 @@ again, and is slower in most seeds. So it is off, and a recipe has to ask for it
 `rewards/signal_share` is low. A real model was not tried yet, and choosing without refilling
 (`max_rounds: 1`) neither. No arm had a pilot, whose groups would have been a first guess.
 
+Measured before adapters of 4-bit models were trained in 32 bit on a CPU, which makes all arms
+faster.
+
 The stock loop is Onecard's own with all of this off. On a card that is Unsloth's and TRL's loop; on
 a CPU it takes half of their time ([notebook-loop.md](notebook-loop.md)).
 """

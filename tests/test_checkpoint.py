@@ -359,7 +359,7 @@ def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(
         match=(
             "cannot be read"
             if trouble == "unreadable"
-            else "has format 1, and this version reads 3"
+            else "has format 1, and this version reads 4"
         ),
     ):
         newest_checkpoint(tmp_path, lambda _: None)

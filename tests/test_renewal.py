@@ -1,9 +1,11 @@
 """A reward model that is trained again before each round of GRPO; such a run can be killed."""
 
 import json
-import re
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,10 +17,16 @@ from test_stages import TINY, told
 from onecard.files.formats import read_jsonl
 from onecard.model.rollouts import add_drawn, read_drawn
 from onecard.recipe.file import load_recipe
-from onecard.types import Completion
+from onecard.run.folder import Run
+from onecard.run.round import Round
+from onecard.stages import reward_model, table
+from onecard.stages.labelled import Labelled, pairs_to_rank
+from onecard.stages.ranking import measured
+from onecard.types import Completion, Problem, RunFailed
 from onecard.watch.checks.models import reward_model_hacked
 from onecard.watch.section import Health
 from rewards.answer.section import Answer
+from rewards.judges.ranks import Judged
 from rewards.judges.reward_model import RewardModel
 from rewards.scoring import BatchScorer
 from rewards.section import Scoring
@@ -64,7 +72,11 @@ def test_its_rounds_stand_between_those_of_the_stage_after_it() -> None:
     ("settings", "message"),
     [
         ([RENEWED, TRAINED], "before each round of the stage after it; write grpo.iterate: 2"),
-        ([RENEWED, "grpo=null", "rewards=[{name: correct_answer}]"], "write a stage after it"),
+        ([RENEWED, "grpo=null", "rewards=[{name: correct_answer}]"], "write grpo after it"),
+        (
+            [RENEWED, "grpo.iterate=2", TRAINED, "eval.score=reward_model"],
+            "another model after training than before",
+        ),
         (
             [RENEWED.replace(f"samples: {SAMPLES}", "pairs: a.jsonl"), TRAINED],
             "iterate 2 rounds would train on the same file of pairs again",
@@ -131,13 +143,111 @@ def test_what_was_drawn_before_a_kill_is_read_again_but_for_a_line_cut_in_two(
 ) -> None:
     file = tmp_path / "drawn.jsonl"
     assert read_drawn(file) == {}
-    first = {3: Completion("a\u2028b", 2, False, (5, 6)), 1: Completion("", 0, True, ())}
+    first = {3: Completion("a\u2028b 多", 2, False, (5, 6)), 1: Completion("", 0, True, ())}
     add_drawn(file, first)
     whole = file.read_bytes()
-    add_drawn(file, {2: Completion("cut", 1, False, (7,))})
-    file.write_bytes(file.read_bytes()[:-4])
-    assert read_drawn(file) == first
-    assert file.read_bytes() == whole  # so that the next line begins a line
+    add_drawn(file, {2: Completion("多", 1, False, (7,))})
+    for cut in range(1, len(file.read_bytes()) - len(whole)):
+        file.write_bytes(whole + b'[2, "\\u591a", 1, false, [7]]'[:-cut])
+        assert read_drawn(file) == first
+        assert file.read_bytes() == whole  # so that the next line begins a line
+
+
+def labelled(rounds: int, problems: int) -> dict[int, list[Labelled]]:
+    """Of each round, a right and a wrong completion of some problems."""
+    return {
+        number: [
+            Labelled(Problem(str(place), "q", "1"), f"{number}: {right}", right)
+            for place in range(problems)
+            for right in (True, False)
+        ]
+        for number in range(1, rounds + 1)
+    }
+
+
+@pytest.mark.unit
+def test_a_tenth_of_what_it_learns_from_is_of_earlier_rounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    of_round = labelled(rounds=2, problems=60)
+    monkeypatch.setattr(reward_model, "labels", lambda training, one, section: of_round[one.number])
+    section = reward_model.section_of(load_recipe(TINY, [RENEWED, TRAINED, "grpo.iterate=2"]))
+    training: Any = SimpleNamespace(seed=0, seed_of=lambda one: one.number)
+    third = Round("reward_model", 3, 3, 15, of_last_stage=False)
+    found = reward_model.replayed(training, third, section, new=90)
+    assert 10 <= len(found) <= 13
+    assert {one.text.split(":")[0] for one in found} == {"1", "2"}
+    assert pairs_to_rank(found)  # whole problems
+    held_out = {each.problem.id for each in reward_model.parted(training, section, of_round[1])[1]}
+    assert held_out
+    assert not held_out & {one.problem.id for one in found}
+
+
+@pytest.mark.unit
+def test_a_later_round_goes_on_from_the_newest_model_that_there_is(tmp_path: Path) -> None:
+    training: Any = SimpleNamespace(run=Run(tmp_path, None))
+    third = Round("reward_model", 3, 3, 15, of_last_stage=False)
+    assert reward_model.former_model(training, third) is None
+    (tmp_path / "reward-model-1").mkdir()
+    assert reward_model.former_model(training, third) == tmp_path / "reward-model-1"
+    (tmp_path / "reward-model-2").mkdir()
+    (tmp_path / "reward-model-3").mkdir()
+    assert reward_model.former_model(training, third) == tmp_path / "reward-model-2"
+
+
+@pytest.mark.unit
+def test_a_later_round_that_tells_nothing_apart_leaves_the_model_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the policy is mostly right, few problems are left to judge a new model by."""
+    told: list[str] = []
+    section = load_recipe(TINY, [RENEWED, TRAINED, "grpo.iterate=2"])
+    training: Any = SimpleNamespace(
+        run=Run(tmp_path, None),
+        sections=section,
+        seed=0,
+        seed_of=lambda one: one.number,
+        display=SimpleNamespace(say=told.append),
+        scorer=SimpleNamespace(renew=lambda number: None),
+    )
+    second = Round("reward_model", 2, 2, 15, of_last_stage=False)
+    (tmp_path / "reward-model-1").mkdir()
+    monkeypatch.setattr(reward_model, "labels", lambda *_: [])
+    reward_model.run(training, second)
+    assert "too few of its completions can be told apart" in told[-1]
+    # A kill has left a model that was judged already.
+    of_round = labelled(rounds=2, problems=60)
+    monkeypatch.setattr(reward_model, "labels", lambda training, one, section: of_round[one.number])
+    (tmp_path / "reward-model-2").mkdir()
+    judged = measured([Judged("a", True, 5, 1.0), Judged("a", False, 5, 0.0)])
+    (tmp_path / "reward-model-2.json").write_text(json.dumps(judged))
+    reward_model.run(training, second)
+    assert "that may be chance" in told[-1]
+    assert "reward-model-1 goes on" in told[-1]
+    assert not (tmp_path / "reward-model-2").exists()
+    # A first model has none before it.
+    (tmp_path / "reward-model-1.json").write_text(json.dumps(judged))
+    with pytest.raises(RunFailed, match="no better than chance"):
+        reward_model.run(training, replace(second, number=1))
+
+
+@pytest.mark.unit
+def test_where_health_ends_a_round_neither_stage_has_further_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+
+    def stage(training: Any, one: Round) -> None:
+        done.append(one.label)
+        training.ended_early = one.label == "grpo-1"
+
+    stages = {name: SimpleNamespace(run=stage) for name in table.STAGES}
+    monkeypatch.setattr(table, "STAGES", stages)
+    training: Any = SimpleNamespace(ended_early=False)
+    training.run = SimpleNamespace(phase=lambda name: nullcontext())
+    recipe = load_recipe(TINY, [RENEWED, TRAINED, "grpo.iterate=2"])
+    table.train_rounds(training, recipe.all_rounds)
+    assert done == ["sft", "reward_model-1", "grpo-1"]
 
 
 def run(cwd: Path, name: str, settings: Sequence[str], harm: str, resume: bool = False) -> Any:
@@ -159,7 +269,7 @@ def test_a_renewed_reward_model_pays_and_can_be_killed(short_run: ShortRun, tmp_
         TRAINED,
         "grpo.iterate=2",
         "grpo.max_steps=3",
-        "save.every_steps=1",
+        "save.every_steps=5",
         "data.train_problems=400",
         "eval.every_steps=2",
         "eval.dev_problems=8",
@@ -181,14 +291,18 @@ def test_a_renewed_reward_model_pays_and_can_be_killed(short_run: ShortRun, tmp_
     for harm, told_at_resume in (
         # In the second of three batches of the second round's samples; the first round drew three.
         ('at(rollouts, "add_drawn", 5)', None),
-        ('at(PlainSteps, "on_log", 7)', "after GRPO 1 of 2"),
-        ('at(GrpoSteps, "on_log", 2)', r"after step [67] of REWARD MODEL 2 of 2"),
-        ("", r"after step [12] of GRPO 2 of 2"),
+        # Before a checkpoint of its training. That one batch alone was left to draw.
+        ('at(rollouts, "add_drawn", 2); at(PlainSteps, "on_log", 3)', "after GRPO 1 of 2"),
+        ('at(PlainSteps, "on_log", 8)', "after GRPO 1 of 2"),
+        ('at(GrpoSteps, "on_log", 2)', "after step 5 of REWARD MODEL 2 of 2"),
+        ("", "after step 1 of GRPO 2 of 2"),
     ):
         done = run(tmp_path, "killed", settings, harm, resume=told_at_resume is not None)
         assert done.returncode == (-9 if harm else 0), done.stdout + done.stderr
         if told_at_resume:
-            assert re.search(told_at_resume, done.stdout), done.stdout
+            assert f"resuming runs/killed {told_at_resume}" in done.stdout
+        drawn = tmp_path / "runs/killed/reward_model-2-drawn.jsonl"
+        assert drawn.is_file() == (told_at_resume is None)
     killed = tmp_path / "runs/killed"
     for file in (
         "reward_model-2-samples.jsonl",

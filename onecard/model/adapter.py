@@ -52,28 +52,22 @@ def load_adapter(model: Any, folder: Path) -> None:
             f" {min(differing)}"
         )
     set_peft_model_state_dict(model, weights, adapter_name=TRAINED)
-    as_written(model, weights)
 
 
-def as_written(model: Any, weights: dict[str, torch.Tensor]) -> None:
-    """Have a loaded adapter compute in the precision in which it was trained, and written.
+def trained_parameters(model: Any) -> dict[str, torch.Tensor]:
+    """What is trained, as it is now: not copied."""
+    return {name: one.data for name, one in model.named_parameters() if one.requires_grad}
 
-    PEFT makes 32 bit of all, and other trainers than ours write 16-bit ones.
+
+def train_in_32_bit(model: Any, before: dict[str, torch.Tensor]) -> None:
+    """Undo TRL's cast of a 4-bit model's adapter to bf16, as Unsloth does on a card.
+
+    `before`: the trained parameters as they were. Small updates are lost in bf16, and a CPU without
+    it takes more than twice as long (LOG.md).
     """
     for name, parameter in model.named_parameters():
-        written = weights.get(name.replace(f".{TRAINED}.", "."))
-        if written is not None:
-            parameter.data = parameter.data.to(written.dtype)
-
-
-def train_in_32_bit(model: Any) -> None:
-    """Undo TRL's cast of what is trained on a 4-bit model to bf16, as Unsloth does on a card.
-
-    Small updates are lost in bf16, and a CPU without it takes more than twice as long (LOG.md).
-    """
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
+        if name in before and parameter.dtype != torch.float32:
+            parameter.data = before[name].float()
 
 
 def forget_reference(model: Any) -> None:

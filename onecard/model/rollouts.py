@@ -1,12 +1,13 @@
 """Completions of problems, drawn as training draws them, before a reward has seen them."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from onecard.console.display import Display
 from onecard.data.prompts import opens_think, prompt_for, prompt_tokens
-from onecard.files.formats import read_jsonl, write_jsonl
+from onecard.files.atomic import write_atomic
 from onecard.model.engines.protocol import Engine
 from onecard.types import Completion, Problem, Rollout, Sampling
 
@@ -57,19 +58,22 @@ def roll_out(
 
 
 def add_drawn(file: Path, completions: Mapping[int, Completion]) -> None:
-    """A line for each; of the last one a kill may leave a part."""
-    with file.open("a", encoding="utf-8") as lines:
+    """A line for each, on the disk before this returns; of the last one a kill may leave a part."""
+    with file.open("a", encoding="ascii") as lines:
         for place, one in completions.items():
-            row = [place, one.text, one.tokens, one.truncated, one.ids]
-            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+            lines.write(json.dumps([place, one.text, one.tokens, one.truncated, one.ids]) + "\n")
+        lines.flush()
+        os.fsync(lines.fileno())
 
 
 def read_drawn(file: Path) -> dict[int, Completion]:
     """Completions by their places; whole lines alone stay in the file."""
     if not file.is_file():
         return {}
-    rows = read_jsonl(file, unfinished=True)
-    write_jsonl(file, rows)
+    whole = file.read_bytes()
+    whole = whole[: whole.rfind(b"\n") + 1]
+    write_atomic(file, whole)
+    rows = [json.loads(line) for line in whole.splitlines()]
     return {
         place: Completion(text, tokens, truncated, tuple(ids))
         for place, text, tokens, truncated, ids in rows

@@ -128,10 +128,16 @@ class Recipe(StageSections):
                 "rewards: reward_model `model: trained` is trained by a stage before the last one;"
                 " write `reward_model:`"
             )
-        if self.reward_model and self.reward_model.iterate > 1 and any(r.learns for r in trained):
+        renewed = self.reward_model is not None and self.reward_model.iterate > 1
+        if renewed and any(one.learns for one in trained):
             raise ValueError(
                 "rewards: reward_model `online:` goes on learning by itself, so it is not renewed;"
                 " leave `online` or reward_model.iterate out"
+            )
+        if renewed and self.eval.score in [one.label for one in trained]:
+            raise ValueError(
+                f"eval.score: {self.eval.score} is another model after training than before, with"
+                " another scale; leave reward_model.iterate out, or score by another reward"
             )
         if self.answer.kind == "none":
             self.check_without_answers()

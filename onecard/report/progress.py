@@ -80,7 +80,8 @@ def stage_under_way(folder: Path, recipe: Recipe) -> tuple[str, list[dict[str, A
     """The last stage of which something was measured, and what; the first one before that."""
     for one in reversed(recipe.all_rounds):
         file = folder / one.metrics
-        if file.is_file() and (lines := read_jsonl(file, unfinished=True)):
+        lines = read_jsonl(file, unfinished=True) if file.is_file() else []
+        if lines and (one.number == 1 or lines[-1]["step"] > one.steps_before):
             return one.stage, lines
     return recipe.stages[0], []
 
@@ -92,7 +93,8 @@ def phase_of(folder: Path, recipe: Recipe, stage: str, done: int) -> str:
         return "evaluation after training"
     if stage == recipe.stages[-1] and not done and "before" in asked:
         return f"evaluation before {title_of(stage)}"
-    if stage != recipe.stages[-1] and (folder / "pilot.json").is_file():
+    asked_before = not (folder / "metrics.jsonl").is_file()  # and no reward model is renewed
+    if stage != recipe.stages[-1] and (folder / "pilot.json").is_file() and asked_before:
         return f"evaluation before {title_of(recipe.stages[-1])}"
     return title_of(stage) if done else f"before {title_of(stage)}"
 

@@ -25,7 +25,9 @@ from onecard.files.atomic import atomic_folder, clear_unfinished
 from onecard.files.formats import write_json
 from onecard.types import UserError
 
-FORMAT = 3  # 3: random states of every process. 2: a folder for each stage, scorers' states
+# 4: adapters in 32 bit. 3: random states of every process. 2: a folder for each stage, and the
+# states of scorers.
+FORMAT = 4
 MANIFEST = "manifest.json"
 ADAPTER, MODEL = "adapter", "model.safetensors"
 STATE, TENSORS = "state.json", "state.safetensors"

@@ -96,10 +96,12 @@ def resume_run(
 def may_change(rounds: Sequence[Round]) -> tuple[str, str] | None:
     """The key that --resume itself takes another value of: a run that is made longer, or shorter.
 
-    With several rounds there is none: the later ones would begin elsewhere.
+    With several rounds there is none: the later ones would begin elsewhere. Nor has a reward model,
+    whose checkpoints are gone when it is judged.
     """
     last = rounds[-1]
-    return (last.stage, "max_steps") if last.of == 1 else None
+    longer = last.of == 1 and last.stage != "reward_model"
+    return (last.stage, "max_steps") if longer else None
 
 
 def newest_of_rounds(
@@ -112,10 +114,10 @@ def newest_of_rounds(
     """
     for one in reversed(rounds):
         root = run.checkpoints(one.label)
+        if run.is_done(one.label):  # a kill may have left its checkpoints
+            return one, None
         if checkpoint := newest_checkpoint(root, say, is_first()):
             return one, checkpoint
-        if run.is_done(one.label):
-            return one, None
         if damaged := sorted(folder.name for folder in root.glob(f"*{DAMAGED}")):
             raise UserError(
                 f"--resume: none of the checkpoints in {root} is whole; remove"

@@ -47,39 +47,67 @@ def pilot(training: Training) -> None:
 
 
 def run(training: Training, one: Round) -> None:
-    """Label, train, judge. The run ends where it has learned nothing."""
-    from onecard.stages.trl.ranker import train_ranker
+    """Label, train, judge. The run ends where it has learned nothing.
 
+    In a later round the model that it has goes on, where a new one is no better than chance.
+    """
     folder = training.run.reward_model_after(one.label)
     section = section_of(training.sections)
     seen, held_out = parted(training, section, labels(training, one, section))
-    if one.number > 1:
-        if nothing_told_apart(seen, held_out):
+    former = former_model(training, one)
+    if former:
+        if not (pairs_to_rank(seen) and pairs_to_rank(held_out)):
             training.display.say(
-                f"{one.title}: there is no pair of a right and a wrong completion any more; the"
-                " reward model stays as it is"
+                f"{one.title}: too few of its completions can be told apart by right and wrong;"
+                f" {former} goes on"
             )
             return
         seen += replayed(training, one, section, len(seen))
     training.scorer.renew(one.number)  # two of them beside the policy are one too many
-    if folder.is_dir():
+    file = judged_file(folder)
+    if folder.is_dir() or file.is_file():
         training.display.say(f"{one.title} is done already: {folder}")
     else:
+        from onecard.stages.trl.ranker import train_ranker
+
         check_enough(one, seen, held_out)
-        train_ranker(training, one, section, seen)
-        if is_first():
-            shutil.rmtree(training.run.checkpoints(one.label), ignore_errors=True)
+        train_ranker(training, one, section, seen, former)
         training.tell_kept(one)
-    file = judged_file(folder)
+    training.last_step = one.steps_before + one.max_steps
+    if is_first():
+        shutil.rmtree(training.run.checkpoints(one.label), ignore_errors=True)
     if not file.is_file() and is_first():
         write_json(file, measured(judge(training, folder, held_out)))
     found = json.loads(file.read_text(encoding="utf-8"))
     training.display.say(f"{one.title}: {as_sentence(found)}")
-    if found["ranking"]["ci_low"] <= CHANCE:
+    if found["ranking"]["ci_low"] > CHANCE:
+        return
+    if not former:
         raise RunFailed(
             f"{one.title}: that is no better than chance, so nothing may be paid by it; more"
             " samples, more reward_model.max_steps, or another reward_model.base"
         )
+    training.display.say(f"{one.title}: that may be chance; {former} goes on")
+    if is_first():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def former_model(training: Training, one: Round) -> Path | None:
+    """The reward model of the rounds before, the newest one; None before there is one."""
+    numbers = range(one.number - 1, 0, -1)
+    labels = [replace(one, number=number).label for number in numbers]
+    folders = [training.run.reward_model_after(label) for label in labels]
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
+def check_enough(one: Round, seen: Sequence[Labelled], held_out: Sequence[Labelled]) -> None:
+    """Raise RunFailed where a side has no pair of a right and a wrong completion."""
+    for name, side in (("to train on", seen), ("to judge it by", held_out)):
+        if not pairs_to_rank(side):
+            raise RunFailed(
+                f"{one.title}: there is no pair of a right and a wrong completion of one problem"
+                f" {name}; more reward_model.samples"
+            )
 
 
 def parted(
@@ -94,10 +122,6 @@ def parted(
         apart = is_held_out(name, section.held_out, training.seed)
         (held_out if apart else seen).append(each)
     return seen, held_out
-
-
-def nothing_told_apart(*sides: Sequence[Labelled]) -> bool:
-    return not all(map(pairs_to_rank, sides))
 
 
 def replayed(training: Training, one: Round, section: RewardModelStage, new: int) -> list[Labelled]:
@@ -118,16 +142,6 @@ def replayed(training: Training, one: Round, section: RewardModelStage, new: int
             break
         found += earlier[name]
     return found
-
-
-def check_enough(one: Round, seen: Sequence[Labelled], held_out: Sequence[Labelled]) -> None:
-    """Raise RunFailed where a side has no pair of a right and a wrong completion."""
-    for name, side in (("to train on", seen), ("to judge it by", held_out)):
-        if not pairs_to_rank(side):
-            raise RunFailed(
-                f"{one.title}: there is no pair of a right and a wrong completion of one problem"
-                f" {name}; more reward_model.samples"
-            )
 
 
 def judge(training: Training, folder: Path, held_out: Sequence[Labelled]) -> list[Judged]:

@@ -50,7 +50,7 @@ def draw_samples(training: Training, one: Round, asked: Samples) -> list[Sample]
     drawn = training.run.folder / f"{one.label}-drawn.jsonl"  # and not scored yet
     if not file.is_file():
         write_jsonl(file, [row_of(each) for each in sample(training, one, asked, drawn)])
-        drawn.unlink()
+    drawn.unlink(missing_ok=True)
     by_id = {problem.id: problem for problem in training.problems}
     return [sample_of(row, by_id) for row in read_jsonl(file)]
 

@@ -16,6 +16,7 @@ from onecard.machine.gpu_memory import CardUse
 from onecard.model.section import Lora, Model
 from onecard.run.checkpoint import Checkpoint
 from onecard.run.folder import Run
+from onecard.run.forget import forget_lines
 from onecard.run.journal import Journal
 from onecard.run.keeper import Keeper
 from onecard.run.process import is_first
@@ -92,6 +93,9 @@ class Training:
         if one.stage not in self.journals:
             went_on = self.resumed is not None and self.resumed.round == one
             begun = went_on or one.number > 1
+            if begun and not went_on and is_first():  # of a try that left no checkpoint
+                for name in (one.metrics, one.groups):
+                    forget_lines(self.run.folder / name, one.steps_before)
             step = self.resumed.steps if self.resumed and went_on else one.steps_before
             self.journals[one.stage] = Journal(self.run, step if begun else None, one.stage)
         return self.journals[one.stage]
@@ -135,6 +139,8 @@ class Training:
         load_adapter(self.load_policy().model, kept)
         if self.run.state_after(one.label).is_dir():
             self.take_up_state(one)
+        if is_first():
+            shutil.rmtree(self.run.checkpoints(one.label), ignore_errors=True)
         self.display.say(f"{one.title} is done already: {kept}")
         return True
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from onecard.watch.metric_names import MODEL_NUMBER
+
 History = Sequence[dict[str, Any]]  # the lines of metrics.jsonl
 
 ABSURD = 1e100  # what is larger is no measurement, and its square no float
@@ -29,6 +31,13 @@ def points(history: History, key: str) -> list[tuple[int, float]]:
         if isinstance(value, int | float) and -ABSURD < value < ABSURD:
             found.append((step_of(line), float(value)))
     return found
+
+
+def of_newest_model(history: History) -> History:
+    """The lines since a reward model was renewed last: another model has another scale."""
+    numbers = [line.get(MODEL_NUMBER) for line in history]
+    known = [number for number in numbers if number is not None]
+    return history[numbers.index(known[-1]) :] if known else history
 
 
 def values(history: History, key: str) -> list[float]:

@@ -114,23 +114,21 @@ def with_adapter(model: Any, adapter: Path, base: str) -> Any:
     warns, and the base would answer in the adapter's name.
     """
     from peft import PeftModel, get_peft_model_state_dict
-    from safetensors.torch import load_file
-
-    from onecard.model.adapter import as_written
+    from safetensors import safe_open
 
     try:
-        stored = load_file(adapter / ADAPTER_WEIGHTS)
+        with safe_open(str(adapter / ADAPTER_WEIGHTS), framework="pt") as file:
+            stored = set(file.keys())
         tuned = PeftModel.from_pretrained(model, str(adapter))
     except Exception as error:
         raise UserError(
             f"{adapter} does not fit {base}: {type(error).__name__}: {str(error).splitlines()[0]}"
         ) from None
-    if wrong := set(stored) ^ set(get_peft_model_state_dict(tuned, save_embedding_layers=False)):
+    if wrong := stored ^ set(get_peft_model_state_dict(tuned, save_embedding_layers=False)):
         raise UserError(
             f"{adapter} does not fit {base}: {len(wrong)} of its tensors, such as {min(wrong)},"
             " are not the model's"
         )
-    as_written(tuned, stored)
     return tuned
 
 

@@ -67,10 +67,11 @@ class StageSections(Section):
             return
         following = self.stages[self.stages.index("reward_model") + 1 :]
         if not following or self.in_order[following[0]].rounds != rounds:
-            after = f"{following[0]}.iterate: {rounds}" if following else "a stage after it"
+            rft_dpo_grpo = [name for name in following[:1] if name in ("rft", "dpo", "grpo")]
+            asked = [f"{name}.iterate: {rounds}" for name in rft_dpo_grpo]
             raise ValueError(
                 f"reward_model.iterate {rounds}: it is renewed before each round of the stage after"
-                f" it; write {after}, or leave it out"
+                f" it; write {(asked or ['grpo after it'])[0]}, or leave it out"
             )
 
     @property

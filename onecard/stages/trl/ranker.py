@@ -1,8 +1,8 @@
 """Trains a model with a head for one score: on pairs by TRL's RewardTrainer, or on rows."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import onecard.model.load  # noqa: F401  isort: skip  (unsloth, which must come before trl)
@@ -30,13 +30,17 @@ from onecard.stages.trl.trainers import OnecardRewardTrainer, OnecardRowTrainer
 
 
 def train_ranker(
-    training: Training, one: Round, section: RewardModelStage, labelled: Sequence[Labelled]
+    training: Training,
+    one: Round,
+    section: RewardModelStage,
+    labelled: Sequence[Labelled],
+    former: Path | None = None,
 ) -> None:
     """Train a model on labelled completions, and leave it in the run folder.
 
-    In a later round it goes on from the newest one.
+    `former`: the reward model that it goes on from.
     """
-    base = newest(training, one) or section.base or training.load_policy().base
+    base = str(former) if former else section.base or training.load_policy().base
     torch.manual_seed(training.seed)  # a new head is random
     model, tokenizer = load_with_head(base, training.model.trust_remote_code)
     if section.trains == "adapter":
@@ -80,13 +84,6 @@ def train_ranker(
             trained.to(getattr(torch, kept_as())).save_pretrained(unfinished)
             tokenizer.save_pretrained(unfinished)
             make_readable(unfinished)
-
-
-def newest(training: Training, one: Round) -> str | None:
-    """The reward model of the rounds before; None before there is one."""
-    rounds = [replace(one, number=number) for number in range(one.number - 1, 0, -1)]
-    folders = [training.run.reward_model_after(former.label) for former in rounds]
-    return next((str(folder) for folder in folders if folder.is_dir()), None)
 
 
 def kept_as() -> str:

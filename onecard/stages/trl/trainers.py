@@ -9,7 +9,7 @@ import torch
 from transformers import Trainer
 from trl import DPOTrainer, RewardTrainer, SFTTrainer
 
-from onecard.model.adapter import train_in_32_bit
+from onecard.model.adapter import train_in_32_bit, trained_parameters
 from onecard.model.engines.on_cpu import quick
 from onecard.run.checkpoint import Checkpoint
 from onecard.run.process import rank
@@ -25,9 +25,10 @@ class Resumable:
 
     read: dict[str, Any]  # the state of the checkpoint that is resumed
 
-    def __init__(self: Any, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        train_in_32_bit(self.model)
+    def __init__(self, **named: Any) -> None:
+        before = trained_parameters(named["model"])
+        super().__init__(**named)
+        train_in_32_bit(named["model"], before)
 
     def train_from(self: Any, checkpoint: Checkpoint | None) -> int:
         """Train to the end, from a checkpoint's step on where there is one; the last step.

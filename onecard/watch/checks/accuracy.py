@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from onecard.watch.alarm import Alarm, alarm
-from onecard.watch.history import WINDOW_STEPS, History, change, mean, points, rise_between, values
+from onecard.watch.history import (
+    WINDOW_STEPS,
+    History,
+    change,
+    mean,
+    of_newest_model,
+    points,
+    rise_between,
+    values,
+)
 from onecard.watch.metric_names import CORRECT
 from onecard.watch.section import Health
 
@@ -129,7 +138,7 @@ def dev_fall(history: History, health: Health) -> Fall | None:
             best_step,
             now,
             limit=best - health.accuracy_fall,
-            reward_rises=rises_since(history, "reward", best_step, last_step),
+            reward_rises=rises_since(of_newest_model(history), "reward", best_step, last_step),
             training_accuracy_rises=rises_since(history, CORRECT, best_step, last_step),
         )
     return None

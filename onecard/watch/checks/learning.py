@@ -7,6 +7,7 @@ from onecard.watch.history import (
     History,
     change,
     mean,
+    of_newest_model,
     recent_values,
     values,
     window_values,
@@ -27,7 +28,7 @@ UNCHANGED_STEPS = 5  # assumed; more than SFT's first step, whose learning rate 
 
 
 def reward_flat(history: History, health: Health) -> Alarm | None:
-    rewards = values(history, "reward")
+    rewards = values(of_newest_model(history), "reward")
     level = by_steps(len(rewards), health)
     rise, noise = change(rewards)
     if level is None or rise > noise:

@@ -1,8 +1,8 @@
 """Is a reward model that pays still worth believing?"""
 
 from onecard.watch.alarm import Alarm, alarm
-from onecard.watch.history import WINDOW_STEPS, History, change, values
-from onecard.watch.metric_names import CORRECT, MODEL_NUMBER, MODEL_SCORE
+from onecard.watch.history import WINDOW_STEPS, History, change, of_newest_model, values
+from onecard.watch.metric_names import CORRECT, MODEL_SCORE
 from onecard.watch.section import Health
 
 OURS = "reward_model"  # the name of its own pay among them
@@ -14,8 +14,7 @@ def reward_model_hacked(history: History, health: Health) -> Alarm | None:
     Where nobody knows right answers: and no other reward pays more. Where the model is renewed, the
     steps count that it has scored: another has another scale.
     """
-    numbers = [line.get(MODEL_NUMBER) for line in history if MODEL_SCORE in line]
-    history = [line for line in history if numbers and line.get(MODEL_NUMBER) == numbers[-1]]
+    history = of_newest_model(history)
     scores = values(history, MODEL_SCORE)
     right = values(history, CORRECT) or paid_by_others(history)
     if len(scores) < 2 * WINDOW_STEPS or len(right) < 2 * WINDOW_STEPS:
