@@ -101,10 +101,10 @@ def draw(metrics: list[dict[str, Any]], curve: Curve, stage: str = "grpo") -> st
     axes.set(xlabel=f"{title_of(stage)} step", ylabel=curve.unit, title=curve.title)
     lines: list[Any] = list(axes.lines)
     if any(points_of(metrics, key) for key in curve.beside):
-        other = axes.twinx()
-        plot(other, metrics, curve.beside, linestyle="--", color="tab:gray")
-        other.set_ylabel(curve.beside_unit)
-        lines += other.lines
+        axes = axes.twinx()  # drawn above the other
+        plot(axes, metrics, curve.beside, linestyle="--", color="black")
+        axes.set_ylabel(curve.beside_unit)
+        lines += axes.lines
     axes.legend(lines, [line.get_label() for line in lines], fontsize=7)
     return as_svg(figure)
 
@@ -134,7 +134,8 @@ def reliability(ranker: dict[str, Any], name: str = "reward-model") -> tuple[str
 
 def as_svg(figure: Any) -> str:
     for axes in figure.axes:
-        axes.grid(alpha=0.3)
+        if axes.yaxis.get_label_position() == "left":  # one grid is enough
+            axes.grid(alpha=0.3)
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
