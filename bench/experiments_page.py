@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from textwrap import fill
@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from bench.real_table import accuracy, percent, pooled
-from eval.statistics import Difference, holm, mean_interval, paired_difference
+from eval.statistics import Difference, corrected, mean_interval, paired_difference
 from onecard.files.atomic import write_atomic
 from onecard.report.comparison import told
 from onecard.report.curves import as_svg
@@ -89,11 +89,7 @@ def compared(experiments: Sequence[Experiment]) -> dict[tuple[str, str, str], Di
                 before, after = ([side[seed] for seed in shared] for side in (first, mine))
                 difference = paired_difference(right(before, how), right(after, how))
                 found[experiment.name, arm, how] = difference
-    corrected = holm([one.p_value for one in found.values()])
-    return {
-        key: replace(one, p_value=p_value)
-        for (key, one), p_value in zip(found.items(), corrected, strict=True)
-    }
+    return dict(zip(found, corrected(list(found.values())), strict=True))
 
 
 def row(arm: str, runs: Runs, more: Sequence[Difference | None]) -> str:

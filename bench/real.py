@@ -73,6 +73,13 @@ def outcome(folder: Path) -> dict[str, Any]:
     return {"right": right, "flexible": sum(flexible) / len(flexible), "tokens": tokens}
 
 
+def results_of(run: Path) -> tuple[dict[str, Any], str]:
+    """What a run's results.json says, and the name of its benchmark."""
+    found = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    (benchmark,) = found["benchmarks"]
+    return found, benchmark
+
+
 def untrained(run: Path, model: str) -> dict[str, Any]:
     """The model as it comes, asked as a run asks."""
     return {
@@ -84,12 +91,11 @@ def untrained(run: Path, model: str) -> dict[str, Any]:
 def run_of(recipe: str, model: str, seed: int) -> dict[str, Any]:
     """The recipe itself: SFT, then GRPO; and how many steps SFT alone does in as many seconds."""
     run = train(recipe, f"real-{recipe}-{seed}", *settings_of(recipe, model), f"seed={seed}")
-    found = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    found, benchmark = results_of(run)
     seconds = found["seconds"]
     sft = load_recipe(ROOT / f"recipes/{recipe}.yaml").sft
     assert sft is not None
     longer = sft.max_steps * (seconds["SFT"] + seconds["GRPO"]) / seconds["SFT"]
-    (benchmark,) = found["benchmarks"]
     return {
         "seconds": seconds,
         "peak_memory_gib": found["peak_memory_gib"],
@@ -113,8 +119,7 @@ def sft_alone(recipe: str, model: str, seed: int, steps: int) -> dict[str, Any]:
         "grpo.max_steps=1",
         "pilot=0",
     )
-    results = json.loads((alone / "results.json").read_text(encoding="utf-8"))
-    (benchmark,) = results["benchmarks"]
+    _, benchmark = results_of(alone)
     return {
         "greedy": outcome(alone / f"eval/{benchmark}-before"),
         "sampled": sampled(model, alone, "sft-adapter"),
@@ -125,8 +130,7 @@ def online_rft(recipe: str, model: str, seed: int) -> dict[str, Any]:
     """Fine-tuning on the right ones of as many completions as GRPO samples, with its settings."""
     settings = (*settings_of(recipe, model), f"seed={seed}", "grpo.credit=accepted")
     run = train(recipe, f"real-{recipe}-{seed}-rft", *settings)
-    found = json.loads((run / "results.json").read_text(encoding="utf-8"))
-    (benchmark,) = found["benchmarks"]
+    found, benchmark = results_of(run)
     return {
         "seconds": found["seconds"],
         "precision": choose_precision([]),

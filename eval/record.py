@@ -7,13 +7,12 @@ result.json            settings and scores, written last: a folder that has it i
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from onecard.files.differences import differences, listed
-from onecard.files.formats import read_jsonl, write_json, write_jsonl
+from onecard.files.formats import append_jsonl, read_jsonl, whole_lines, write_json, write_jsonl
 from onecard.run.process import is_first
 from onecard.types import EvalItem, EvalResult, UserError, Verdict
 
@@ -37,12 +36,8 @@ class Record:
         self.items.update(items)
         if not is_first():
             return
-        with self.partial.open("a", encoding="utf-8") as file:
-            file.writelines(
-                json.dumps({"place": place, **asdict(item)}) + "\n" for place, item in items.items()
-            )
-            file.flush()
-            os.fsync(file.fileno())
+        rows = ({"place": place, **asdict(item)} for place, item in items.items())
+        append_jsonl(self.partial, rows)
 
     @property
     def result(self) -> EvalResult:
@@ -111,16 +106,13 @@ def read_partial(record: Record) -> None:
 
     A last one that was cut off in writing is dropped.
     """
-    whole = []
-    for line in record.partial.read_bytes().splitlines(keepends=True):
-        if not line.endswith(b"\n"):
-            break
+    whole = whole_lines(record.partial)
+    for line in whole.splitlines():
         row = json.loads(line)
         place = row.pop("place")
         record.items[place] = read_item(row)
-        whole.append(line)
     if is_first():
-        record.partial.write_bytes(b"".join(whole))
+        record.partial.write_bytes(whole)
 
 
 def nameless(settings: dict[str, Any]) -> dict[str, Any]:

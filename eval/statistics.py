@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -102,6 +102,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
         found[place] = largest
     return found
+
+
+def corrected(differences: Sequence[Difference]) -> list[Difference]:
+    """The same with p-values that are corrected for their number."""
+    p_values = holm([one.p_value for one in differences])
+    return [replace(one, p_value=p) for one, p in zip(differences, p_values, strict=True)]
 
 
 def mcnemar_test(fixed: int, broken: int) -> float:

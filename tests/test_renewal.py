@@ -34,8 +34,8 @@ from rewards.section import Scoring
 RENEWED = STAGE.replace("max_steps: 40", "max_steps: 15, iterate: 2")
 FEWER = SAMPLES.replace("problems: 128", "problems: 24")
 # A run in which a completion is right if it works in equations: the tiny model's reward model
-# learns to see that. Which of its own sums are right it cannot tell (LOG.md). HARM is done when it
-# has happened TIMES times.
+# learns to see that. Which of its own sums are right it cannot tell (LOG.md). HARM says what is
+# killed: at(holder, name, times), when that function of the holder has returned so many times.
 CODE = """
 import os, signal, sys
 import onecard.model.load, train

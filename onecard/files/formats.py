@@ -1,6 +1,7 @@
 """JSON, JSON lines and YAML: read with the line of what is broken, written in one step."""
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,20 @@ def write_json(file: Path, content: Any) -> None:
 
 def write_jsonl(file: Path, rows: Iterable[Any]) -> None:
     write_atomic(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def append_jsonl(file: Path, rows: Iterable[Any]) -> None:
+    """Add rows, on the disk before this returns. Of the last line a kill may leave a part."""
+    with file.open("a", encoding="ascii") as lines:
+        lines.writelines(json.dumps(row) + "\n" for row in rows)
+        lines.flush()
+        os.fsync(lines.fileno())
+
+
+def whole_lines(file: Path) -> bytes:
+    """What append_jsonl has written, without a last line that was cut."""
+    content = file.read_bytes()
+    return content[: content.rfind(b"\n") + 1]
 
 
 def write_yaml(file: Path, content: Any) -> None:

@@ -1,13 +1,13 @@
 """Completions of problems, drawn as training draws them, before a reward has seen them."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from onecard.console.display import Display
 from onecard.data.prompts import opens_think, prompt_for, prompt_tokens
 from onecard.files.atomic import write_atomic
+from onecard.files.formats import append_jsonl, whole_lines
 from onecard.model.engines.protocol import Engine
 from onecard.types import Completion, Problem, Rollout, Sampling
 
@@ -58,20 +58,16 @@ def roll_out(
 
 
 def add_drawn(file: Path, completions: Mapping[int, Completion]) -> None:
-    """A line for each, on the disk before this returns; of the last one a kill may leave a part."""
-    with file.open("a", encoding="ascii") as lines:
-        for place, one in completions.items():
-            lines.write(json.dumps([place, one.text, one.tokens, one.truncated, one.ids]) + "\n")
-        lines.flush()
-        os.fsync(lines.fileno())
+    """A line for each, on the disk before this returns."""
+    rows = ([n, one.text, one.tokens, one.truncated, one.ids] for n, one in completions.items())
+    append_jsonl(file, rows)
 
 
 def read_drawn(file: Path) -> dict[int, Completion]:
     """Completions by their places; whole lines alone stay in the file."""
     if not file.is_file():
         return {}
-    whole = file.read_bytes()
-    whole = whole[: whole.rfind(b"\n") + 1]
+    whole = whole_lines(file)
     write_atomic(file, whole)
     rows = [json.loads(line) for line in whole.splitlines()]
     return {

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eval.scores import p_text
-from eval.statistics import Difference, holm, mean_interval, paired_difference
+from eval.statistics import Difference, corrected, mean_interval, paired_difference
 from onecard.files.atomic import write_atomic
 from onecard.report.compared_curves import draw_arms
 from onecard.report.finished import (
@@ -160,12 +160,9 @@ def rows_of(benchmark: str, arms: Sequence[Arm]) -> list[Row]:
                 alarms=", ".join(dict.fromkeys(name for run in arm.runs for name in run.alarms)),
             )
         )
-    corrected = holm([row.more.p_value for row in rows if row.more])
-    return rows[:1] + [
-        replace(row, more=replace(row.more, p_value=p_value))
-        for row, p_value in zip(rows[1:], corrected, strict=True)
-        if row.more
-    ]
+    differences = corrected([row.more for row in rows if row.more])
+    others = zip(rows[1:], differences, strict=True)
+    return rows[:1] + [replace(row, more=more) for row, more in others]
 
 
 def pooled(arm: Arm, benchmark: str, when: str) -> list[float]:

@@ -93,8 +93,9 @@ def phase_of(folder: Path, recipe: Recipe, stage: str, done: int) -> str:
         return "evaluation after training"
     if stage == recipe.stages[-1] and not done and "before" in asked:
         return f"evaluation before {title_of(stage)}"
-    asked_before = not (folder / "metrics.jsonl").is_file()  # and no reward model is renewed
-    if stage != recipe.stages[-1] and (folder / "pilot.json").is_file() and asked_before:
+    # While a reward model is renewed, the last stage has begun already.
+    last_begun = (folder / "metrics.jsonl").is_file()
+    if stage != recipe.stages[-1] and (folder / "pilot.json").is_file() and not last_begun:
         return f"evaluation before {title_of(recipe.stages[-1])}"
     return title_of(stage) if done else f"before {title_of(stage)}"
 

@@ -21,7 +21,7 @@ def forget_after(resumed: Resumed) -> None:
     # change may be one of `eval`.
     done = resumed.last_stage_steps
     step = -1 if done is None else done
-    in_it = resumed.last_round is not None and resumed.last_round == resumed.round
+    in_it = resumed.round is not None and resumed.round.of_last_stage
     finished = in_it and checkpoint is not None and checkpoint.last
     # Nobody mixes two engines in one evaluation.
     other_packages = bool(changed_versions(noted_environment(run).get("packages", {})))
@@ -43,19 +43,21 @@ def forget_after(resumed: Resumed) -> None:
 
 
 def forget_metrics(resumed: Resumed) -> None:
-    """Take back what was measured in the round's stage, and the last one, after what was kept."""
-    if resumed.round is None:
+    """Take back what was measured in each stage after what was kept of it.
+
+    Not of the newest one alone: a reward model is renewed between the rounds of another stage.
+    """
+    newest, checkpoint = resumed.round, resumed.checkpoint
+    if newest is None:
         return
-    last = resumed.last_round
-    if last and last != resumed.round:  # a round of it may have begun after what was kept
-        for name in (last.metrics, last.groups):
-            forget_lines(resumed.run.folder / name, resumed.last_stage_steps or 0)
-    file = resumed.run.folder / resumed.round.metrics
-    if resumed.checkpoint is None:
-        forget_lines(file, resumed.steps)
-    forget_lines(resumed.run.folder / resumed.round.groups, resumed.steps)
-    if resumed.checkpoint and (resumed.checkpoint.folder / METRICS).is_file():
-        write_atomic(file, (resumed.checkpoint.folder / METRICS).read_bytes())
+    kept = {(one.metrics, one.groups): one.steps_after for one in resumed.before}
+    kept[newest.metrics, newest.groups] = resumed.steps
+    for files, steps in kept.items():
+        for name in files:
+            forget_lines(resumed.run.folder / name, steps)
+    if checkpoint and (checkpoint.folder / METRICS).is_file():
+        file = resumed.run.folder / newest.metrics
+        write_atomic(file, (checkpoint.folder / METRICS).read_bytes())
 
 
 def forget_lines(file: Path, step: int) -> None:

@@ -28,27 +28,25 @@ class Resumed:
         """The steps of the round's stage that are done."""
         if self.round is None:
             return 0
-        here = self.checkpoint.step if self.checkpoint else self.round.max_steps
-        return self.round.steps_before + here
+        if self.checkpoint is None:
+            return self.round.steps_after
+        return self.round.steps_before + self.checkpoint.step
 
     @property
     def in_last_stage(self) -> bool:
-        """Whether that has begun. A reward model may be renewed between its rounds."""
-        return self.last_round is not None
-
-    @property
-    def last_round(self) -> Round | None:
-        """The newest round of the last stage that has begun."""
-        begun = [one for one in (*self.before, self.round) if one and one.of_last_stage]
-        return begun[-1] if begun else None
+        """Whether that has begun."""
+        return self.last_stage_steps is not None
 
     @property
     def last_stage_steps(self) -> int | None:
-        """The steps of the last stage that are done; None where it has not begun."""
-        last = self.last_round
-        if last is None or last == self.round:
-            return self.steps if last else None
-        return last.steps_before + last.max_steps
+        """The steps of the last stage that are done; None where it has not begun.
+
+        A reward model may be renewed between its rounds.
+        """
+        if self.round is not None and self.round.of_last_stage:
+            return self.steps
+        done = [one.steps_after for one in self.before if one.of_last_stage]
+        return done[-1] if done else None
 
     def __str__(self) -> str:
         if self.round is None:

@@ -38,6 +38,11 @@ class Round:
         return (self.number - 1) * self.max_steps
 
     @property
+    def steps_after(self) -> int:
+        """The steps of this stage that are done after it."""
+        return self.steps_before + self.max_steps
+
+    @property
     def metrics(self) -> str:
         """The file of its measurements in the run folder."""
         return "metrics.jsonl" if self.of_last_stage else f"{self.stage}.jsonl"

@@ -63,7 +63,12 @@ def dev_accuracies(training: Training) -> dict[int, float]:
 
 
 def best_step(training: Training, one: Round, has: Callable[[int], bool]) -> int | None:
-    """Of a round's steps with a checkpoint, the first with the highest accuracy on dev."""
+    """Of a round's steps with a checkpoint, the first with the highest accuracy on dev.
+
+    None in a stage before the last, in which dev is not asked.
+    """
+    if not one.of_last_stage:
+        return None
     measured = dev_accuracies(training)
     kept = [step for step in measured if has(step - one.steps_before)]
     best = max(kept, key=lambda step: measured[step], default=None)

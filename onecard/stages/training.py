@@ -16,7 +16,6 @@ from onecard.machine.gpu_memory import CardUse
 from onecard.model.section import Lora, Model
 from onecard.run.checkpoint import Checkpoint
 from onecard.run.folder import Run
-from onecard.run.forget import forget_lines
 from onecard.run.journal import Journal
 from onecard.run.keeper import Keeper
 from onecard.run.process import is_first
@@ -93,9 +92,6 @@ class Training:
         if one.stage not in self.journals:
             went_on = self.resumed is not None and self.resumed.round == one
             begun = went_on or one.number > 1
-            if begun and not went_on and is_first():  # of a try that left no checkpoint
-                for name in (one.metrics, one.groups):
-                    forget_lines(self.run.folder / name, one.steps_before)
             step = self.resumed.steps if self.resumed and went_on else one.steps_before
             self.journals[one.stage] = Journal(self.run, step if begun else None, one.stage)
         return self.journals[one.stage]

@@ -67,11 +67,11 @@ class StageSections(Section):
             return
         following = self.stages[self.stages.index("reward_model") + 1 :]
         if not following or self.in_order[following[0]].rounds != rounds:
-            rft_dpo_grpo = [name for name in following[:1] if name in ("rft", "dpo", "grpo")]
-            asked = [f"{name}.iterate: {rounds}" for name in rft_dpo_grpo]
+            has_rounds = bool(following) and following[0] in ("rft", "dpo", "grpo")
+            remedy = f"{following[0]}.iterate: {rounds}" if has_rounds else "grpo after it"
             raise ValueError(
                 f"reward_model.iterate {rounds}: it is renewed before each round of the stage after"
-                f" it; write {(asked or ['grpo after it'])[0]}, or leave it out"
+                f" it; write {remedy}, or leave it out"
             )
 
     @property

@@ -60,9 +60,7 @@ def train_round(
     training: Training, one: Round, policy: Policy, build: Callable[[PlainSteps], Any]
 ) -> None:
     """Train a round from where it was interrupted. `build` makes its trainer, given the steps."""
-    keeper = training.keeper(one, policy)
-    if one.of_last_stage:  # the dev split is asked in that one alone
-        keeper = training.keeper(one, policy, best=lambda has: best_step(training, one, has))
+    keeper = training.keeper(one, policy, best=lambda has: best_step(training, one, has))
     with training.display.phase(one.title, one.max_steps, begun=keeper.kept) as advance:
         steps = PlainSteps(training, one, keeper, advance)
         trainer = build(steps)
